@@ -1,0 +1,162 @@
+//! What a controller asks of a device.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos};
+
+/// The jobs that one device measures together, in interleaved rounds of shuffled order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Names the batch; sending it again is harmless.
+    pub id: BatchId,
+    /// Who gets the progress and the outcomes, and who serves the blobs.
+    pub controller: ControllerId,
+    /// Seeds the order of the jobs within each round.
+    pub seed: u64,
+    /// What to measure. Not empty.
+    pub jobs: Vec<Job>,
+}
+
+/// One artifact on one target under one plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Unique for all time.
+    pub id: JobId,
+    /// The variant's name, for people: `ptq-int8`.
+    pub variant: String,
+    /// What runs.
+    pub artifact: Artifact,
+    /// On what it runs.
+    pub target: Target,
+    /// Shape of each model input, batch included, in the model's order. Empty: the model's own shapes, a
+    /// dynamic batch axis bound to the target's batch.
+    pub inputs: Vec<Shape>,
+    /// The validation pack to score on, if any.
+    pub validation: Option<BlobRef>,
+    /// How long to measure.
+    pub plan: Plan,
+}
+
+/// The extents of one tensor.
+pub type Shape = Vec<u64>;
+
+/// A blob by content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// SHA-256 of the content.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: Bytes,
+}
+
+/// The bytes that a device runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Artifact {
+    /// The file.
+    pub blob: BlobRef,
+    /// How to read it.
+    pub format: Format,
+}
+
+/// File formats of artifacts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Format {
+    /// An ONNX model in one file.
+    Onnx,
+}
+
+impl Format {
+    /// The format's name in `results.json`, also its file extension.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+        }
+    }
+}
+
+/// What runs an artifact, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Target {
+    /// The runtime's name: `tract`, `ort`, `null`.
+    pub runtime: String,
+    /// The execution provider asked for: `cpu`.
+    pub provider: String,
+    /// Numeric precision of the artifact.
+    pub precision: Precision,
+    /// Threads within one inference, at least 1.
+    pub threads: u32,
+    /// Pictures per inference, at least 1.
+    pub batch: u32,
+}
+
+/// Numeric precision of a variant's heavy operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Precision {
+    /// 32-bit floating point.
+    Fp32,
+    /// 16-bit floating point.
+    Fp16,
+    /// 8-bit integer weights and activations.
+    Int8,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+/// How long one job warms up and measures. The least count and the least time both hold unless the longest
+/// time ends the job first, which the measurement then states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Warm-up runs, at least.
+    pub warmup_runs: u32,
+    /// Warm-up time, at least.
+    pub warmup_time: Nanos,
+    /// Timed runs, at least, over all rounds.
+    pub min_runs: u32,
+    /// Timed duration, at least, over all rounds.
+    pub min_time: Nanos,
+    /// Timed duration at most, over all rounds.
+    pub max_time: Nanos,
+    /// Rounds into which the timed runs are divided.
+    pub rounds: u32,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            warmup_runs: 10,
+            warmup_time: Nanos(500_000_000),
+            min_runs: 200,
+            min_time: Nanos(2_000_000_000),
+            max_time: Nanos(60_000_000_000),
+            rounds: 10,
+        }
+    }
+}
+
+/// The controller stored the outcome of a job; the agent may forget it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The job that is settled.
+    pub job: JobId,
+}
+
+/// The controller wants no more of a batch; jobs without an outcome end as failed at stage `cancelled`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// The batch to stop.
+    pub batch: BatchId,
+}

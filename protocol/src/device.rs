@@ -1,0 +1,69 @@
+//! What a device says of itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Bytes, DeviceId, UnixMillis};
+
+/// The retained message on a device's presence topic; the broker publishes `Offline` as its last will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Presence {
+    /// The agent is connected.
+    Online(Device),
+    /// The agent left, or its connection broke.
+    Offline(DeviceId),
+}
+
+/// A device as its agent found it at start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its name.
+    pub id: DeviceId,
+    /// Version of the agent.
+    pub agent_version: String,
+    /// `x86_64`, `aarch64`, `arm`.
+    pub arch: String,
+    /// Operating system and kernel.
+    pub os: String,
+    /// Processor model.
+    pub cpu: String,
+    /// Logical processors.
+    pub cores: u32,
+    /// Installed memory.
+    pub memory: Bytes,
+    /// Instruction set extensions that decide the speed of INT8 (`avx2`, `avx512_vnni`, `asimddp`, ...).
+    pub cpu_features: Vec<String>,
+    /// Every runtime that the agent knows.
+    pub runtimes: Vec<RuntimeStatus>,
+    /// When the agent started.
+    pub since: UnixMillis,
+}
+
+/// One runtime on one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it can run here.
+    pub state: RuntimeState,
+}
+
+/// Whether a runtime can run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuntimeState {
+    /// It can.
+    Ready {
+        /// Its version.
+        version: String,
+        /// Providers that its library holds.
+        providers: Vec<String>,
+    },
+    /// It cannot.
+    Absent(Absence),
+}
+
+/// Why a runtime cannot run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// What is missing and what would mend it, in one line.
+    pub reason: String,
+}

@@ -1,0 +1,26 @@
+//! What travels between the controller and the agents, and what either of them stores.
+//!
+//! This crate does no I/O and knows no other crate of Edgefront. A *batch* is the set of *jobs* that one
+//! device measures in interleaved rounds; each job ends in exactly one *outcome*, a measurement or a failure.
+
+pub mod batch;
+pub mod blob;
+pub mod device;
+pub mod digest;
+pub mod id;
+pub mod outcome;
+pub mod pack;
+pub mod progress;
+pub mod results;
+pub mod topic;
+pub mod unit;
+pub mod wire;
+
+pub use batch::{Ack, Artifact, Batch, BlobRef, Cancel, Format, Job, Plan, Precision, Shape, Target};
+pub use device::{Absence, Device, Presence, RuntimeState, RuntimeStatus};
+pub use digest::Digest;
+pub use id::{BatchId, ControllerId, DeviceId, JobId};
+pub use outcome::{Conditions, Failure, Latency, Measurement, Outcome, Round, Score, Stage};
+pub use progress::{JobState, Progress};
+pub use topic::Topic;
+pub use unit::{Bytes, Nanos, UnixMillis};

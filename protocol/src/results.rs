@@ -1,0 +1,176 @@
+//! The schema `edgefront.results/1` of `results.json`, as other programs read it.
+
+use serde::{Deserialize, Serialize};
+
+/// The value of `Results::schema` that this version writes.
+pub const SCHEMA: &str = "edgefront.results/1";
+
+/// All that came of a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// `edgefront.results/1`.
+    pub schema: String,
+    /// Name of the study.
+    pub study: String,
+    /// One record a measurement.
+    pub records: Vec<Record>,
+    /// One entry a job or variant without a measurement.
+    pub failed: Vec<FailedJob>,
+}
+
+/// One measurement: one variant on one target of one device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The device.
+    pub device: String,
+    /// The variant: `ptq-int8`.
+    pub variant: String,
+    /// The runtime.
+    pub runtime: String,
+    /// The provider that really ran.
+    pub provider: String,
+    /// Version of the runtime on the device.
+    pub runtime_version: String,
+    /// Threads within one inference.
+    pub threads: u32,
+    /// Pictures per inference.
+    pub batch: u32,
+    /// The file that ran.
+    pub artifact: ArtifactRecord,
+    /// Latency of one inference (of one batch).
+    pub latency_ms: LatencyRecord,
+    /// Pictures per second.
+    pub throughput_ips: f64,
+    /// Accuracy, where a labelled pack was given.
+    pub accuracy: Option<AccuracyRecord>,
+    /// Energy, where a meter measured it.
+    pub energy: Option<EnergyRecord>,
+    /// Memory of the worker process.
+    pub memory: MemoryRecord,
+    /// Time to load the artifact.
+    pub load_ms: f64,
+    /// State of the device.
+    pub conditions: ConditionsRecord,
+    /// On the frontier of its device.
+    pub pareto: bool,
+    /// Configurations (`variant/runtime/provider/tN/bN`) that dominate this one.
+    pub dominated_by: Vec<String>,
+}
+
+impl Record {
+    /// What tells this record from the others of its device: `ptq-int8/ort/cpu/t2/b1`.
+    pub fn configuration(&self) -> String {
+        format!("{}/{}/{}/t{}/b{}", self.variant, self.runtime, self.provider, self.threads, self.batch)
+    }
+}
+
+/// The file that ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactRecord {
+    /// Its digest, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+    /// `onnx`.
+    pub format: String,
+}
+
+/// Latency statistics in milliseconds. A percentile is `None` where the samples cannot reach it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencyRecord {
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// 99.9th percentile.
+    pub p999: Option<f64>,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Fastest run.
+    pub min: f64,
+    /// Slowest run.
+    pub max: f64,
+    /// Timed runs.
+    pub samples: u64,
+    /// 95 % confidence interval of the median by order statistics; `None` below 6 samples.
+    pub p50_ci95: Option<[f64; 2]>,
+    /// Whether the samples suffice for P99 by MLPerf's early-stopping rule (662).
+    pub p99_certified: bool,
+}
+
+/// Accuracy over the validation pack; rates are fractions of 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccuracyRecord {
+    /// Share of pictures whose label has the highest output.
+    pub top1: f64,
+    /// Share of pictures whose label is among the five highest outputs.
+    pub top5: f64,
+    /// Pictures.
+    pub samples: u64,
+    /// 95 % Wilson interval of `top1`.
+    pub top1_ci95: [f64; 2],
+    /// 95 % Wilson interval of `top5`.
+    pub top5_ci95: [f64; 2],
+    /// Share of pictures with the same prediction as the FP32 model; `None` where it was not run.
+    pub agreement_fp32: Option<f64>,
+}
+
+/// Energy and power.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnergyRecord {
+    /// Millijoules per inference, gross.
+    pub mj_per_inference: f64,
+    /// Mean power while measuring, in watts.
+    pub mean_w: f64,
+    /// Power at rest, in watts.
+    pub idle_w: Option<f64>,
+    /// The meter: `ina3221`.
+    pub meter: String,
+    /// The rail: `VDD_IN`.
+    pub rail: Option<String>,
+    /// What the power feeds: `module`, `soc`, `board`, `wall`.
+    pub scope: String,
+    /// True for a model instead of a meter.
+    pub estimated: bool,
+}
+
+/// Memory of the worker process, in megabytes of 10^6 bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemoryRecord {
+    /// Peak resident set.
+    pub peak_rss_mb: Option<f64>,
+}
+
+/// State of the device during the measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConditionsRecord {
+    /// CPU frequency governor.
+    pub governor: Option<String>,
+    /// Highest temperature, in degrees Celsius.
+    pub max_temp_c: Option<f64>,
+    /// Whether the device throttled; `None` where it does not tell.
+    pub throttled: Option<bool>,
+    /// False for a measurement that should not be compared, for the reasons in `notes`.
+    pub valid: bool,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// A job or variant without a measurement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedJob {
+    /// The device, or empty where the variant failed before it had one.
+    pub device: String,
+    /// The variant.
+    pub variant: String,
+    /// The runtime, or empty where the variant failed before it had one.
+    pub runtime: String,
+    /// Where it failed: `optimize`, `fetch`, `load`, `run`, `score`, `cancelled`.
+    pub stage: String,
+    /// One line.
+    pub error: String,
+}

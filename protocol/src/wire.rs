@@ -1,0 +1,52 @@
+//! The envelope of every message and stored state: two version bytes, then postcard.
+//!
+//! A new field is appended at the end of a top-level message and raises `MINOR`; an older reader then
+//! ignores the bytes it does not know. Any other change raises `MAJOR`, which older readers refuse.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Wire format generation; readers refuse any other.
+pub const MAJOR: u8 = 1;
+/// Additions within the generation.
+pub const MINOR: u8 = 0;
+
+/// Bytes that are not a message of this version.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// Fewer bytes than the envelope has.
+    #[error("message of {0} bytes is too short")]
+    Short(usize),
+    /// The sender speaks another generation of the format.
+    #[error("message has wire version {found}, this program reads version {MAJOR}; update the older side")]
+    Version {
+        /// The major version in the message.
+        found: u8,
+    },
+    /// The body is not the message it should be.
+    #[error("message is malformed")]
+    Malformed(#[source] postcard::Error),
+    /// Bytes follow the message though its version has no more fields.
+    #[error("message has {0} surplus bytes")]
+    Surplus(usize),
+}
+
+/// Writes the envelope and `message`.
+pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    postcard::to_extend(message, vec![MAJOR, MINOR]).expect("messages hold only types that postcard can write")
+}
+
+/// Reads a message. Never panics, whatever the bytes.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    let [major, minor, body @ ..] = bytes else {
+        return Err(WireError::Short(bytes.len()));
+    };
+    if *major != MAJOR {
+        return Err(WireError::Version { found: *major });
+    }
+    let (message, rest) = postcard::take_from_bytes(body).map_err(WireError::Malformed)?;
+    if *minor <= MINOR && !rest.is_empty() {
+        return Err(WireError::Surplus(rest.len()));
+    }
+    Ok(message)
+}

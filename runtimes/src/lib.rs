@@ -1,0 +1,146 @@
+//! Inference runtimes behind one trait.
+//!
+//! A [`Runtime`] is a library that may or may not be on this machine, a [`Model`] is an immutable artifact
+//! that it loaded, a [`Session`] is the mutable state of running it. What was asked for and is missing is an
+//! error: no runtime falls back to another provider, precision or thread count.
+
+mod tensor;
+
+use std::path::{Path, PathBuf};
+
+pub use tensor::{Data, DataType, Tensor};
+
+/// A library that runs models.
+pub trait Runtime: Send + Sync {
+    /// The name in command lines and results: `tract`.
+    fn name(&self) -> &'static str;
+
+    /// Whether the library is on this machine, and which one it is.
+    fn probe(&self) -> Result<Probe, Error>;
+
+    /// Loads the artifact at `path`.
+    fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error>;
+}
+
+/// A runtime that can run here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Version of the library.
+    pub version: String,
+    /// Execution providers that it holds.
+    pub providers: Vec<String>,
+    /// The shared library, for runtimes that are loaded at run time.
+    pub library: Option<PathBuf>,
+}
+
+/// How an artifact is to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Execution provider: `cpu`.
+    pub provider: String,
+    /// Threads within one inference, at least 1.
+    pub threads: usize,
+    /// Shape of each input, in the model's order; empty for the model's own shapes with each dynamic
+    /// leading axis bound to `batch`.
+    pub inputs: Vec<Vec<usize>>,
+    /// Pictures per inference, at least 1.
+    pub batch: usize,
+}
+
+/// An artifact, loaded and ready to make sessions.
+pub trait Model: Send + Sync {
+    /// The inputs in order, every axis known.
+    fn inputs(&self) -> &[Port];
+
+    /// Names of the outputs in order.
+    fn outputs(&self) -> &[String];
+
+    /// The provider that runs the nodes, as the library reports it.
+    fn provider(&self) -> &str;
+
+    /// State for one caller.
+    fn session(&self) -> Result<Box<dyn Session>, Error>;
+}
+
+/// An input of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its name in the model.
+    pub name: String,
+    /// Element type.
+    pub data_type: DataType,
+    /// Extents, all known.
+    pub shape: Vec<usize>,
+}
+
+/// One caller's running state. The three steps are apart so that the timed one holds the inference alone.
+pub trait Session: Send {
+    /// Sets all inputs, in the model's order. Not timed.
+    fn bind(&mut self, inputs: &[Tensor]) -> Result<(), Error>;
+
+    /// One inference on what was bound. This is what is timed.
+    fn run(&mut self) -> Result<(), Error>;
+
+    /// The outputs of the last run, in the model's order. Not timed.
+    fn fetch(&mut self) -> Result<Vec<Tensor>, Error>;
+}
+
+/// Why a runtime did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name stands for no runtime of this build.
+    #[error("unknown runtime `{name}`; this build has {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// All names, comma-separated.
+        known: String,
+    },
+    /// The runtime's library is not on this machine.
+    #[error("runtime `{runtime}` is not installed: {reason}")]
+    Missing {
+        /// The runtime.
+        runtime: &'static str,
+        /// What is missing and what would mend it.
+        reason: String,
+    },
+    /// The provider is not in the library, or it did not take the model.
+    #[error("runtime `{runtime}` cannot use provider `{provider}`: {reason}")]
+    Provider {
+        /// The runtime.
+        runtime: &'static str,
+        /// What was asked for.
+        provider: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The artifact could not be loaded.
+    #[error("runtime `{runtime}` cannot load {}: {reason}", path.display())]
+    Load {
+        /// The runtime.
+        runtime: &'static str,
+        /// The artifact.
+        path: PathBuf,
+        /// The library's words, in one line.
+        reason: String,
+    },
+    /// Inputs do not fit the model.
+    #[error("input {index}: expected {expected}, got {found}")]
+    Input {
+        /// Position of the input.
+        index: usize,
+        /// Type and shape that the model wants.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
+    /// The inference failed.
+    #[error("runtime `{runtime}` failed to run: {reason}")]
+    Run {
+        /// The runtime.
+        runtime: &'static str,
+        /// The library's words, in one line.
+        reason: String,
+    },
+}
