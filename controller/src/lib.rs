@@ -1,1 +1,4 @@
-//! placeholder
+//! The workstation's side of Edgefront: studies, the fleet, results, reports.
+
+pub mod report;
+pub mod results;

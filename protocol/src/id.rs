@@ -8,13 +8,19 @@ use serde::{Deserialize, Serialize};
 
 /// A name that cannot stand in a topic or a file name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a valid name: use 1 to 64 letters, digits, `-`, `_` or `.`, beginning with a letter or digit")]
+#[error(
+    "`{0}` is not a valid name: use 1 to 64 letters, digits, `-`, `_` or `.`, beginning with a letter or digit"
+)]
 pub struct InvalidId(String);
 
 fn validate(text: String) -> Result<String, InvalidId> {
     let starts_well = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     let alphabet = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if starts_well && text.len() <= 64 && text.bytes().all(alphabet) { Ok(text) } else { Err(InvalidId(text)) }
+    if starts_well && text.len() <= 64 && text.bytes().all(alphabet) {
+        Ok(text)
+    } else {
+        Err(InvalidId(text))
+    }
 }
 
 macro_rules! id {

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// The value of `Results::schema` that this version writes.
 pub const SCHEMA: &str = "edgefront.results/1";
 
+/// The objectives by which `pareto` is decided unless a command was given others.
+pub const DEFAULT_OBJECTIVES: [&str; 2] = ["latency_p50", "top1"];
+
 /// All that came of a study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Results {
@@ -12,10 +15,37 @@ pub struct Results {
     pub schema: String,
     /// Name of the study.
     pub study: String,
+    /// Names of the objectives by which `pareto` was decided, the horizontal axis first.
+    #[serde(default = "default_objectives")]
+    pub objectives: Vec<String>,
+    /// The devices that took part, where they are known.
+    #[serde(default)]
+    pub devices: Vec<DeviceRecord>,
     /// One record a measurement.
     pub records: Vec<Record>,
     /// One entry a job or variant without a measurement.
     pub failed: Vec<FailedJob>,
+}
+
+fn default_objectives() -> Vec<String> {
+    DEFAULT_OBJECTIVES.map(str::to_owned).to_vec()
+}
+
+/// One device, as its agent described it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// Its name, as in `Record::device`.
+    pub id: String,
+    /// Processor model.
+    pub cpu: String,
+    /// Logical processors.
+    pub cores: u32,
+    /// `x86_64`, `aarch64`, `arm`.
+    pub arch: String,
+    /// Operating system and kernel.
+    pub os: String,
+    /// Installed memory in bytes.
+    pub memory_bytes: u64,
 }
 
 /// One measurement: one variant on one target of one device.
@@ -55,12 +85,18 @@ pub struct Record {
     pub pareto: bool,
     /// Configurations (`variant/runtime/provider/tN/bN`) that dominate this one.
     pub dominated_by: Vec<String>,
+    /// Why this record takes no part in the frontier; `None` where it does.
+    #[serde(default)]
+    pub not_ranked: Option<String>,
 }
 
 impl Record {
     /// What tells this record from the others of its device: `ptq-int8/ort/cpu/t2/b1`.
     pub fn configuration(&self) -> String {
-        format!("{}/{}/{}/t{}/b{}", self.variant, self.runtime, self.provider, self.threads, self.batch)
+        format!(
+            "{}/{}/{}/t{}/b{}",
+            self.variant, self.runtime, self.provider, self.threads, self.batch
+        )
     }
 }
 

@@ -52,7 +52,10 @@ impl Topic {
 
     /// Filter for all that a device hears, shared chunks apart.
     pub fn to_device(device: &DeviceId) -> Vec<String> {
-        [Self::Batch, Self::Cancel, Self::Ack, Self::Chunk].iter().map(|t| t(device.clone()).to_string()).collect()
+        [Self::Batch, Self::Cancel, Self::Ack, Self::Chunk]
+            .iter()
+            .map(|t| t(device.clone()).to_string())
+            .collect()
     }
 
     /// Filter for all that devices send to one controller.
@@ -82,7 +85,10 @@ impl FromStr for Topic {
 
     fn from_str(text: &str) -> Result<Self, UnknownTopic> {
         let unknown = || UnknownTopic(text.to_owned());
-        let path = text.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/')).ok_or_else(unknown)?;
+        let path = text
+            .strip_prefix(ROOT)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .ok_or_else(unknown)?;
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
             ["blob", digest] => digest.parse().map(Self::SharedChunk).map_err(|_| unknown()),

@@ -33,7 +33,8 @@ pub enum WireError {
 
 /// Writes the envelope and `message`.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    postcard::to_extend(message, vec![MAJOR, MINOR]).expect("messages hold only types that postcard can write")
+    postcard::to_extend(message, vec![MAJOR, MINOR])
+        .expect("messages hold only types that postcard can write")
 }
 
 /// Reads a message. Never panics, whatever the bytes.
