@@ -21,6 +21,7 @@ pub use device::{Absence, Device, Presence, RuntimeState, RuntimeStatus};
 pub use digest::Digest;
 pub use id::{BatchId, ControllerId, DeviceId, JobId};
 pub use outcome::{Conditions, Failure, Latency, Measurement, Outcome, Round, Score, Stage};
+pub use pack::{Normalization, Pack, PackError, PictureShape};
 pub use progress::{JobState, Progress};
 pub use topic::Topic;
 pub use unit::{Bytes, Nanos, UnixMillis};
