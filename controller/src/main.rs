@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The `edgefront` command.
+
+fn main() -> std::process::ExitCode {
+    edgefront::cli::main()
+}

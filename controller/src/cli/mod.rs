@@ -1,0 +1,123 @@
+//! The command line: one file a subcommand, each with its `Args` and its `run`.
+
+pub mod agent;
+pub mod bench;
+pub mod broker;
+pub mod check;
+pub mod demo;
+pub mod devices;
+pub mod frontier;
+pub mod optimize;
+pub mod pack;
+pub mod prune;
+pub mod quantize;
+pub mod run;
+pub mod runtimes;
+pub mod select;
+pub mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::ui::{Exit, Ui, UsageError, is_broken_pipe};
+
+/// Finds, for each of your devices, which variant of a neural network to ship on which runtime.
+///
+/// Edgefront makes variants of an ONNX model (quantized, pruned, half precision), has them measured on the
+/// devices themselves, and draws the Pareto frontier of accuracy and latency for each device.
+#[derive(Debug, Parser)]
+#[command(name = "edgefront", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    /// Print data for machines: JSON on standard output, no progress bars.
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  edgefront demo --out out
+  edgefront optimize model.onnx --val val.npz --calib calib.npz --out out
+  edgefront select out/results.json --max-p99-ms 5
+
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage
+  3  some variants, jobs or devices failed; the rest is saved
+
+EDGEFRONT_LOG=debug shows what happens inside.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Optimize(optimize::Args),
+    Run(run::Args),
+    Check(check::Args),
+    Quantize(quantize::Args),
+    Prune(prune::Args),
+    Pack(pack::Args),
+    Bench(bench::Args),
+    Devices(devices::Args),
+    Frontier(frontier::Args),
+    Select(select::Args),
+    Runtimes(runtimes::Args),
+    Broker(broker::Args),
+    #[command(hide = true)]
+    Agent(agent::Args),
+    #[command(hide = true)]
+    Worker(worker::Args),
+}
+
+/// Reads the command line, runs the command, says its error.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    let ui = Ui::new(cli.json);
+    match dispatch(cli.command, &ui) {
+        Ok(exit) => exit.into(),
+        Err(error) if is_broken_pipe(&error) => Exit::Done.into(),
+        Err(error) => {
+            ui.error(&error);
+            let usage = error.chain().any(|cause| cause.is::<UsageError>());
+            if usage {
+                Exit::Usage.into()
+            } else {
+                Exit::Failed.into()
+            }
+        }
+    }
+}
+
+fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
+    match command {
+        Command::Demo(args) => demo::run(args, ui),
+        Command::Optimize(args) => optimize::run(args, ui),
+        Command::Run(args) => run::run(args, ui),
+        Command::Check(args) => check::run(args, ui),
+        Command::Quantize(args) => quantize::run(args, ui),
+        Command::Prune(args) => prune::run(args, ui),
+        Command::Pack(args) => pack::run(args, ui),
+        Command::Bench(args) => bench::run(args, ui),
+        Command::Devices(args) => devices::run(args, ui),
+        Command::Frontier(args) => frontier::run(args, ui),
+        Command::Select(args) => select::run(args, ui),
+        Command::Runtimes(args) => runtimes::run(args, ui),
+        Command::Broker(args) => broker::run(args, ui),
+        Command::Agent(args) => agent::run(args, ui),
+        Command::Worker(args) => worker::run(args, ui),
+    }
+}
+
+/// Logs go to standard error, warnings and worse unless `EDGEFRONT_LOG` asks for more.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("EDGEFRONT_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
