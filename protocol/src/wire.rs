@@ -46,7 +46,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
         return Err(WireError::Version { found: *major });
     }
     let (message, rest) = postcard::take_from_bytes(body).map_err(WireError::Malformed)?;
-    if *minor <= MINOR && !rest.is_empty() {
+    let may_have_unknown_fields = *minor > MINOR;
+    if !may_have_unknown_fields && !rest.is_empty() {
         return Err(WireError::Surplus(rest.len()));
     }
     Ok(message)

@@ -1,0 +1,313 @@
+//! Generators of arbitrary messages.
+//!
+//! Each is written field by field, so that a new field fails to compile here until it is generated too.
+
+use edgefront_protocol::blob::{Chunk, Want};
+use edgefront_protocol::{
+    Absence, Ack, Artifact, Batch, BatchId, BlobRef, Bytes, Cancel, Conditions, ControllerId, Device,
+    DeviceId, Digest, Failure, Format, Job, JobId, JobState, Latency, Measurement, Nanos, Outcome, Plan,
+    Precision, Presence, Progress, Round, RuntimeState, RuntimeStatus, Score, Stage, Target, Topic,
+    UnixMillis,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+const ID: &str = "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}";
+const TEXT: &str = "\\PC{0,24}";
+
+fn device_id() -> impl Strategy<Value = DeviceId> {
+    ID.prop_map(|id| id.parse().unwrap())
+}
+
+fn controller_id() -> impl Strategy<Value = ControllerId> {
+    ID.prop_map(|id| id.parse().unwrap())
+}
+
+fn batch_id() -> impl Strategy<Value = BatchId> {
+    ID.prop_map(|id| id.parse().unwrap())
+}
+
+fn job_id() -> impl Strategy<Value = JobId> {
+    ID.prop_map(|id| id.parse().unwrap())
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest::from_bytes)
+}
+
+fn nanos() -> impl Strategy<Value = Nanos> {
+    any::<u64>().prop_map(Nanos)
+}
+
+fn unix_millis() -> impl Strategy<Value = UnixMillis> {
+    any::<u64>().prop_map(UnixMillis)
+}
+
+fn blob_ref() -> impl Strategy<Value = BlobRef> {
+    (digest(), any::<u64>()).prop_map(|(digest, bytes)| BlobRef {
+        digest,
+        bytes: Bytes(bytes),
+    })
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    let precision = prop_oneof![
+        Just(Precision::Fp32),
+        Just(Precision::Fp16),
+        Just(Precision::Int8)
+    ];
+    (TEXT, TEXT, precision, any::<u32>(), any::<u32>()).prop_map(
+        |(runtime, provider, precision, threads, batch)| Target {
+            runtime,
+            provider,
+            precision,
+            threads,
+            batch,
+        },
+    )
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    (
+        any::<u32>(),
+        nanos(),
+        any::<u32>(),
+        nanos(),
+        nanos(),
+        any::<u32>(),
+    )
+        .prop_map(
+            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds)| Plan {
+                warmup_runs,
+                warmup_time,
+                min_runs,
+                min_time,
+                max_time,
+                rounds,
+            },
+        )
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    let artifact = blob_ref().prop_map(|blob| Artifact {
+        blob,
+        format: Format::Onnx,
+    });
+    let inputs = vec(vec(any::<u64>(), 0..5), 0..3);
+    (
+        job_id(),
+        TEXT,
+        artifact,
+        target(),
+        inputs,
+        option::of(blob_ref()),
+        plan(),
+    )
+        .prop_map(|(id, variant, artifact, target, inputs, validation, plan)| Job {
+            id,
+            variant,
+            artifact,
+            target,
+            inputs,
+            validation,
+            plan,
+        })
+}
+
+/// Any batch.
+pub(crate) fn batch() -> impl Strategy<Value = Batch> {
+    (batch_id(), controller_id(), any::<u64>(), vec(job(), 0..4)).prop_map(|(id, controller, seed, jobs)| {
+        Batch {
+            id,
+            controller,
+            seed,
+            jobs,
+        }
+    })
+}
+
+/// Any acknowledgement.
+pub(crate) fn ack() -> impl Strategy<Value = Ack> {
+    job_id().prop_map(|job| Ack { job })
+}
+
+/// Any cancellation.
+pub(crate) fn cancel() -> impl Strategy<Value = Cancel> {
+    batch_id().prop_map(|batch| Cancel { batch })
+}
+
+/// Any request for chunks.
+pub(crate) fn want() -> impl Strategy<Value = Want> {
+    (
+        digest(),
+        any::<u32>(),
+        vec(any::<(u32, u32)>(), 0..8),
+        any::<u32>(),
+    )
+        .prop_map(|(digest, chunk_bytes, missing, credit)| Want {
+            digest,
+            chunk_bytes,
+            missing,
+            credit,
+        })
+}
+
+/// Any chunk; its checksum need not be right.
+pub(crate) fn chunk() -> impl Strategy<Value = Chunk> {
+    (digest(), any::<u32>(), any::<u32>(), vec(any::<u8>(), 0..512)).prop_map(
+        |(digest, index, crc32, data)| Chunk {
+            digest,
+            index,
+            crc32,
+            data,
+        },
+    )
+}
+
+fn runtime_status() -> impl Strategy<Value = RuntimeStatus> {
+    let ready =
+        (TEXT, vec(TEXT, 0..3)).prop_map(|(version, providers)| RuntimeState::Ready { version, providers });
+    let absent = TEXT.prop_map(|reason| RuntimeState::Absent(Absence { reason }));
+    (TEXT, prop_oneof![ready, absent]).prop_map(|(name, state)| RuntimeStatus { name, state })
+}
+
+fn device() -> impl Strategy<Value = Device> {
+    let machine = (TEXT, TEXT, TEXT, TEXT, any::<u32>(), any::<u64>());
+    let abilities = (vec(TEXT, 0..4), vec(runtime_status(), 0..4), unix_millis());
+    (device_id(), machine, abilities).prop_map(
+        |(id, (agent_version, arch, os, cpu, cores, memory), (cpu_features, runtimes, since))| Device {
+            id,
+            agent_version,
+            arch,
+            os,
+            cpu,
+            cores,
+            memory: Bytes(memory),
+            cpu_features,
+            runtimes,
+            since,
+        },
+    )
+}
+
+/// Any presence.
+pub(crate) fn presence() -> impl Strategy<Value = Presence> {
+    prop_oneof![
+        device().prop_map(Presence::Online),
+        device_id().prop_map(Presence::Offline)
+    ]
+}
+
+/// Any progress.
+pub(crate) fn progress() -> impl Strategy<Value = Progress> {
+    let state = prop_oneof![
+        Just(JobState::Queued),
+        any::<(u64, u64)>().prop_map(|(have, total)| JobState::Fetching { have, total }),
+        Just(JobState::Loading),
+        any::<(u32, u32)>().prop_map(|(done, rounds)| JobState::Measuring { done, rounds }),
+        Just(JobState::Scoring),
+        Just(JobState::Ended),
+    ];
+    (batch_id(), job_id(), state).prop_map(|(batch, job, state)| Progress { batch, job, state })
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    let stage = prop_oneof![
+        Just(Stage::Optimize),
+        Just(Stage::Fetch),
+        Just(Stage::Load),
+        Just(Stage::Run),
+        Just(Stage::Score),
+        Just(Stage::Cancelled),
+    ];
+    (stage, TEXT).prop_map(|(stage, error)| Failure { stage, error })
+}
+
+fn latency() -> impl Strategy<Value = Latency> {
+    let round = (any::<u32>(), any::<u64>(), nanos(), nanos(), unix_millis()).prop_map(
+        |(position, runs, total, p50, started)| Round {
+            position,
+            runs,
+            total,
+            p50,
+            started,
+        },
+    );
+    (
+        vec(any::<u8>(), 0..64),
+        vec(round, 0..4),
+        any::<u32>(),
+        any::<bool>(),
+    )
+        .prop_map(|(histogram, rounds, warmup_runs, ended_early)| Latency {
+            histogram,
+            rounds,
+            warmup_runs,
+            ended_early,
+        })
+}
+
+fn measurement() -> impl Strategy<Value = Measurement> {
+    let score = (any::<u64>(), any::<u64>(), vec(any::<u32>(), 0..16)).prop_map(
+        |(top1_hits, top5_hits, predictions)| Score {
+            top1_hits,
+            top5_hits,
+            predictions,
+        },
+    );
+    let conditions = (option::of(TEXT), option::of(-100.0f32..200.0), vec(TEXT, 0..3)).prop_map(
+        |(governor, max_temp_c, notes)| Conditions {
+            governor,
+            max_temp_c,
+            notes,
+        },
+    );
+    let peak_rss = option::of(any::<u64>().prop_map(Bytes));
+    (
+        TEXT,
+        TEXT,
+        latency(),
+        nanos(),
+        peak_rss,
+        option::of(score),
+        conditions,
+    )
+        .prop_map(
+            |(runtime_version, provider, latency, load, peak_rss, score, conditions)| Measurement {
+                runtime_version,
+                provider,
+                latency,
+                load,
+                peak_rss,
+                score,
+                conditions,
+            },
+        )
+}
+
+/// Any outcome.
+pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
+    let result = prop_oneof![measurement().prop_map(Ok), failure().prop_map(Err)];
+    (job_id(), batch_id(), device_id(), result).prop_map(|(job, batch, device, result)| Outcome {
+        job,
+        batch,
+        device,
+        result,
+    })
+}
+
+/// Any topic.
+pub(crate) fn topic() -> impl Strategy<Value = Topic> {
+    prop_oneof![
+        device_id().prop_map(Topic::Presence),
+        device_id().prop_map(Topic::Batch),
+        device_id().prop_map(Topic::Cancel),
+        device_id().prop_map(Topic::Ack),
+        device_id().prop_map(Topic::Chunk),
+        digest().prop_map(Topic::SharedChunk),
+        (controller_id(), device_id()).prop_map(|(c, d)| Topic::Progress(c, d)),
+        (controller_id(), device_id()).prop_map(|(c, d)| Topic::Outcome(c, d)),
+        (controller_id(), device_id()).prop_map(|(c, d)| Topic::Want(c, d)),
+    ]
+}
