@@ -1,18 +1,38 @@
 //! One MQTT connection that stays: it reconnects with backoff, keeps TCP_NODELAY set, and turns the
 //! client library's traffic into [`Event`]s.
+//!
+//! What is delivered and what is not: a message published while the connection is interrupted, or not yet
+//! acknowledged when it breaks, is lost. So each side says again at every [`Event::Connected`] what the other
+//! must know, and waits for answers end to end. In exchange nothing here grows without bound and no call
+//! blocks for the length of an outage.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
 use edgefront_protocol::Topic;
+use rumqttc::{AsyncClient, ConnectionError, EventLoop, LastWill, MqttOptions, QoS};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
-/// Where a broker listens: `mqtt://[user:password@]host[:port]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokerUrl {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port, 1883 by default.
-    pub port: u16,
-    /// User and password.
-    pub credentials: Option<(String, String)>,
-}
+use crate::driver::Driver;
+use crate::{BrokerUrl, LinkError};
+
+/// A broker takes a client for dead after one and a half of this, so a dead device shows within 8 seconds.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Longest time for a TCP connection, its MQTT handshake, or one flush of the socket.
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time that [`Connection::close`] waits for the broker to take what was published.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest packet either way. The largest messages are outcomes with the predictions of a large pack.
+const MAX_PACKET_BYTES: usize = 16 << 20;
+/// Room for the topic and the header beside a payload.
+const MAX_HEADER_BYTES: usize = 1 << 10;
+/// Publications that may wait for the socket.
+const REQUESTS: usize = 64;
+/// Events that may wait for the owner of the connection; at 64 KiB a chunk at most 16 MiB.
+const EVENTS: usize = 256;
 
 /// What the broker publishes, retained, when this client is gone.
 #[derive(Debug, Clone)]
@@ -28,7 +48,8 @@ pub struct Will {
 pub struct Settings {
     /// The broker.
     pub url: BrokerUrl,
-    /// The client identifier; a persistent session belongs to it.
+    /// The client identifier; a persistent session belongs to it. A second connection with the same
+    /// identifier takes the first one's place. Not empty.
     pub client_id: String,
     /// Filters to subscribe at every connect, QoS 1.
     pub subscriptions: Vec<String>,
@@ -39,62 +60,229 @@ pub struct Settings {
 /// Quality of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Qos {
-    /// At most once: for chunks, which the receiver asks for again.
+    /// At most once: for chunks, which the receiver asks for again, and for progress.
     AtMostOnce,
-    /// At least once.
+    /// At least once, as long as the connection lasts.
     AtLeastOnce,
+}
+
+impl From<Qos> for QoS {
+    fn from(qos: Qos) -> Self {
+        match qos {
+            Qos::AtMostOnce => Self::AtMostOnce,
+            Qos::AtLeastOnce => Self::AtLeastOnce,
+        }
+    }
 }
 
 /// What happened on the connection.
 #[derive(Debug)]
 pub enum Event {
     /// Connected and subscribed, at first and after every interruption: what must be said is to be said again.
+    /// Messages that the broker kept for the session may come before it.
     Connected,
     /// A message on a topic of ours.
     Message {
         /// Where.
         topic: Topic,
         /// The bytes, not yet decoded.
-        payload: bytes::Bytes,
+        payload: Bytes,
         /// Whether the broker had kept it.
         retained: bool,
     },
-    /// The connection broke; a new one is being tried.
+    /// The connection broke, or the first one failed; a new one is being tried. Said once per outage.
     Interrupted {
         /// Why.
         reason: String,
     },
 }
 
-/// The receiving half.
+/// The receiving half. Dropped without [`Connection::close`] it leaves like a crash: the broker publishes the
+/// last will.
 #[derive(Debug)]
-pub struct Connection;
+pub struct Connection {
+    events: mpsc::Receiver<Event>,
+    publisher: Publisher,
+    task: JoinHandle<()>,
+}
 
 /// The sending half, cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Publisher;
+pub struct Publisher {
+    client: AsyncClient,
+    connected: watch::Receiver<bool>,
+    subscriptions: Arc<Mutex<BTreeSet<String>>>,
+}
 
-/// Why a link does not work.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LinkError {
-    /// The address is not one of a broker.
-    #[error("`{url}` is not a broker address: {reason}; write mqtt://host:port")]
-    Url {
-        /// As given.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No broker answered the first time.
-    #[error("no broker at {address}: {reason}; is it running? `edgefront broker` starts one")]
-    Unreachable {
-        /// Host and port.
-        address: String,
-        /// The system's words.
-        reason: String,
-    },
-    /// The connection was closed from this side.
-    #[error("the connection to the broker is closed")]
-    Closed,
+impl Connection {
+    /// Connects, and fails if the broker does not answer or refuses this first time.
+    pub async fn open(settings: Settings) -> Result<(Publisher, Self), LinkError> {
+        let url = settings.url.clone();
+        let (client, mut eventloop) = client(&settings);
+        let connack = eventloop
+            .poll()
+            .await
+            .map_err(|error| first_failure(&url, error))?;
+        Ok(Self::start(settings, client, eventloop, Some(connack)))
+    }
+
+    /// Keeps trying from the first connection on; [`Event::Interrupted`] tells of failures.
+    pub fn open_patiently(settings: Settings) -> (Publisher, Self) {
+        let (client, eventloop) = client(&settings);
+        Self::start(settings, client, eventloop, None)
+    }
+
+    fn start(
+        settings: Settings,
+        client: AsyncClient,
+        eventloop: EventLoop,
+        first: Option<rumqttc::Event>,
+    ) -> (Publisher, Self) {
+        let subscriptions = Arc::new(Mutex::new(settings.subscriptions.into_iter().collect()));
+        let (connected_tx, connected) = watch::channel(false);
+        let (events_tx, events) = mpsc::channel(EVENTS);
+        let driver = Driver::new(eventloop, Arc::clone(&subscriptions), connected_tx, events_tx);
+        let publisher = Publisher {
+            client,
+            connected,
+            subscriptions,
+        };
+        let task = tokio::spawn(driver.run(first));
+        (
+            publisher.clone(),
+            Self {
+                events,
+                publisher,
+                task,
+            },
+        )
+    }
+
+    /// The next event; `None` when the connection is closed. Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Leaves in order: the broker takes all that was published before, and does not publish the last will.
+    /// While interrupted there is nobody to take leave of, so this returns at once.
+    pub async fn close(mut self) {
+        if !*self.publisher.connected.borrow() {
+            return;
+        }
+        let leave = async {
+            self.publisher.client.disconnect().await.ok();
+            (&mut self.task).await.ok();
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, leave).await.is_err() {
+            tracing::warn!("the broker did not take the last messages within {CLOSE_TIMEOUT:?}");
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Publisher {
+    /// Hands a message to the connection; waits while the socket is full. While interrupted the message is
+    /// dropped, see the module's documentation.
+    pub async fn publish(
+        &self,
+        topic: &Topic,
+        payload: impl Into<Bytes>,
+        qos: Qos,
+        retain: bool,
+    ) -> Result<(), LinkError> {
+        let payload = payload.into();
+        if payload.len() > MAX_PACKET_BYTES - MAX_HEADER_BYTES {
+            return Err(LinkError::TooLarge {
+                topic: topic.to_string(),
+                bytes: payload.len(),
+            });
+        }
+        if !self.is_connected()? {
+            return Ok(());
+        }
+        let sent = self
+            .client
+            .publish_bytes(topic.to_string(), qos.into(), retain, payload)
+            .await;
+        sent.map_err(|_| LinkError::Closed)
+    }
+
+    /// Subscribes with QoS 1, now and at every later connect.
+    pub async fn subscribe(&self, filter: &str) -> Result<(), LinkError> {
+        self.subscriptions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(filter.to_owned());
+        if !self.is_connected()? {
+            return Ok(());
+        }
+        self.client
+            .subscribe(filter, QoS::AtLeastOnce)
+            .await
+            .map_err(|_| LinkError::Closed)
+    }
+
+    /// Ends a subscription.
+    pub async fn unsubscribe(&self, filter: &str) -> Result<(), LinkError> {
+        self.subscriptions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(filter);
+        if !self.is_connected()? {
+            return Ok(());
+        }
+        self.client
+            .unsubscribe(filter)
+            .await
+            .map_err(|_| LinkError::Closed)
+    }
+
+    fn is_connected(&self) -> Result<bool, LinkError> {
+        self.connected.has_changed().map_err(|_| LinkError::Closed)?;
+        Ok(*self.connected.borrow())
+    }
+}
+
+fn client(settings: &Settings) -> (AsyncClient, EventLoop) {
+    let mut options = MqttOptions::new(&settings.client_id, &settings.url.host, settings.url.port);
+    options
+        .set_keep_alive(KEEP_ALIVE)
+        .set_clean_session(false)
+        .set_max_packet_size(MAX_PACKET_BYTES, MAX_PACKET_BYTES);
+    if let Some((user, password)) = &settings.url.credentials {
+        options.set_credentials(user, password);
+    }
+    if let Some(will) = &settings.will {
+        let topic = will.topic.to_string();
+        options.set_last_will(LastWill::new(topic, will.payload.clone(), QoS::AtLeastOnce, true));
+    }
+    let (client, mut eventloop) = AsyncClient::new(options, REQUESTS);
+    eventloop.network_options.set_tcp_nodelay(true);
+    eventloop
+        .network_options
+        .set_connection_timeout(NETWORK_TIMEOUT.as_secs());
+    (client, eventloop)
+}
+
+fn first_failure(url: &BrokerUrl, error: ConnectionError) -> LinkError {
+    let address = url.address();
+    match error {
+        ConnectionError::ConnectionRefused(code) => LinkError::Refused {
+            address,
+            reason: format!("{code:?}"),
+        },
+        ConnectionError::Io(error) => LinkError::Unreachable {
+            address,
+            reason: error.to_string(),
+        },
+        error => LinkError::Unreachable {
+            address,
+            reason: error.to_string(),
+        },
+    }
 }

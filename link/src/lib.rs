@@ -1,6 +1,11 @@
 //! The MQTT connection and the blob transfer, as both sides use them.
 
 pub mod connection;
+mod driver;
+mod error;
 pub mod transfer;
+mod url;
 
-pub use connection::{BrokerUrl, Connection, Event, LinkError, Publisher, Qos, Settings, Will};
+pub use connection::{Connection, Event, Publisher, Qos, Settings, Will};
+pub use error::LinkError;
+pub use url::BrokerUrl;
