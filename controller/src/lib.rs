@@ -1,6 +1,8 @@
 //! The workstation's side of Edgefront: studies, the fleet, results, reports.
 
 pub mod cli;
+pub mod frontier;
 pub mod report;
 pub mod results;
+pub mod stats;
 pub mod ui;

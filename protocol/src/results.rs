@@ -83,7 +83,7 @@ pub struct Record {
     pub conditions: ConditionsRecord,
     /// On the frontier of its device.
     pub pareto: bool,
-    /// Configurations (`variant/runtime/provider/tN/bN`) that dominate this one.
+    /// Configurations (`variant/runtime/provider/tN/bN`) of the frontier that dominate this one.
     pub dominated_by: Vec<String>,
     /// Why this record takes no part in the frontier; `None` where it does.
     #[serde(default)]

@@ -1,7 +1,14 @@
 //! From stored outcomes to the records of `results.json`.
 
-use edgefront_protocol::results::{FailedJob, Results};
-use edgefront_protocol::{Artifact, Device, DeviceId, Failure, Measurement, Target};
+use edgefront_protocol::outcome::{Latency, Score};
+use edgefront_protocol::results::{
+    AccuracyRecord, ArtifactRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord, FailedJob,
+    LatencyRecord, MemoryRecord, Record, Results, SCHEMA,
+};
+use edgefront_protocol::{Artifact, Device, DeviceId, Failure, Measurement, Nanos, Stage, Target};
+
+use crate::frontier::{mark, objective};
+use crate::stats::{Samples, certify, wilson};
 
 /// One job of a study and how it ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +45,281 @@ pub struct Study<'a> {
 ///
 /// A measurement that cannot be read (a corrupted histogram, no timed run) becomes a failed entry.
 pub fn build(study: &Study<'_>) -> Results {
-    let _ = study;
-    unimplemented!("statistics land next")
+    let mut results = Results {
+        schema: SCHEMA.to_owned(),
+        study: study.name.to_owned(),
+        objectives: Vec::new(),
+        devices: study.devices.iter().map(device_record).collect(),
+        records: Vec::new(),
+        failed: study.unmade.to_vec(),
+    };
+    for job in study.jobs {
+        let record = job
+            .result
+            .clone()
+            .and_then(|measurement| record(job, &measurement, study.reference));
+        match record {
+            Ok(record) => results.records.push(record),
+            Err(failure) => results.failed.push(failed(job, &failure)),
+        }
+    }
+    let objectives =
+        DEFAULT_OBJECTIVES.map(|name| objective::named(name).expect("invariant: a test finds each default"));
+    mark(&mut results, &objectives);
+    results
+}
+
+fn failed(job: &Settled, failure: &Failure) -> FailedJob {
+    FailedJob {
+        device: job.device.to_string(),
+        variant: job.variant.clone(),
+        runtime: job.target.runtime.clone(),
+        stage: failure.stage.to_string(),
+        error: failure.error.clone(),
+    }
+}
+
+fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -> Result<Record, Failure> {
+    let unreadable = |stage, error: String| Failure { stage, error };
+    let samples =
+        Samples::decode(&measurement.latency).map_err(|error| unreadable(Stage::Run, error.to_string()))?;
+    let score = measurement.score.as_ref();
+    let accuracy = score
+        .map(|score| accuracy(score, reference))
+        .transpose()
+        .map_err(|error| unreadable(Stage::Score, error))?;
+    Ok(Record {
+        device: job.device.to_string(),
+        variant: job.variant.clone(),
+        runtime: job.target.runtime.clone(),
+        provider: measurement.provider.clone(),
+        runtime_version: measurement.runtime_version.clone(),
+        threads: job.target.threads,
+        batch: job.target.batch,
+        artifact: ArtifactRecord {
+            sha256: job.artifact.blob.digest.to_string(),
+            bytes: job.artifact.blob.bytes.0,
+            format: job.artifact.format.as_str().to_owned(),
+        },
+        latency_ms: latency_record(&samples),
+        throughput_ips: rounded(f64::from(job.target.batch) * 1e9 / samples.mean().max(1.0)),
+        accuracy,
+        energy: None,
+        memory: MemoryRecord {
+            peak_rss_mb: measurement.peak_rss.map(edgefront_protocol::Bytes::as_megabytes),
+        },
+        load_ms: measurement.load.as_millis_f64(),
+        conditions: ConditionsRecord {
+            governor: measurement.conditions.governor.clone(),
+            max_temp_c: measurement.conditions.max_temp_c.map(f64::from),
+            throttled: None,
+            valid: true,
+            notes: notes(measurement),
+        },
+        pareto: false,
+        dominated_by: Vec::new(),
+        not_ranked: None,
+    })
+}
+
+fn latency_record(samples: &Samples) -> LatencyRecord {
+    let millis = |p| samples.percentile(p).map(Nanos::as_millis_f64);
+    LatencyRecord {
+        p50: samples.median().as_millis_f64(),
+        p90: millis(0.90),
+        p95: millis(0.95),
+        p99: millis(0.99),
+        p999: millis(0.999),
+        mean: rounded(samples.mean() / 1e6),
+        min: samples.min().as_millis_f64(),
+        max: samples.max().as_millis_f64(),
+        samples: samples.count(),
+        p50_ci95: samples
+            .median_interval()
+            .map(|ends| ends.map(Nanos::as_millis_f64)),
+        p99_certified: certify::missing(0.99, samples.count()) == 0,
+    }
+}
+
+fn accuracy(score: &Score, reference: Option<&[u32]>) -> Result<AccuracyRecord, String> {
+    let pictures = score.predictions.len() as u64;
+    let rate = |hits: u64| {
+        let interval = wilson::interval(hits, pictures)
+            .ok_or_else(|| format!("the device counted {hits} hits on {pictures} pictures"))?;
+        Ok::<_, String>((rounded(hits as f64 / pictures as f64), interval.map(rounded)))
+    };
+    let (top1, top1_ci95) = rate(score.top1_hits)?;
+    let (top5, top5_ci95) = rate(score.top5_hits)?;
+    let agreement_fp32 = reference
+        .map(|reference| agreement(&score.predictions, reference))
+        .transpose()?;
+    Ok(AccuracyRecord {
+        top1,
+        top5,
+        samples: pictures,
+        top1_ci95,
+        top5_ci95,
+        agreement_fp32,
+    })
+}
+
+fn agreement(predictions: &[u32], reference: &[u32]) -> Result<f64, String> {
+    if predictions.len() != reference.len() {
+        return Err(format!(
+            "the device predicted {} pictures and the FP32 model {}",
+            predictions.len(),
+            reference.len()
+        ));
+    }
+    let same = predictions.iter().zip(reference).filter(|(a, b)| a == b).count();
+    Ok(rounded(same as f64 / predictions.len() as f64))
+}
+
+/// To six decimals: a nanosecond of a millisecond, and short enough for JSON to give back every bit.
+pub(super) fn rounded(figure: f64) -> f64 {
+    (figure * 1e6).round() / 1e6
+}
+
+fn notes(measurement: &Measurement) -> Vec<String> {
+    let mut notes = measurement.conditions.notes.clone();
+    if measurement.latency.ended_early {
+        notes.push("ended at the plan's longest time, before its least runs or time".to_owned());
+    }
+    notes.extend(unsteady(&measurement.latency));
+    notes
+}
+
+/// A note where the medians of the rounds differ by more than a quarter: the machine was not left alone.
+fn unsteady(latency: &Latency) -> Option<String> {
+    const STEADY: f64 = 1.25;
+    let medians = || latency.rounds.iter().map(|round| round.p50);
+    let (slowest, fastest) = (medians().max()?, medians().min()?);
+    let ratio = slowest.0 as f64 / fastest.0.max(1) as f64;
+    (ratio > STEADY).then(|| format!("unsteady: the medians of the rounds range from {fastest} to {slowest}"))
+}
+
+fn device_record(device: &Device) -> DeviceRecord {
+    DeviceRecord {
+        id: device.id.to_string(),
+        cpu: device.cpu.clone(),
+        cores: device.cores,
+        arch: device.arch.clone(),
+        os: device.os.clone(),
+        memory_bytes: device.memory.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edgefront_protocol::outcome::{Conditions, Round};
+    use edgefront_protocol::{BlobRef, Bytes, Digest, Format, Precision, UnixMillis};
+
+    use super::*;
+    use crate::stats::latency_of;
+
+    fn settled(nanos: impl IntoIterator<Item = u64>) -> Settled {
+        Settled {
+            device: "local".parse().unwrap(),
+            variant: "fp32".into(),
+            artifact: Artifact {
+                blob: BlobRef {
+                    digest: Digest::of(b"model"),
+                    bytes: Bytes(400_000),
+                },
+                format: Format::Onnx,
+            },
+            target: Target {
+                runtime: "ort".into(),
+                provider: "cpu".into(),
+                precision: Precision::Fp32,
+                threads: 1,
+                batch: 4,
+            },
+            result: Ok(Measurement {
+                runtime_version: "1.32.0".into(),
+                provider: "cpu".into(),
+                latency: latency_of(nanos),
+                load: Nanos(12_000_000),
+                peak_rss: Some(Bytes(61_000_000)),
+                score: Some(Score {
+                    top1_hits: 3,
+                    top5_hits: 4,
+                    predictions: vec![1, 2, 3, 4],
+                }),
+                conditions: Conditions::default(),
+            }),
+        }
+    }
+
+    fn build_one(job: Settled, reference: Option<&[u32]>) -> Results {
+        build(&Study {
+            name: "test",
+            jobs: &[job],
+            unmade: &[],
+            devices: &[],
+            reference,
+        })
+    }
+
+    #[test]
+    fn a_measurement_becomes_a_record() {
+        let results = build_one(settled((1..=700).map(|i| i * 100)), Some(&[1, 2, 3, 9]));
+        let record = &results.records[0];
+        assert_eq!(record.configuration(), "fp32/ort/cpu/t1/b4");
+        assert_eq!(record.latency_ms.p50.to_bits(), 0.035_f64.to_bits());
+        assert!(record.latency_ms.p99_certified && record.latency_ms.p999.is_none());
+        let accuracy = record.accuracy.as_ref().unwrap();
+        assert_eq!(
+            (accuracy.top1, accuracy.top5, accuracy.agreement_fp32),
+            (0.75, 1.0, Some(0.75))
+        );
+        // Four pictures in a mean of 35.05 us.
+        assert!((record.throughput_ips - 4.0 / 35.05e-6).abs() < 1.0);
+        assert!(record.pareto && results.failed.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_fails_alone() {
+        let mut corrupted = settled([1_000]);
+        if let Ok(measurement) = &mut corrupted.result {
+            measurement.latency.histogram.truncate(20);
+        }
+        let jobs = [corrupted, settled([1_000])];
+        let results = build(&Study {
+            name: "test",
+            jobs: &jobs,
+            unmade: &[],
+            devices: &[],
+            reference: None,
+        });
+        assert_eq!((results.records.len(), results.failed.len()), (1, 1));
+        assert!(
+            results.failed[0].error.contains("corrupted"),
+            "{}",
+            results.failed[0].error
+        );
+    }
+
+    #[test]
+    fn a_reference_of_another_pack_is_an_error() {
+        let results = build_one(settled([1_000]), Some(&[1, 2]));
+        assert!(results.records.is_empty());
+        assert_eq!(results.failed[0].stage, "score");
+    }
+
+    #[test]
+    fn rounds_that_differ_are_noted() {
+        let round = |p50| Round {
+            position: 0,
+            runs: 1,
+            total: p50,
+            p50,
+            started: UnixMillis(0),
+        };
+        let mut latency = latency_of([1_000]);
+        latency.rounds = vec![round(Nanos(1_000_000)), round(Nanos(1_200_000))];
+        assert_eq!(unsteady(&latency), None);
+        latency.rounds.push(round(Nanos(1_300_000)));
+        assert!(unsteady(&latency).is_some());
+    }
 }

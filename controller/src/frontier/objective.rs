@@ -1,0 +1,200 @@
+//! What a frontier trades: figures of a record, each with a direction in which it is better.
+
+use edgefront_protocol::results::Record;
+
+/// Which way a figure is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Less is better.
+    Minimise,
+    /// More is better.
+    Maximise,
+}
+
+/// One figure of a record that a frontier can trade.
+#[derive(Debug)]
+pub struct Objective {
+    /// Its name on the command line and in `results.json`.
+    pub name: &'static str,
+    /// What an axis says.
+    pub label: &'static str,
+    /// The unit of its values.
+    pub unit: &'static str,
+    /// Which way it is better.
+    pub direction: Direction,
+    /// The figure, in the unit above; `None` where nothing measured it.
+    pub value: fn(&Record) -> Option<f64>,
+    /// Its 95 % confidence interval, in the unit above, where one is derived.
+    pub interval: fn(&Record) -> Option<[f64; 2]>,
+}
+
+impl PartialEq for Objective {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Objective {
+    /// The figure as a cost: less is better, whatever the direction. `None` where it is missing or not finite.
+    pub fn cost(&self, record: &Record) -> Option<f64> {
+        let value = (self.value)(record).filter(|value| value.is_finite())?;
+        Some(match self.direction {
+            Direction::Minimise => value,
+            Direction::Maximise => -value,
+        })
+    }
+}
+
+/// A name that no objective has.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("there is no objective `{name}`; the objectives are {known}")]
+pub struct UnknownObjective {
+    name: String,
+    known: String,
+}
+
+/// The objective called `name`.
+pub fn named(name: &str) -> Result<&'static Objective, UnknownObjective> {
+    ALL.iter()
+        .copied()
+        .find(|objective| objective.name == name)
+        .ok_or_else(|| UnknownObjective {
+            name: name.to_owned(),
+            known: ALL.map(|objective| objective.name).join(", "),
+        })
+}
+
+fn no_interval(_: &Record) -> Option<[f64; 2]> {
+    None
+}
+
+/// Every objective.
+pub static ALL: [&Objective; 13] = [
+    &Objective {
+        name: "latency_p50",
+        label: "P50 latency",
+        unit: "ms",
+        direction: Direction::Minimise,
+        value: |r| Some(r.latency_ms.p50),
+        interval: |r| r.latency_ms.p50_ci95,
+    },
+    &Objective {
+        name: "latency_p90",
+        label: "P90 latency",
+        unit: "ms",
+        direction: Direction::Minimise,
+        value: |r| r.latency_ms.p90,
+        interval: no_interval,
+    },
+    &Objective {
+        name: "latency_p99",
+        label: "P99 latency",
+        unit: "ms",
+        direction: Direction::Minimise,
+        value: |r| r.latency_ms.p99,
+        interval: no_interval,
+    },
+    &Objective {
+        name: "latency_mean",
+        label: "mean latency",
+        unit: "ms",
+        direction: Direction::Minimise,
+        value: |r| Some(r.latency_ms.mean),
+        interval: no_interval,
+    },
+    &Objective {
+        name: "throughput",
+        label: "throughput",
+        unit: "pictures/s",
+        direction: Direction::Maximise,
+        value: |r| Some(r.throughput_ips),
+        interval: no_interval,
+    },
+    &Objective {
+        name: "top1",
+        label: "top-1 accuracy",
+        unit: "%",
+        direction: Direction::Maximise,
+        value: |r| Some(r.accuracy.as_ref()?.top1 * 100.0),
+        interval: |r| Some(r.accuracy.as_ref()?.top1_ci95.map(|share| share * 100.0)),
+    },
+    &Objective {
+        name: "top5",
+        label: "top-5 accuracy",
+        unit: "%",
+        direction: Direction::Maximise,
+        value: |r| Some(r.accuracy.as_ref()?.top5 * 100.0),
+        interval: |r| Some(r.accuracy.as_ref()?.top5_ci95.map(|share| share * 100.0)),
+    },
+    &Objective {
+        name: "agreement",
+        label: "agreement with FP32",
+        unit: "%",
+        direction: Direction::Maximise,
+        value: |r| Some(r.accuracy.as_ref()?.agreement_fp32? * 100.0),
+        interval: no_interval,
+    },
+    &Objective {
+        name: "size",
+        label: "artifact size",
+        unit: "MB",
+        direction: Direction::Minimise,
+        value: |r| Some(r.artifact.bytes as f64 / 1e6),
+        interval: no_interval,
+    },
+    &Objective {
+        name: "peak_rss",
+        label: "peak memory",
+        unit: "MB",
+        direction: Direction::Minimise,
+        value: |r| r.memory.peak_rss_mb,
+        interval: no_interval,
+    },
+    &Objective {
+        name: "load",
+        label: "load time",
+        unit: "ms",
+        direction: Direction::Minimise,
+        value: |r| Some(r.load_ms),
+        interval: no_interval,
+    },
+    &Objective {
+        name: "energy",
+        label: "energy per inference",
+        unit: "mJ",
+        direction: Direction::Minimise,
+        value: |r| Some(r.energy.as_ref()?.mj_per_inference),
+        interval: no_interval,
+    },
+    &Objective {
+        name: "power",
+        label: "mean power",
+        unit: "W",
+        direction: Direction::Minimise,
+        value: |r| Some(r.energy.as_ref()?.mean_w),
+        interval: no_interval,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use edgefront_protocol::results::DEFAULT_OBJECTIVES;
+
+    use super::*;
+
+    #[test]
+    fn the_default_objectives_exist() {
+        for name in DEFAULT_OBJECTIVES {
+            assert!(named(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let message = named("speed").unwrap_err().to_string();
+        assert!(
+            message.contains("`speed`") && message.contains("latency_p50"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! Made-up results for tests: two devices, two runtimes, what a residual CNN might give. Nobody measured them.
+
+use edgefront_protocol::results::{
+    AccuracyRecord, ArtifactRecord, ConditionsRecord, DeviceRecord, FailedJob, LatencyRecord, MemoryRecord,
+    Record, Results, SCHEMA,
+};
+
+use super::build::rounded;
+use crate::frontier::{mark, objective};
+use crate::stats::wilson;
+
+/// Name, top-1 hits of 1,000, P50 on ort, P50 on tract, bytes.
+const VARIANTS: [(&str, u64, f64, f64, u64); 7] = [
+    ("fp32", 931, 2.41, 3.05, 612_000),
+    ("fp16", 930, 2.66, 3.31, 309_000),
+    ("ptq-int8", 921, 0.94, 4.62, 171_000),
+    ("ptq-int8-pc", 926, 0.97, 6.88, 176_000),
+    ("prune50", 894, 2.43, 3.02, 612_000),
+    ("prune50-int8", 881, 0.95, 4.60, 171_000),
+    ("prune30-int8", 915, 0.93, 4.55, 171_000),
+];
+
+pub(crate) fn results() -> Results {
+    let mut records = Vec::new();
+    for (device, slower, samples) in [("local", 1.0, 1_240), ("pi-kitchen", 6.3, 412)] {
+        for (variant, hits, ort, tract, bytes) in VARIANTS {
+            for (runtime, version, p50) in [("ort", "1.32.0", ort), ("tract", "0.23.9", tract)] {
+                records.push(record(
+                    device,
+                    variant,
+                    (runtime, version),
+                    rounded(p50 * slower),
+                    hits,
+                    bytes,
+                    samples,
+                ));
+            }
+        }
+    }
+    let device = |id: &str, cpu: &str, cores, arch: &str| DeviceRecord {
+        id: id.into(),
+        cpu: cpu.into(),
+        cores,
+        arch: arch.into(),
+        os: "Linux 6.1".into(),
+        memory_bytes: 8_000_000_000,
+    };
+    let mut results = Results {
+        schema: SCHEMA.into(),
+        study: "made-up <fixture>".into(),
+        objectives: Vec::new(),
+        devices: vec![
+            device("local", "Example CPU @ 2.6 GHz", 2, "x86_64"),
+            device("pi-kitchen", "Cortex-A72", 4, "aarch64"),
+        ],
+        records,
+        failed: vec![FailedJob {
+            device: "pi-kitchen".into(),
+            variant: "qat-int8".into(),
+            runtime: "tract".into(),
+            stage: "load".into(),
+            error: "tract has no operator `QLinearAdd` (node `add<1>`); use the QDQ form".into(),
+        }],
+    };
+    let objectives = ["latency_p50", "top1"].map(|name| objective::named(name).unwrap());
+    mark(&mut results, &objectives);
+    results
+}
+
+fn record(
+    device: &str,
+    variant: &str,
+    (runtime, version): (&str, &str),
+    p50: f64,
+    hits: u64,
+    bytes: u64,
+    samples: u64,
+) -> Record {
+    let share = |hits: u64| hits as f64 / 1_000.0;
+    let unsteady = (variant == "fp16" && device == "local")
+        .then(|| "unsteady: the medians of the rounds range from 2.500 ms to 3.300 ms".to_owned());
+    Record {
+        device: device.into(),
+        variant: variant.into(),
+        runtime: runtime.into(),
+        provider: "cpu".into(),
+        runtime_version: version.into(),
+        threads: 1,
+        batch: 1,
+        artifact: ArtifactRecord {
+            sha256: "ab".repeat(32),
+            bytes,
+            format: "onnx".into(),
+        },
+        latency_ms: LatencyRecord {
+            p50,
+            p90: Some(rounded(p50 * 1.05)),
+            p95: Some(rounded(p50 * 1.08)),
+            p99: Some(rounded(p50 * 1.25)),
+            p999: None,
+            mean: rounded(p50 * 1.02),
+            min: rounded(p50 * 0.97),
+            max: rounded(p50 * 1.9),
+            samples,
+            p50_ci95: Some([rounded(p50 * 0.996), rounded(p50 * 1.005)]),
+            p99_certified: samples >= 662,
+        },
+        throughput_ips: rounded(1_000.0 / (p50 * 1.02)),
+        accuracy: Some(AccuracyRecord {
+            top1: share(hits),
+            top5: share(hits + 60),
+            samples: 1_000,
+            top1_ci95: wilson::interval(hits, 1_000).unwrap().map(rounded),
+            top5_ci95: wilson::interval(hits + 60, 1_000).unwrap().map(rounded),
+            agreement_fp32: Some(share(hits + 40)),
+        }),
+        energy: None,
+        memory: MemoryRecord {
+            peak_rss_mb: Some(48.5),
+        },
+        load_ms: 21.5,
+        conditions: ConditionsRecord {
+            governor: Some("performance".into()),
+            max_temp_c: Some(61.0),
+            throttled: None,
+            valid: true,
+            notes: unsteady.into_iter().collect(),
+        },
+        pareto: false,
+        dominated_by: Vec::new(),
+        not_ranked: None,
+    }
+}

@@ -1,0 +1,14 @@
+//! Statistics derived from stored samples. Nothing here measures; nothing here is stored.
+//!
+//! A *rank* counts samples in ascending order from 1. A percentile is *reached* where at least one sample
+//! lies beyond it, and *certified* where the samples suffice for MLPerf's early-stopping rule.
+
+mod beta;
+pub mod certify;
+pub mod median;
+mod samples;
+pub mod wilson;
+
+#[cfg(test)]
+pub(crate) use samples::tests::latency_of;
+pub use samples::{Corrupted, Samples};
