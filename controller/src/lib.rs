@@ -4,5 +4,6 @@ pub mod cli;
 pub mod frontier;
 pub mod report;
 pub mod results;
+pub mod select;
 pub mod stats;
 pub mod ui;

@@ -2,19 +2,72 @@
 
 use std::path::PathBuf;
 
-use crate::ui::{Exit, Ui};
+use edgefront_protocol::results::{Record, Results};
+
+use crate::select::{Bounds, select};
+use crate::ui::{Exit, Ui, UsageError};
 
 /// Selects per device the configuration to ship, and says why the others are not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  edgefront select out/results.json --max-p99-ms 5 --min-top1 0.85")]
 pub struct Args {
-    /// Results files.
+    /// Results files, or directories that hold one; several are merged.
     #[arg(required = true)]
     pub results: Vec<PathBuf>,
+
+    /// Highest median latency, in milliseconds.
+    #[arg(long, value_name = "X")]
+    pub max_p50_ms: Option<f64>,
+
+    /// Highest P99 latency, in milliseconds.
+    #[arg(long, value_name = "X")]
+    pub max_p99_ms: Option<f64>,
+
+    /// Lowest top-1 accuracy, as a fraction between 0 and 1.
+    #[arg(long, value_name = "X")]
+    pub min_top1: Option<f64>,
+
+    /// Largest artifact, in megabytes of 10^6 bytes.
+    #[arg(long, value_name = "X")]
+    pub max_size_mb: Option<f64>,
+
+    /// Highest mean power, in watts; rejects what no meter measured.
+    #[arg(long, value_name = "X")]
+    pub max_power_w: Option<f64>,
 }
 
-/// Runs the command.
+/// Runs the command. A device without a configuration within the bounds makes it fail.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let _ = (args, ui);
-    anyhow::bail!("`edgefront select` is not built yet")
+    if args.min_top1.is_some_and(|bound| !(0.0..=1.0).contains(&bound)) {
+        return Err(UsageError::new(
+            "--min-top1 is a fraction between 0 and 1, such as 0.85",
+        ));
+    }
+    let bounds = Bounds {
+        max_p50_ms: args.max_p50_ms,
+        max_p99_ms: args.max_p99_ms,
+        min_top1: args.min_top1,
+        max_size_mb: args.max_size_mb,
+        max_power_w: args.max_power_w,
+    };
+    let results = super::frontier::load(&args.results)?;
+    let selections = select(&results, &bounds);
+    let chosen: Vec<Record> = selections.iter().filter_map(|s| s.chosen).cloned().collect();
+    let complete = !selections.is_empty() && chosen.len() == selections.len();
+    if ui.json() {
+        for selection in selections.iter().filter(|s| s.chosen.is_none()) {
+            ui.note(selection);
+        }
+        ui.data_json(&Results {
+            records: chosen,
+            failed: Vec::new(),
+            ..results.clone()
+        })?;
+    } else if selections.is_empty() {
+        ui.note("the results hold no measurement");
+    } else {
+        let text: Vec<String> = selections.iter().map(ToString::to_string).collect();
+        ui.data(text.join("\n\n"))?;
+    }
+    Ok(if complete { Exit::Done } else { Exit::Failed })
 }

@@ -1,22 +1,173 @@
 //! What people and programs read: the files of a results directory and the table of the terminal.
 
-use std::path::Path;
+mod csv;
+mod html;
+mod json;
+mod picture;
+mod table;
 
-use edgefront_protocol::results::Results;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use edgefront_protocol::results::{Record, Results};
+
+pub use table::table;
 
 /// Why a file of the report could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {}
+pub enum Error {
+    /// The directory or the file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The results could not be put into a file's format.
+    #[error("cannot make {file}")]
+    Render {
+        /// The file's name.
+        file: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+type Rendered = Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>>;
+
+/// One file of the report.
+struct Exporter {
+    file: &'static str,
+    render: fn(&Results) -> Rendered,
+}
+
+/// Every file of the report.
+const EXPORTERS: [Exporter; 5] = [
+    Exporter {
+        file: "results.json",
+        render: json::render,
+    },
+    Exporter {
+        file: "results.csv",
+        render: csv::render,
+    },
+    Exporter {
+        file: "pareto.png",
+        render: picture::png,
+    },
+    Exporter {
+        file: "pareto.svg",
+        render: picture::svg,
+    },
+    Exporter {
+        file: "report.html",
+        render: html::render,
+    },
+];
 
 /// Writes every file of the report into `dir`, which is made if it is not there: `results.json`,
 /// `results.csv`, `pareto.png`, `pareto.svg`, `report.html`. Each file is replaced atomically.
 pub fn write_all(dir: &Path, results: &Results) -> Result<(), Error> {
-    let _ = (dir, results);
-    unimplemented!("exporters land next")
+    fs::create_dir_all(dir).map_err(|source| Error::Write {
+        path: dir.to_owned(),
+        source,
+    })?;
+    for Exporter { file, render } in EXPORTERS {
+        let content = render(results).map_err(|source| Error::Render { file, source })?;
+        let path = dir.join(file);
+        write_atomically(dir, &path, &content).map_err(|source| Error::Write { path, source })?;
+    }
+    Ok(())
 }
 
-/// The results as a table of at most 100 columns for the terminal, one block a device.
-pub fn table(results: &Results) -> String {
-    let _ = results;
-    unimplemented!("the table lands next")
+fn write_atomically(dir: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // As any other new file: the process's mask takes away what it should.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.prefix(".edgefront-").tempfile_in(dir)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// The devices of the records, in the order in which they first stand.
+fn devices(results: &Results) -> Vec<&str> {
+    let mut devices: Vec<&str> = Vec::new();
+    for record in &results.records {
+        if !devices.contains(&record.device.as_str()) {
+            devices.push(&record.device);
+        }
+    }
+    devices
+}
+
+/// The records of one device, fastest median first.
+fn by_median<'a>(results: &'a Results, device: &str) -> Vec<&'a Record> {
+    let mut records: Vec<&Record> = results.records.iter().filter(|r| r.device == device).collect();
+    records.sort_by(|a, b| a.latency_ms.p50.total_cmp(&b.latency_ms.p50));
+    records
+}
+
+/// A figure to three or four significant digits, as people read it.
+fn figure(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        v if v >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture;
+
+    #[test]
+    fn every_file_is_written_and_nothing_else_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("a/b");
+        write_all(&out, &fixture::results()).unwrap();
+        write_all(&out, &fixture::results()).unwrap();
+        let mut names: Vec<_> = fs::read_dir(&out)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "pareto.png",
+                "pareto.svg",
+                "report.html",
+                "results.csv",
+                "results.json"
+            ]
+        );
+        assert!(fs::read(out.join("pareto.png")).unwrap().starts_with(b"\x89PNG"));
+    }
+
+    #[test]
+    fn results_without_records_make_every_file_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut results = fixture::results();
+        results.records.clear();
+        write_all(dir.path(), &results).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = write_all(file.path(), &fixture::results())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(file.path().to_str().unwrap()), "{error}");
+    }
 }

@@ -1,0 +1,92 @@
+//! `results.csv`: one line a record, for spreadsheets. Quoting as in RFC 4180; a missing figure is empty.
+
+use edgefront_protocol::results::{Record, Results};
+
+use super::Rendered;
+
+type Column = (&'static str, fn(&Record) -> String);
+
+const COLUMNS: [Column; 29] = [
+    ("device", |r| r.device.clone()),
+    ("variant", |r| r.variant.clone()),
+    ("runtime", |r| r.runtime.clone()),
+    ("provider", |r| r.provider.clone()),
+    ("runtime_version", |r| r.runtime_version.clone()),
+    ("threads", |r| r.threads.to_string()),
+    ("batch", |r| r.batch.to_string()),
+    ("pareto", |r| r.pareto.to_string()),
+    ("top1", |r| optional(r.accuracy.as_ref().map(|a| a.top1))),
+    ("top1_low", |r| {
+        optional(r.accuracy.as_ref().map(|a| a.top1_ci95[0]))
+    }),
+    ("top1_high", |r| {
+        optional(r.accuracy.as_ref().map(|a| a.top1_ci95[1]))
+    }),
+    ("top5", |r| optional(r.accuracy.as_ref().map(|a| a.top5))),
+    ("agreement_fp32", |r| {
+        optional(r.accuracy.as_ref().and_then(|a| a.agreement_fp32))
+    }),
+    ("p50_ms", |r| r.latency_ms.p50.to_string()),
+    ("p50_low_ms", |r| {
+        optional(r.latency_ms.p50_ci95.map(|ends| ends[0]))
+    }),
+    ("p50_high_ms", |r| {
+        optional(r.latency_ms.p50_ci95.map(|ends| ends[1]))
+    }),
+    ("p90_ms", |r| optional(r.latency_ms.p90)),
+    ("p95_ms", |r| optional(r.latency_ms.p95)),
+    ("p99_ms", |r| optional(r.latency_ms.p99)),
+    ("p99_certified", |r| r.latency_ms.p99_certified.to_string()),
+    ("p999_ms", |r| optional(r.latency_ms.p999)),
+    ("mean_ms", |r| r.latency_ms.mean.to_string()),
+    ("samples", |r| r.latency_ms.samples.to_string()),
+    ("throughput_ips", |r| r.throughput_ips.to_string()),
+    ("artifact_bytes", |r| r.artifact.bytes.to_string()),
+    ("load_ms", |r| r.load_ms.to_string()),
+    ("peak_rss_mb", |r| optional(r.memory.peak_rss_mb)),
+    ("mj_per_inference", |r| {
+        optional(r.energy.as_ref().map(|e| e.mj_per_inference))
+    }),
+    ("notes", |r| r.conditions.notes.join("; ")),
+];
+
+pub(super) fn render(results: &Results) -> Rendered {
+    let mut text = COLUMNS.map(|(name, _)| name).join(",");
+    text.push('\n');
+    for record in &results.records {
+        text.push_str(&COLUMNS.map(|(_, value)| quoted(value(record))).join(","));
+        text.push('\n');
+    }
+    Ok(text.into_bytes())
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn quoted(field: String) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture;
+
+    #[test]
+    fn has_one_line_a_record() {
+        let mut results = fixture::results();
+        results.records.truncate(4);
+        insta::assert_snapshot!(String::from_utf8(render(&results).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn quotes_what_would_break_the_line() {
+        assert_eq!(quoted("a,\"b\"".into()), "\"a,\"\"b\"\"\"");
+        assert_eq!(quoted("plain".into()), "plain");
+    }
+}

@@ -1,0 +1,261 @@
+//! `report.html`: one self-contained page with the picture, a sortable table a device, the conditions, what
+//! is certified, and the failures.
+
+use std::fmt::Write as _;
+
+use edgefront_protocol::results::{Record, Results};
+
+use super::{Rendered, by_median, devices, figure, picture};
+use crate::stats::certify;
+
+pub(super) fn render(results: &Results) -> Rendered {
+    let picture = String::from_utf8(picture::svg(results)?)?;
+    let mut page = String::new();
+    let study = escaped(&results.study);
+    write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{study}: Edgefront</title>\n<style>\n{}</style>\n\
+         <h1>{study}</h1>\n<p>Measured by Edgefront. ★ marks the frontier of {}.</p>\n<figure>{picture}</figure>\n",
+        include_str!("../../assets/report/report.css"),
+        escaped(&results.objectives.join(" and ")),
+    )?;
+    for device in devices(results) {
+        section(&mut page, results, device)?;
+    }
+    failures(&mut page, results)?;
+    write!(
+        page,
+        "<script>\n{}</script>\n</html>\n",
+        include_str!("../../assets/report/report.js")
+    )?;
+    Ok(page.into_bytes())
+}
+
+fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Result {
+    let records = by_median(results, device);
+    writeln!(page, "<h2>{}</h2>", escaped(device))?;
+    if let Some(d) = results.devices.iter().find(|d| d.id == device) {
+        let memory = edgefront_protocol::Bytes(d.memory_bytes);
+        let facts = format!(
+            "{}, {} cores, {}, {memory} memory, {}",
+            d.cpu, d.cores, d.arch, d.os
+        );
+        writeln!(page, "<p>{}</p>", escaped(&facts))?;
+    }
+    page.push_str("<div class=\"wide\"><table><thead><tr>");
+    for (name, class, _) in COLUMNS {
+        write!(page, "<th class=\"{class}\"><button>{name}</button></th>")?;
+    }
+    page.push_str("</tr></thead><tbody>\n");
+    for record in &records {
+        row(page, record)?;
+    }
+    page.push_str("</tbody></table></div>\n");
+    remarks(page, &records)
+}
+
+/// What a cell sorts by (empty: last) and what it shows, as HTML.
+type Cell = (String, String);
+type Column = (&'static str, &'static str, fn(&Record) -> Cell);
+
+const COLUMNS: [Column; 13] = [
+    ("", "star", |r| {
+        if r.pareto {
+            ("0".into(), "★".into())
+        } else {
+            ("1".into(), String::new())
+        }
+    }),
+    ("configuration", "name", |r| {
+        (escaped(&r.configuration()), escaped(&r.configuration()))
+    }),
+    ("top-1 %", "", |r| match &r.accuracy {
+        Some(a) => {
+            let [low, high] = a.top1_ci95.map(|share| share * 100.0);
+            (
+                a.top1.to_string(),
+                format!("{:.2} <small>{low:.1}–{high:.1}</small>", a.top1 * 100.0),
+            )
+        }
+        None => missing(),
+    }),
+    ("top-5 %", "", |r| {
+        number(r.accuracy.as_ref().map(|a| a.top5 * 100.0))
+    }),
+    ("agrees with FP32 %", "", |r| {
+        number(
+            r.accuracy
+                .as_ref()
+                .and_then(|a| a.agreement_fp32)
+                .map(|v| v * 100.0),
+        )
+    }),
+    ("P50 ms", "", |r| {
+        let l = &r.latency_ms;
+        let interval = l
+            .p50_ci95
+            .map(|[a, b]| format!(" <small>{}–{}</small>", figure(a), figure(b)));
+        (l.p50.to_string(), figure(l.p50) + &interval.unwrap_or_default())
+    }),
+    ("P90 ms", "", |r| number(r.latency_ms.p90)),
+    ("P99 ms", "", |r| match r.latency_ms.p99 {
+        Some(p99) if !r.latency_ms.p99_certified => (p99.to_string(), format!("~{}", figure(p99))),
+        p99 => number(p99),
+    }),
+    ("pictures/s", "", |r| number(Some(r.throughput_ips))),
+    ("size MB", "", |r| number(Some(r.artifact.bytes as f64 / 1e6))),
+    ("peak memory MB", "", |r| number(r.memory.peak_rss_mb)),
+    ("load ms", "", |r| number(Some(r.load_ms))),
+    ("runs", "", |r| {
+        (r.latency_ms.samples.to_string(), r.latency_ms.samples.to_string())
+    }),
+];
+
+fn number(value: Option<f64>) -> Cell {
+    value.map_or_else(missing, |value| (value.to_string(), figure(value)))
+}
+
+fn missing() -> Cell {
+    (String::new(), "<span class=\"pale\">–</span>".to_owned())
+}
+
+fn row(page: &mut String, record: &Record) -> std::fmt::Result {
+    write!(
+        page,
+        "<tr class=\"{}\">",
+        if record.pareto { "pareto" } else { "" }
+    )?;
+    for (_, class, cell) in COLUMNS {
+        let (key, shown) = cell(record);
+        write!(page, "<td class=\"{class}\" data-key=\"{key}\">{shown}</td>")?;
+    }
+    page.push_str("</tr>\n");
+    Ok(())
+}
+
+/// Conditions, notes, what is not ranked and which percentiles are not certified.
+fn remarks(page: &mut String, records: &[&Record]) -> std::fmt::Result {
+    page.push_str("<ul>\n");
+    for (name, percentile) in [("P99", 0.99), ("P99.9", 0.999)] {
+        let lacking = records
+            .iter()
+            .map(|r| certify::missing(percentile, r.latency_ms.samples));
+        let (count, most) = lacking
+            .filter(|m| *m > 0)
+            .fold((0, 0), |(n, most), m| (n + 1, most.max(m)));
+        let needed = certify::needed(percentile);
+        match count {
+            0 => writeln!(
+                page,
+                "<li>{name} is certified for all (MLPerf early stopping, {needed} runs)</li>"
+            )?,
+            _ => writeln!(
+                page,
+                "<li>{name} is certified for {} of {} configurations: it needs {needed} runs, up to {most} are missing</li>",
+                records.len() - count,
+                records.len(),
+            )?,
+        }
+    }
+    if let Some(governor) = shared(records, |r| r.conditions.governor.clone()) {
+        writeln!(page, "<li>CPU governor: {}</li>", escaped(&governor))?;
+    }
+    if let Some(hottest) = records
+        .iter()
+        .filter_map(|r| r.conditions.max_temp_c)
+        .reduce(f64::max)
+    {
+        writeln!(page, "<li>highest temperature: {hottest:.1} °C</li>")?;
+    }
+    for record in records {
+        let throttled =
+            (record.conditions.throttled == Some(true)).then(|| "the device throttled".to_owned());
+        let excluded = record.not_ranked.iter().map(|why| format!("not ranked: {why}"));
+        for note in record
+            .conditions
+            .notes
+            .iter()
+            .cloned()
+            .chain(throttled)
+            .chain(excluded)
+        {
+            writeln!(
+                page,
+                "<li>{}: {}</li>",
+                escaped(&record.configuration()),
+                escaped(&note)
+            )?;
+        }
+    }
+    page.push_str("</ul>\n");
+    Ok(())
+}
+
+/// The values of all records, each once; `None` where no record has one.
+fn shared(records: &[&Record], value: impl Fn(&Record) -> Option<String>) -> Option<String> {
+    let mut values: Vec<String> = records.iter().filter_map(|r| value(r)).collect();
+    values.sort();
+    values.dedup();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+fn failures(page: &mut String, results: &Results) -> std::fmt::Result {
+    if results.failed.is_empty() {
+        return Ok(());
+    }
+    page.push_str("<h2>Failed</h2>\n<ul>\n");
+    for failed in &results.failed {
+        let place = [&failed.device, &failed.variant, &failed.runtime]
+            .map(|part| escaped(part))
+            .join(" ");
+        let (stage, error) = (escaped(&failed.stage), escaped(&failed.error));
+        writeln!(page, "<li><b>{}</b> at {stage}: {error}</li>", place.trim())?;
+    }
+    page.push_str("</ul>\n");
+    Ok(())
+}
+
+/// Text from outside as HTML text or attribute value.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture;
+
+    #[test]
+    fn text_from_outside_cannot_become_markup() {
+        let mut results = fixture::results();
+        let attack = "\"><script>alert('x')</script>";
+        results.study = attack.into();
+        results.records[0].variant = attack.into();
+        results.records[0].device = attack.into();
+        results.records[0].conditions.notes = vec![attack.into()];
+        results.failed[0].error = attack.into();
+        let page = String::from_utf8(render(&results).unwrap()).unwrap();
+        assert!(!page.contains("<script>alert"));
+    }
+
+    #[test]
+    fn loads_nothing_from_elsewhere_and_tells_what_is_missing() {
+        let page = String::from_utf8(render(&fixture::results()).unwrap()).unwrap();
+        assert!(!page.contains("src=") && !page.contains("href=") && !page.contains("@import"));
+        assert!(page.contains("it needs 662 runs, up to 250 are missing"));
+        assert!(page.contains("tract has no operator"));
+    }
+}

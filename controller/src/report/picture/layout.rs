@@ -1,0 +1,374 @@
+//! The picture as places and texts, before anything is drawn. Units are pixels of a picture 1000 wide; `y`
+//! grows downwards.
+
+use edgefront_protocol::results::{Record, Results};
+
+use super::labels::{Anchor, Rect, place};
+use super::scale::{Scale, tick_label};
+use crate::frontier::objective::{Direction, Objective, named};
+use crate::report::devices;
+
+pub(super) const LABEL_SIZE: f64 = 13.0;
+const WIDTH: f64 = 1000.0;
+const HEADER: f64 = 64.0;
+const PANEL: f64 = 500.0;
+const FRAME: Rect = Rect {
+    x: 72.0,
+    y: 40.0,
+    width: 730.0,
+    height: 396.0,
+};
+const LARGEST_RADIUS: f64 = 19.0;
+const SMALLEST_RADIUS: f64 = 4.0;
+
+/// The whole picture.
+#[derive(Debug)]
+pub(super) struct Picture {
+    pub(super) width: f64,
+    pub(super) height: f64,
+    pub(super) title: String,
+    pub(super) subtitle: String,
+    pub(super) panels: Vec<Panel>,
+}
+
+/// One device.
+#[derive(Debug)]
+pub(super) struct Panel {
+    pub(super) frame: Rect,
+    pub(super) title: String,
+    pub(super) x_title: String,
+    pub(super) y_title: String,
+    /// Places and texts of the ticks.
+    pub(super) x_ticks: Vec<(f64, String)>,
+    pub(super) y_ticks: Vec<(f64, String)>,
+    pub(super) bubbles: Vec<Bubble>,
+    /// Corners of the frontier's step line; empty where there are not just two objectives.
+    pub(super) line: Vec<(f64, f64)>,
+    /// Colour index and name of each runtime.
+    pub(super) runtimes: Vec<(usize, String)>,
+    /// Radius and size of the example bubbles.
+    pub(super) sizes: Vec<(f64, String)>,
+    /// What the panel does not show.
+    pub(super) note: Option<String>,
+}
+
+/// One record.
+#[derive(Debug)]
+pub(super) struct Bubble {
+    pub(super) at: (f64, f64),
+    pub(super) radius: f64,
+    pub(super) colour: usize,
+    pub(super) pareto: bool,
+    /// Ends of the 95 % confidence intervals along each axis.
+    pub(super) whiskers: Vec<[(f64, f64); 2]>,
+    pub(super) label: Option<Rect>,
+    pub(super) text: String,
+}
+
+/// Lays the results out; `text_width` measures a text of a size.
+pub(super) fn picture(results: &Results, text_width: &dyn Fn(&str, f64) -> f64) -> Picture {
+    let objectives: Vec<&'static Objective> =
+        results.objectives.iter().filter_map(|o| named(o).ok()).collect();
+    let mut panels = Vec::new();
+    if let [x, y, ..] = objectives[..] {
+        let series = series(results);
+        for (i, device) in devices(results).into_iter().enumerate() {
+            let top = HEADER + PANEL * i as f64;
+            let axes = Axes {
+                x,
+                y,
+                stepped: objectives.len() == 2,
+            };
+            panels.push(panel(results, device, &axes, &series, top, text_width));
+        }
+    }
+    Picture {
+        width: WIDTH,
+        height: HEADER + PANEL * panels.len().max(1) as f64,
+        title: format!("Pareto frontier: {}", results.study),
+        subtitle: if panels.is_empty() {
+            "nothing was measured".to_owned()
+        } else {
+            subtitle(&objectives)
+        },
+        panels,
+    }
+}
+
+struct Axes {
+    x: &'static Objective,
+    y: &'static Objective,
+    stepped: bool,
+}
+
+fn subtitle(objectives: &[&Objective]) -> String {
+    let wish = |o: &&Objective| match o.direction {
+        Direction::Minimise => format!("lower {}", o.label),
+        Direction::Maximise => format!("higher {}", o.label),
+    };
+    let wishes: Vec<String> = objectives.iter().map(wish).collect();
+    format!("better: {}", wishes.join(", "))
+}
+
+/// Runtimes with their provider where it is not the CPU, in one order for all panels.
+fn series(results: &Results) -> Vec<String> {
+    let mut series: Vec<String> = results.records.iter().map(series_of).collect();
+    series.sort();
+    series.dedup();
+    series
+}
+
+fn series_of(record: &Record) -> String {
+    if record.provider == "cpu" {
+        record.runtime.clone()
+    } else {
+        format!("{} {}", record.runtime, record.provider)
+    }
+}
+
+fn panel(
+    results: &Results,
+    device: &str,
+    axes: &Axes,
+    series: &[String],
+    top: f64,
+    text_width: &dyn Fn(&str, f64) -> f64,
+) -> Panel {
+    let members: Vec<&Record> = results.records.iter().filter(|r| r.device == device).collect();
+    let finite = |o: &Objective, r: &Record| (o.value)(r).filter(|v| v.is_finite());
+    // The frontier comes first: its labels get the best places.
+    let mut shown: Vec<(&Record, f64, f64)> = members
+        .iter()
+        .filter_map(|r| Some((*r, finite(axes.x, r)?, finite(axes.y, r)?)))
+        .collect();
+    shown.sort_by(|a, b| b.0.pareto.cmp(&a.0.pareto).then(a.1.total_cmp(&b.1)));
+
+    let frame = Rect {
+        y: top + FRAME.y,
+        ..FRAME
+    };
+    let x = Scale::over(shown.iter().map(|s| s.1));
+    let y = Scale::over(shown.iter().map(|s| s.2));
+    let to_x = |value: f64| frame.x + x.place(value) * frame.width;
+    let to_y = |value: f64| frame.bottom() - y.place(value) * frame.height;
+    let largest = shown.iter().map(|s| s.0.artifact.bytes).max().unwrap_or(1).max(1);
+
+    let mut bubbles: Vec<Bubble> = shown
+        .iter()
+        .map(|(record, vx, vy)| Bubble {
+            at: (to_x(*vx), to_y(*vy)),
+            radius: radius(record.artifact.bytes, largest),
+            colour: series.iter().position(|s| *s == series_of(record)).unwrap_or(0),
+            pareto: record.pareto,
+            whiskers: whiskers(record, axes, (*vx, *vy), &frame, &to_x, &to_y),
+            label: None,
+            text: label(record, &members),
+        })
+        .collect();
+    place_labels(&mut bubbles, &frame, text_width);
+    let used: Vec<usize> = (0..series.len())
+        .filter(|i| bubbles.iter().any(|b| b.colour == *i))
+        .collect();
+    let mut standing: Vec<(f64, f64)> = bubbles.iter().filter(|b| b.pareto).map(|b| b.at).collect();
+    Panel {
+        title: device_title(results, device),
+        x_title: format!("{} ({})", axes.x.label, axes.x.unit),
+        y_title: format!("{} ({})", axes.y.label, axes.y.unit),
+        x_ticks: x
+            .ticks()
+            .into_iter()
+            .map(|tick| (to_x(tick), tick_label(tick)))
+            .collect(),
+        y_ticks: y
+            .ticks()
+            .into_iter()
+            .map(|tick| (to_y(tick), tick_label(tick)))
+            .collect(),
+        line: if axes.stepped {
+            steps(&mut standing, axes, &frame)
+        } else {
+            Vec::new()
+        },
+        runtimes: used.into_iter().map(|i| (i, series[i].clone())).collect(),
+        sizes: if shown.is_empty() {
+            Vec::new()
+        } else {
+            size_legend(largest)
+        },
+        note: note(
+            members.len() - shown.len(),
+            bubbles.iter().filter(|b| b.label.is_none()).count(),
+        ),
+        frame,
+        bubbles,
+    }
+}
+
+fn place_labels(bubbles: &mut [Bubble], frame: &Rect, text_width: &dyn Fn(&str, f64) -> f64) {
+    let anchor = |b: &Bubble| Anchor {
+        x: b.at.0,
+        y: b.at.1,
+        radius: b.radius,
+        width: text_width(&b.text, LABEL_SIZE) + 4.0,
+        height: LABEL_SIZE + 3.0,
+    };
+    let anchors: Vec<Anchor> = bubbles.iter().map(anchor).collect();
+    for (bubble, place) in bubbles.iter_mut().zip(place(&anchors, frame)) {
+        bubble.label = place;
+    }
+}
+
+fn device_title(results: &Results, device: &str) -> String {
+    match results.devices.iter().find(|d| d.id == device) {
+        Some(d) => format!("{device}: {}, {} cores, {}", d.cpu, d.cores, d.arch),
+        None => device.to_owned(),
+    }
+}
+
+/// The variant, with threads and batch where the device has several.
+fn label(record: &Record, members: &[&Record]) -> String {
+    let mut text = record.variant.clone();
+    if members.iter().any(|m| m.threads != record.threads) {
+        text.push_str(&format!(" t{}", record.threads));
+    }
+    if members.iter().any(|m| m.batch != record.batch) {
+        text.push_str(&format!(" b{}", record.batch));
+    }
+    text
+}
+
+/// The area of a bubble is proportional to the artifact's size.
+fn radius(bytes: u64, largest: u64) -> f64 {
+    (LARGEST_RADIUS * (bytes as f64 / largest as f64).sqrt()).max(SMALLEST_RADIUS)
+}
+
+fn size_legend(largest: u64) -> Vec<(f64, String)> {
+    let examples = [largest, largest / 4];
+    examples
+        .map(|bytes| {
+            (
+                radius(bytes, largest),
+                edgefront_protocol::Bytes(bytes).to_string(),
+            )
+        })
+        .to_vec()
+}
+
+fn whiskers(
+    record: &Record,
+    axes: &Axes,
+    (vx, vy): (f64, f64),
+    frame: &Rect,
+    to_x: &dyn Fn(f64) -> f64,
+    to_y: &dyn Fn(f64) -> f64,
+) -> Vec<[(f64, f64); 2]> {
+    let clip_x = |v: f64| to_x(v).clamp(frame.x, frame.right());
+    let clip_y = |v: f64| to_y(v).clamp(frame.y, frame.bottom());
+    let along_x = (axes.x.interval)(record).map(|ends| ends.map(|end| (clip_x(end), to_y(vy))));
+    let along_y = (axes.y.interval)(record).map(|ends| ends.map(|end| (to_x(vx), clip_y(end))));
+    let all = [along_x, along_y].into_iter().flatten();
+    all.filter(|ends| ends.iter().all(|(x, y)| x.is_finite() && y.is_finite()))
+        .collect()
+}
+
+/// The border of what the frontier dominates: from the worst end of the second axis through every point to
+/// the worst end of the first.
+fn steps(standing: &mut [(f64, f64)], axes: &Axes, frame: &Rect) -> Vec<(f64, f64)> {
+    let x_sign = if axes.x.direction == Direction::Minimise {
+        1.0
+    } else {
+        -1.0
+    };
+    let worst_x = if x_sign > 0.0 { frame.right() } else { frame.x };
+    let worst_y = if axes.y.direction == Direction::Minimise {
+        frame.y
+    } else {
+        frame.bottom()
+    };
+    standing.sort_by(|a, b| (a.0 * x_sign).total_cmp(&(b.0 * x_sign)));
+    let mut corners = Vec::new();
+    let mut height = worst_y;
+    for &(x, y) in standing.iter() {
+        corners.push((x, height));
+        corners.push((x, y));
+        height = y;
+    }
+    if !corners.is_empty() {
+        corners.push((worst_x, height));
+    }
+    corners
+}
+
+fn note(missing: usize, unlabelled: usize) -> Option<String> {
+    let mut parts = Vec::new();
+    if missing > 0 {
+        parts.push(format!(
+            "{missing} not shown: a figure of an axis was not measured"
+        ));
+    }
+    if unlabelled > 0 {
+        parts.push(format!("{unlabelled} without a label: see the table"));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture;
+
+    fn narrow(text: &str, size: f64) -> f64 {
+        0.6 * size * text.chars().count() as f64
+    }
+
+    #[test]
+    fn every_record_has_a_bubble_and_a_label_that_overlaps_no_other() {
+        let results = fixture::results();
+        let picture = picture(&results, &narrow);
+        assert_eq!(picture.panels.len(), 2);
+        for panel in &picture.panels {
+            assert_eq!(panel.bubbles.len(), 14);
+            let labels: Vec<Rect> = panel.bubbles.iter().filter_map(|b| b.label).collect();
+            assert_eq!(labels.len(), 14);
+            for (i, a) in labels.iter().enumerate() {
+                assert!(panel.frame.contains(a) && labels[..i].iter().all(|b| !a.overlaps(b)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_frontier_line_steps_from_the_bottom_to_the_right() {
+        let results = fixture::results();
+        let panel = &picture(&results, &narrow).panels[0];
+        let (first, last) = (panel.line.first().unwrap(), panel.line.last().unwrap());
+        assert!((first.1 - panel.frame.bottom()).abs() < 1e-9);
+        assert!((last.0 - panel.frame.right()).abs() < 1e-9);
+        assert!(
+            panel
+                .line
+                .windows(2)
+                .all(|w| w[1].0 >= w[0].0 && w[1].1 <= w[0].1),
+            "{:?}",
+            panel.line
+        );
+    }
+
+    #[test]
+    fn records_without_a_figure_are_counted_instead_of_drawn() {
+        let mut results = fixture::results();
+        results.records.retain(|r| r.device == "local");
+        results.records.iter_mut().for_each(|r| r.accuracy = None);
+        let panel = &picture(&results, &narrow).panels[0];
+        assert!(panel.bubbles.is_empty());
+        assert!(panel.note.as_deref().unwrap().starts_with("14 not shown"));
+    }
+
+    #[test]
+    fn threads_are_named_only_where_they_differ() {
+        let mut results = fixture::results();
+        results.records[0].threads = 4;
+        let picture = picture(&results, &narrow);
+        assert!(picture.panels[0].bubbles.iter().any(|b| b.text == "fp32 t4"));
+        assert!(picture.panels[1].bubbles.iter().any(|b| b.text == "fp32"));
+    }
+}

@@ -1,0 +1,130 @@
+//! Axes: from figures to places, and the ticks between.
+
+/// One axis over a range of figures, linear or logarithmic.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Scale {
+    low: f64,
+    high: f64,
+    logarithmic: bool,
+}
+
+impl Scale {
+    /// A scale that holds all `values` with a margin; logarithmic where they span more than a factor of 8.
+    /// None of the values may be NaN or infinite.
+    pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
+            (l.min(v), h.max(v))
+        });
+        if low > high {
+            return Self {
+                low: 0.0,
+                high: 1.0,
+                logarithmic: false,
+            };
+        }
+        if low > 0.0 && high / low > 8.0 {
+            let margin = (high / low).powf(0.08);
+            return Self {
+                low: low / margin,
+                high: high * margin,
+                logarithmic: true,
+            };
+        }
+        let span = if high > low {
+            high - low
+        } else {
+            high.abs().max(1.0) * 0.2
+        };
+        Self {
+            low: low - span * 0.12,
+            high: high + span * 0.12,
+            logarithmic: false,
+        }
+    }
+
+    /// Where the figure stands between 0 (low end) and 1 (high end).
+    pub(super) fn place(&self, value: f64) -> f64 {
+        if self.logarithmic {
+            (value / self.low).ln() / (self.high / self.low).ln()
+        } else {
+            (value - self.low) / (self.high - self.low)
+        }
+    }
+
+    /// Round figures inside the range, about six of them.
+    pub(super) fn ticks(&self) -> Vec<f64> {
+        let mut ticks = if self.logarithmic {
+            self.decades()
+        } else {
+            self.steps(6.0)
+        };
+        // Neither end may show figures that the scale cannot place.
+        ticks.retain(|tick| (0.0..=1.0).contains(&self.place(*tick)));
+        ticks
+    }
+
+    fn steps(&self, about: f64) -> Vec<f64> {
+        let rough = (self.high - self.low) / about;
+        let power = 10.0_f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .map(|m| m * power)
+            .into_iter()
+            .find(|s| *s >= rough)
+            .unwrap_or(rough);
+        let first = (self.low / step).ceil();
+        (0..20).map(|i| (first + f64::from(i)) * step).collect()
+    }
+
+    fn decades(&self) -> Vec<f64> {
+        let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
+        let few = last - first <= 4;
+        let marks: &[f64] = if few { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        (first..=last)
+            .flat_map(|power| marks.iter().map(move |m| m * 10.0_f64.powi(power)))
+            .collect()
+    }
+}
+
+/// A tick's figure without needless digits.
+pub(super) fn tick_label(value: f64) -> String {
+    let text = format!("{value:.4}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ticks_are_round() {
+        assert_eq!(
+            Scale::over([0.8, 2.9].into_iter()).ticks(),
+            [1.0, 1.5, 2.0, 2.5, 3.0]
+        );
+        let log: Vec<String> = Scale::over([1.0, 30.0].into_iter())
+            .ticks()
+            .into_iter()
+            .map(tick_label)
+            .collect();
+        assert_eq!(log, ["1", "2", "5", "10", "20"]);
+        assert_eq!(tick_label(92.50), "92.5");
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_has_its_place_inside(values in prop::collection::vec(1e-3_f64..1e6, 0..20)) {
+            let scale = Scale::over(values.iter().copied());
+            for value in values {
+                prop_assert!((0.0..=1.0).contains(&scale.place(value)));
+            }
+            prop_assert!(scale.ticks().len() <= 20);
+        }
+    }
+}
