@@ -1,2 +1,66 @@
-//! placeholder
-fn main() {}
+//! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files.
+#![allow(clippy::print_stdout, reason = "its words are its purpose")]
+
+mod count;
+mod filter;
+mod prerequisites;
+mod step;
+mod test;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+/// Written by hand: a parser crate would be compiled a second time, before the first check can start.
+const USAGE: &str = "\
+Developer commands of Edgefront.
+
+Usage:
+  cargo xtask test [--all]   Set up what the tests need and run every check: format, clippy, docs, tests.
+                             The last line is `N passed, N failed, N skipped`. Tests whose prerequisite
+                             cannot be installed are skipped, with its name; with CI=true that is a failure.
+                             --all runs the long tests too, those marked `#[ignore]`.
+  cargo xtask fixtures       Write the golden files anew from what the code makes today; look at the diff
+                             before you commit it.";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace");
+    std::env::set_current_dir(root).with_context(|| format!("cannot enter {}", root.display()))?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["test"] => test::run(false),
+        ["test", "--all"] => test::run(true),
+        ["fixtures"] => fixtures(),
+        ["--help" | "-h" | "help"] => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+fn fixtures() -> anyhow::Result<ExitCode> {
+    let renewed = step::cargo(&[
+        "test",
+        "--package",
+        "edgefront-protocol",
+        "--test",
+        "wire",
+        "golden",
+    ])
+    .env("EDGEFRONT_RENEW_FIXTURES", "1")
+    .status()
+    .context("cannot start cargo")?;
+    Ok(if renewed.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,156 @@
+//! `cargo xtask test`: every check of the repository, in the order in which failures are cheapest to find.
+
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::Context as _;
+
+use crate::count::Count;
+use crate::filter;
+use crate::prerequisites::{self, Missing};
+use crate::step;
+
+/// Runs all and prints the sum as the last line.
+pub(crate) fn run(all: bool) -> anyhow::Result<ExitCode> {
+    let mut total = static_checks()?;
+    // One build of every target: the tests and the programs that they start then share one set of features.
+    let built = step::check(
+        "build",
+        &mut step::cargo(&["build", "--workspace", "--all-targets"]),
+    )?;
+    if built.failed == 0 {
+        let missing = set_up()?;
+        total += tests(all, &missing)?;
+        total += step::tests(
+            "documentation tests",
+            &mut step::cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]),
+        )?;
+        total += verdict_on(&missing, std::env::var("CI").is_ok_and(|ci| ci == "true"));
+    } else {
+        total += built;
+    }
+    println!("{total}");
+    Ok(if total.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn static_checks() -> anyhow::Result<Count> {
+    let mut count = step::check("format", &mut step::cargo(&["fmt", "--all", "--check"]))?;
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ];
+    count += step::check("clippy", &mut step::cargo(&clippy))?;
+    let mut docs = step::cargo(&["doc", "--workspace", "--no-deps"]);
+    count += step::check("docs", docs.env("RUSTDOCFLAGS", "--deny warnings"))?;
+    Ok(count)
+}
+
+fn set_up() -> anyhow::Result<Vec<Missing>> {
+    let edgefront = std::env::current_exe()
+        .context("cannot find this program")?
+        .with_file_name("edgefront");
+    Ok([prerequisites::mosquitto(), prerequisites::ort(&edgefront)]
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+fn tests(all: bool, missing: &[Missing]) -> anyhow::Result<Count> {
+    let words: Vec<&str> = missing.iter().map(|missing| missing.word).collect();
+    if has_nextest() {
+        return step::tests("tests", &mut nextest(all, &words));
+    }
+    step::tests("tests", &mut libtest(all, &words)?)
+}
+
+fn has_nextest() -> bool {
+    let version = step::cargo(&["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    version.is_ok_and(|status| status.success())
+}
+
+fn nextest(all: bool, without: &[&str]) -> Command {
+    let mut command = step::cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+    if all {
+        command.args(["--run-ignored", "all"]);
+    }
+    if !without.is_empty() {
+        command.args(["--filterset", &filter::nextest_without(without)]);
+    }
+    command
+}
+
+const LIBTEST: [&str; 6] = [
+    "test",
+    "--workspace",
+    "--no-fail-fast",
+    "--lib",
+    "--bins",
+    "--tests",
+];
+
+/// What a machine without nextest runs. libtest skips by substring, so the names are looked up first.
+fn libtest(all: bool, without: &[&str]) -> anyhow::Result<Command> {
+    let mut command = step::cargo(&LIBTEST);
+    command.arg("--");
+    if all {
+        command.arg("--include-ignored");
+    }
+    if !without.is_empty() {
+        let listing = step::cargo(&LIBTEST)
+            .args(["--", "--list", "--format", "terse"])
+            .output()
+            .context("cannot start cargo")?;
+        let listing = String::from_utf8_lossy(&listing.stdout);
+        let tests = listing.lines().filter_map(|line| line.strip_suffix(": test"));
+        for test in tests.filter(|test| without.iter().any(|word| filter::names(test, word))) {
+            command.args(["--skip", test]);
+        }
+    }
+    Ok(command)
+}
+
+/// Names what is missing. In continuous integration each is a failure, because nobody reads what was skipped.
+fn verdict_on(missing: &[Missing], ci: bool) -> Count {
+    for Missing { word, mend } in missing {
+        println!("!! missing: {word}; its tests were skipped. To run them: {mend}");
+    }
+    Count {
+        failed: if ci { missing.len() as u64 } else { 0 },
+        ..Count::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing_ort() -> [Missing; 1] {
+        [Missing {
+            word: "ort",
+            mend: "install it".to_owned(),
+        }]
+    }
+
+    #[test]
+    fn a_missing_prerequisite_fails_only_in_continuous_integration() {
+        assert_eq!(
+            verdict_on(&missing_ort(), true),
+            Count {
+                failed: 1,
+                ..Count::default()
+            }
+        );
+        assert_eq!(verdict_on(&missing_ort(), false), Count::default());
+        assert_eq!(verdict_on(&[], true), Count::default());
+    }
+}
