@@ -1,9 +1,11 @@
 //! The workstation's side of Edgefront: studies, the fleet, results, reports.
 
 pub mod cli;
+pub mod data;
 pub mod frontier;
 pub mod report;
 pub mod results;
 pub mod select;
 pub mod stats;
+pub mod study;
 pub mod ui;
