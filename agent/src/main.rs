@@ -1,2 +1,56 @@
-//! placeholder
-fn main() {}
+//! The `edgefront-agent` program.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use edgefront_agent::cli::Args;
+use tracing_subscriber::EnvFilter;
+
+/// Measures neural networks on this device for the controllers of its broker.
+#[derive(Debug, Parser)]
+#[command(name = "edgefront-agent", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    args: Args,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Example:
+  edgefront-agent --broker mqtt://192.168.1.10 --id pi4
+
+Exit codes:
+  0  ended by SIGINT or SIGTERM
+  1  failed
+  2  wrong usage
+
+EDGEFRONT_LOG=debug shows what happens inside.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The child process that runs one job.
+    #[command(hide = true)]
+    Worker,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("EDGEFRONT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    if let Some(Command::Worker) = cli.command {
+        return edgefront_agent::worker::main().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    match cli.args.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if error.is_usage() { 2 } else { 1 })
+        }
+    }
+}

@@ -1,13 +1,20 @@
 //! `edgefront agent`.
 
-use crate::ui::{Exit, Ui};
+use crate::ui::{Exit, Ui, UsageError};
 
 /// The device's daemon, for the local device.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "Example:\n  edgefront agent --broker mqtt://localhost --id local")]
+pub struct Args {
+    #[command(flatten)]
+    agent: edgefront_agent::cli::Args,
+}
 
 /// Runs the command.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let _ = (args, ui);
-    anyhow::bail!("`edgefront agent` is not built yet")
+pub fn run(args: Args, _ui: &Ui) -> anyhow::Result<Exit> {
+    match args.agent.run() {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) if error.is_usage() => Err(UsageError::new(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -7,7 +7,9 @@ use crate::ui::{Exit, Ui};
 pub struct Args {}
 
 /// Runs the command.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let _ = (args, ui);
-    anyhow::bail!("`edgefront worker` is not built yet")
+pub fn run(_args: Args, _ui: &Ui) -> anyhow::Result<Exit> {
+    Ok(match edgefront_agent::worker::main() {
+        Ok(()) => Exit::Done,
+        Err(_) => Exit::Failed,
+    })
 }

@@ -1,0 +1,71 @@
+//! The agent's flags, shared by `edgefront-agent` and `edgefront agent`.
+
+use std::path::PathBuf;
+
+use crate::{Config, Error, Settings, WorkerCommand};
+
+/// Flags that come before the configuration file.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// Configuration file [default: built-in settings; see configs/agent.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The broker, as mqtt://[user:password@]host[:port]
+    #[arg(long, value_name = "URL")]
+    pub broker: Option<String>,
+
+    /// Name of this device, unique on its broker [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    pub id: Option<String>,
+
+    /// Folder in which jobs, blobs and outcomes survive a restart
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// A runtime's shared library, or a folder of such, looked into first
+    #[arg(long, value_name = "PATH")]
+    pub runtime_path: Option<PathBuf>,
+}
+
+impl Args {
+    /// The configuration: these flags over the file over the defaults, with this program's `worker` subcommand
+    /// as the worker.
+    pub fn into_config(self) -> Result<Config, Error> {
+        let file = self.config.as_deref().map(Settings::read).transpose()?;
+        let flags = Settings {
+            broker: self.broker,
+            id: self.id,
+            state_dir: self.state,
+            runtime_path: self.runtime_path,
+            ..Settings::default()
+        };
+        Config::new(
+            flags.over(file.unwrap_or_default()),
+            WorkerCommand::of_this_program()?,
+        )
+    }
+
+    /// Runs the agent until SIGINT or SIGTERM. It has one thread, so that it takes no processor from the
+    /// workers that it measures.
+    pub fn run(self) -> Result<(), Error> {
+        let config = self.into_config()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::Program)?;
+        runtime.block_on(crate::run(config, terminated()))
+    }
+}
+
+/// Ends at SIGINT or SIGTERM.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return drop(tokio::signal::ctrl_c().await);
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,276 @@
+//! What the agent is told: built-in defaults, below a file, below flags.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use edgefront_link::BrokerUrl;
+use edgefront_protocol::{Bytes, DeviceId};
+use serde::Deserialize;
+
+use crate::Error;
+
+/// The commented defaults, as they are shipped for users to copy.
+pub const DEFAULTS: &str = include_str!("../../configs/agent.toml");
+
+/// How one agent runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The broker.
+    pub broker: BrokerUrl,
+    /// Name of the device.
+    pub id: DeviceId,
+    /// Folder of all that survives a restart.
+    pub state_dir: PathBuf,
+    /// A runtime's library or a folder of such, looked into first.
+    pub runtime_path: Option<PathBuf>,
+    /// Largest size of the blobs that no batch needs at the moment.
+    pub store_max: Bytes,
+    /// Longest time for a worker to load its artifact.
+    pub load_timeout: Duration,
+    /// Longest silence of a worker that runs.
+    pub run_timeout: Duration,
+    /// Longest silence of a transfer before the next batch goes first.
+    pub fetch_patience: Duration,
+    /// How workers are started.
+    pub worker: WorkerCommand,
+}
+
+/// The command line that starts a worker process; it must end in [`crate::worker::main`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+}
+
+impl WorkerCommand {
+    /// The running program with the subcommand `worker`.
+    pub fn of_this_program() -> Result<Self, Error> {
+        Ok(Self {
+            program: std::env::current_exe().map_err(Error::Program)?,
+            args: vec!["worker".into()],
+        })
+    }
+}
+
+/// Settings of one layer: of the defaults, of a file, or of the flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// See [`Config::broker`].
+    pub broker: Option<String>,
+    /// See [`Config::id`].
+    pub id: Option<String>,
+    /// See [`Config::state_dir`].
+    pub state_dir: Option<PathBuf>,
+    /// See [`Config::runtime_path`].
+    pub runtime_path: Option<PathBuf>,
+    /// See [`Config::store_max`].
+    pub store_max: Option<ByteSize>,
+    /// See [`Config::load_timeout`].
+    #[serde(default, with = "humantime_serde")]
+    pub load_timeout: Option<Duration>,
+    /// See [`Config::run_timeout`].
+    #[serde(default, with = "humantime_serde")]
+    pub run_timeout: Option<Duration>,
+    /// See [`Config::fetch_patience`].
+    #[serde(default, with = "humantime_serde")]
+    pub fetch_patience: Option<Duration>,
+}
+
+impl Settings {
+    /// Reads a file. Unknown keys are refused.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(|source| Error::ConfigFile {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    fn parse(text: &str, origin: &str) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| Error::Setting {
+            origin: match error.span() {
+                Some(span) => format!("{origin}:{}", text[..span.start].lines().count().max(1)),
+                None => origin.to_owned(),
+            },
+            reason: error.message().replace('\n', " "),
+        })
+    }
+
+    /// These settings, and those of `below` where these are silent.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            broker: self.broker.or(below.broker),
+            id: self.id.or(below.id),
+            state_dir: self.state_dir.or(below.state_dir),
+            runtime_path: self.runtime_path.or(below.runtime_path),
+            store_max: self.store_max.or(below.store_max),
+            load_timeout: self.load_timeout.or(below.load_timeout),
+            run_timeout: self.run_timeout.or(below.run_timeout),
+            fetch_patience: self.fetch_patience.or(below.fetch_patience),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of `settings` over the built-in defaults.
+    pub fn new(settings: Settings, worker: WorkerCommand) -> Result<Self, Error> {
+        let defaults = Settings::parse(DEFAULTS, "configs/agent.toml")?;
+        let all = settings.over(defaults);
+        let id = match all.id {
+            Some(id) => id.parse().map_err(|error| setting("id", &error))?,
+            None => id_of_host(&hostname::get().unwrap_or_default().to_string_lossy()),
+        };
+        let state_dir = match all.state_dir.or_else(default_state_dir) {
+            Some(dir) => absolute(&dir)?,
+            None => return Err(setting("state_dir", &"this user has no home; give a folder")),
+        };
+        let runtime_path = all.runtime_path.as_deref().map(absolute).transpose()?;
+        Ok(Self {
+            broker: required("broker", all.broker)?.parse()?,
+            id,
+            state_dir,
+            runtime_path,
+            store_max: Bytes(required("store_max", all.store_max)?.as_u64()),
+            load_timeout: required("load_timeout", all.load_timeout)?,
+            run_timeout: required("run_timeout", all.run_timeout)?,
+            fetch_patience: required("fetch_patience", all.fetch_patience)?,
+            worker,
+        })
+    }
+}
+
+fn setting(name: &str, reason: &impl ToString) -> Error {
+    Error::Setting {
+        origin: format!("setting `{name}`"),
+        reason: reason.to_string(),
+    }
+}
+
+fn required<T>(name: &str, value: Option<T>) -> Result<T, Error> {
+    value.ok_or_else(|| setting(name, &"has no value and no default"))
+}
+
+fn default_state_dir() -> Option<PathBuf> {
+    let base = dirs::state_dir().or_else(dirs::data_local_dir)?;
+    Some(base.join("edgefront").join("agent"))
+}
+
+/// Paths travel to workers as text, and a worker may have another working directory.
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    if path.to_str().is_none() {
+        return Err(setting(
+            "path",
+            &format_args!("{} is not UTF-8; use another folder", path.display()),
+        ));
+    }
+    std::path::absolute(path).map_err(|error| setting("path", &format_args!("{}: {error}", path.display())))
+}
+
+/// The host name with what no name may hold replaced.
+fn id_of_host(host: &str) -> DeviceId {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name: String = host
+        .chars()
+        .map(|c| if allowed(c) { c } else { '-' })
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(64)
+        .collect();
+    name.parse()
+        .or_else(|_| "device".parse())
+        .expect("invariant: `device` is a valid name")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn worker() -> WorkerCommand {
+        WorkerCommand {
+            program: "worker".into(),
+            args: Vec::new(),
+        }
+    }
+
+    fn config(toml: &str) -> Result<Config, Error> {
+        Config::new(Settings::parse(toml, "agent.toml")?, worker())
+    }
+
+    #[test]
+    fn the_shipped_file_holds_every_default() {
+        let config = config("id = 'pi4'\nstate_dir = '/state'").unwrap();
+        let expected = Config {
+            broker: BrokerUrl::new("localhost", 1883),
+            id: "pi4".parse().unwrap(),
+            state_dir: "/state".into(),
+            runtime_path: None,
+            store_max: Bytes(4 << 30),
+            load_timeout: Duration::from_mins(5),
+            run_timeout: Duration::from_mins(1),
+            fetch_patience: Duration::from_secs(30),
+            worker: worker(),
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn every_commented_setting_of_the_shipped_file_is_one() {
+        let setting = |line: &&str| line.contains(" = ");
+        let text: Vec<_> = DEFAULTS
+            .lines()
+            .map(|line| line.strip_prefix("# ").unwrap_or(line))
+            .filter(setting)
+            .collect();
+        let all = Settings::parse(&text.join("\n"), "agent.toml").unwrap();
+        assert!(all.id.is_some() && all.state_dir.is_some() && all.runtime_path.is_some());
+    }
+
+    #[test]
+    fn the_upper_layer_wins() {
+        let flags = Settings {
+            broker: Some("mqtt://flags".to_owned()),
+            ..Settings::default()
+        };
+        let file = Settings::parse("broker = 'mqtt://file'\nstore_max = '64MiB'", "agent.toml").unwrap();
+        let config = Config::new(flags.over(file), worker()).unwrap();
+        assert_eq!(config.broker, BrokerUrl::new("flags", 1883));
+        assert_eq!(config.store_max, Bytes(64 << 20));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_in_one_line() {
+        for (toml, message) in [
+            ("\nbrokr = 'mqtt://x'", "agent.toml:2: unknown field `brokr`"),
+            ("store_max = 'much'", "agent.toml:1: "),
+            ("run_timeout = 5", "agent.toml:1: "),
+            ("id = 'a b'", "setting `id`: `a b` is not a valid name"),
+            ("broker = 'localhost'", "`localhost` is not a broker address"),
+        ] {
+            let error = config(toml).unwrap_err();
+            assert!(error.is_usage(), "{error}");
+            let text = error.to_string();
+            assert!(text.starts_with(message) && !text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn host_names_become_valid_ids() {
+        for (host, id) in [
+            ("pi4.lan", "pi4.lan"),
+            ("Anna's Mac", "Anna-s-Mac"),
+            ("_x", "x"),
+            ("", "device"),
+            ("---", "device"),
+        ] {
+            assert_eq!(id_of_host(host).as_str(), id);
+        }
+        assert_eq!(id_of_host(&"a".repeat(90)).as_str().len(), 64);
+    }
+}
