@@ -1,20 +1,19 @@
-//! The transfer of one SHA-256-addressed blob: the device asks, the controller sends what was asked for.
+//! The transfer of one SHA-256-addressed blob: the device asks for chunks, the controller sends those.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Digest;
 
-/// A device's request. It stands until the next one for the same blob replaces it.
+/// A device's request: each chunk named is to be sent once. So a device that never has more than a window of
+/// chunks asked for and not yet received bounds what is on the way to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
     /// The blob.
     pub digest: Digest,
     /// Size of every chunk but the last; the offset of a chunk is its index times this.
     pub chunk_bytes: u32,
-    /// Half-open ranges of chunk indices that the device lacks, ascending. Empty: it needs nothing more.
-    pub missing: Vec<(u32, u32)>,
-    /// How many chunks may be on the way to this device at once.
-    pub credit: u32,
+    /// Half-open ranges of chunk indices, in the order in which they are to be sent.
+    pub chunks: Vec<(u32, u32)>,
 }
 
 /// A piece of a blob.
@@ -27,5 +26,23 @@ pub struct Chunk {
     /// CRC-32 of `data`; a chunk that does not match is dropped and asked for again.
     pub crc32: u32,
     /// The bytes.
+    #[serde(with = "serde_bytes")]
     pub data: Vec<u8>,
+}
+
+impl Chunk {
+    /// A chunk with the checksum of its data.
+    pub fn new(digest: Digest, index: u32, data: Vec<u8>) -> Self {
+        Self {
+            digest,
+            index,
+            crc32: crc32fast::hash(&data),
+            data,
+        }
+    }
+
+    /// Whether the data are those that were sent.
+    pub fn is_intact(&self) -> bool {
+        crc32fast::hash(&self.data) == self.crc32
+    }
 }

@@ -64,8 +64,7 @@ pub(crate) fn want() -> Want {
     Want {
         digest: Digest::of(b"model"),
         chunk_bytes: 65_536,
-        missing: vec![(0, 16), (40, 687)],
-        credit: 16,
+        chunks: vec![(0, 4), (40, 52)],
     }
 }
 

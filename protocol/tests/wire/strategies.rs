@@ -139,18 +139,11 @@ pub(crate) fn cancel() -> impl Strategy<Value = Cancel> {
 
 /// Any request for chunks.
 pub(crate) fn want() -> impl Strategy<Value = Want> {
-    (
-        digest(),
-        any::<u32>(),
-        vec(any::<(u32, u32)>(), 0..8),
-        any::<u32>(),
-    )
-        .prop_map(|(digest, chunk_bytes, missing, credit)| Want {
-            digest,
-            chunk_bytes,
-            missing,
-            credit,
-        })
+    (digest(), any::<u32>(), vec(any::<(u32, u32)>(), 0..8)).prop_map(|(digest, chunk_bytes, chunks)| Want {
+        digest,
+        chunk_bytes,
+        chunks,
+    })
 }
 
 /// Any chunk; its checksum need not be right.
