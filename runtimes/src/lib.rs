@@ -4,10 +4,20 @@
 //! that it loaded, a [`Session`] is the mutable state of running it. What was asked for and is missing is an
 //! error: no runtime falls back to another provider, precision or thread count.
 
+#[cfg(feature = "tract")]
+mod guard;
+mod library;
+mod null;
+mod port;
+mod registry;
 mod tensor;
+#[cfg(feature = "tract")]
+mod tract;
 
 use std::path::{Path, PathBuf};
 
+pub use library::{Search, folder};
+pub use registry::Registry;
 pub use tensor::{Data, DataType, Tensor};
 
 /// A library that runs models.

@@ -1,5 +1,7 @@
 //! Dense row-major tensors, the common tongue of all runtimes.
 
+use std::fmt;
+
 use half::f16;
 
 /// A dense tensor in row-major order.
@@ -49,6 +51,20 @@ pub enum DataType {
     Bool,
 }
 
+impl fmt::Display for DataType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I64 => "i64",
+            Self::I32 => "i32",
+            Self::I8 => "i8",
+            Self::U8 => "u8",
+            Self::Bool => "bool",
+        })
+    }
+}
+
 /// A shape that does not hold as many elements as there are.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("shape {shape:?} does not hold {elements} elements")]
@@ -66,13 +82,18 @@ impl Tensor {
         if wanted == Some(data.len()) {
             Ok(Self { shape, data })
         } else {
-            Err(ShapeMismatch { shape, elements: data.len() })
+            Err(ShapeMismatch {
+                shape,
+                elements: data.len(),
+            })
         }
     }
 
     /// A tensor of zeros, or `None` where the shape overflows.
     pub fn zeros(data_type: DataType, shape: Vec<usize>) -> Option<Self> {
-        let n = shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent))?;
+        let n = shape
+            .iter()
+            .try_fold(1usize, |n, &extent| n.checked_mul(extent))?;
         let data = match data_type {
             DataType::F32 => Data::F32(vec![0.0; n]),
             DataType::F16 => Data::F16(vec![f16::ZERO; n]),

@@ -14,6 +14,7 @@ pub mod quantize;
 pub mod run;
 pub mod runtimes;
 pub mod select;
+pub mod shared;
 pub mod worker;
 
 use std::process::ExitCode;

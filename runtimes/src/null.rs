@@ -1,0 +1,138 @@
+//! A runtime that does nothing: what is measured with it is the harness's own overhead.
+
+use std::path::Path;
+
+use crate::port::{self, Declared};
+use crate::{Data, DataType, Error, Model, Options, Port, Probe, Runtime, Session, Tensor};
+
+const NAME: &str = "null";
+
+/// The runtime that does nothing. Any file is an artifact to it.
+#[derive(Debug, Default)]
+pub(crate) struct Null;
+
+impl Runtime for Null {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn probe(&self) -> Result<Probe, Error> {
+        Ok(Probe {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            providers: vec![port::CPU.to_owned()],
+            library: None,
+        })
+    }
+
+    /// The model has one `f32` input for each given shape, or a single one of `[batch, 1]`, and an output of
+    /// `[batch, 1]`.
+    fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
+        port::require_cpu(NAME, options)?;
+        let load = |reason| Error::Load {
+            runtime: NAME,
+            path: path.to_owned(),
+            reason,
+        };
+        std::fs::metadata(path).map_err(|error| load(error.to_string()))?;
+        let declared: Vec<Declared> = (0..options.inputs.len().max(1))
+            .map(|index| Declared {
+                name: format!("input{index}"),
+                data_type: DataType::F32,
+                axes: options
+                    .inputs
+                    .get(index)
+                    .map_or_else(|| vec![None, Some(1)], |shape| vec![None; shape.len()]),
+            })
+            .collect();
+        Ok(Box::new(NullModel {
+            inputs: port::resolve(&declared, options).map_err(load)?,
+            outputs: vec!["output".to_owned()],
+            batch: options.batch,
+        }))
+    }
+}
+
+struct NullModel {
+    inputs: Vec<Port>,
+    outputs: Vec<String>,
+    batch: usize,
+}
+
+impl Model for NullModel {
+    fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    fn provider(&self) -> &str {
+        port::CPU
+    }
+
+    fn session(&self) -> Result<Box<dyn Session>, Error> {
+        Ok(Box::new(NullSession {
+            inputs: self.inputs.clone(),
+            batch: self.batch,
+        }))
+    }
+}
+
+struct NullSession {
+    inputs: Vec<Port>,
+    batch: usize,
+}
+
+impl Session for NullSession {
+    fn bind(&mut self, inputs: &[Tensor]) -> Result<(), Error> {
+        port::check(&self.inputs, inputs)
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn fetch(&mut self) -> Result<Vec<Tensor>, Error> {
+        let zeros = Data::F32(vec![0.0; self.batch]);
+        let output = Tensor::new(vec![self.batch, 1], zeros).map_err(|error| Error::Run {
+            runtime: NAME,
+            reason: error.to_string(),
+        })?;
+        Ok(vec![output])
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn model(options: &Options) -> Box<dyn Model> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        Null.load(file.path(), options).unwrap()
+    }
+
+    #[test]
+    fn runs_any_bytes_of_any_shape() {
+        let options = Options {
+            inputs: vec![vec![2, 3, 8, 8]],
+            batch: 2,
+            ..port::tests::options()
+        };
+        let model = model(&options);
+        let mut session = model.session().unwrap();
+        let input = Tensor::zeros(DataType::F32, vec![2, 3, 8, 8]).unwrap();
+        session.bind(&[input]).unwrap();
+        session.run().unwrap();
+        assert_eq!(session.fetch().unwrap()[0].shape(), [2, 1]);
+    }
+
+    #[test]
+    fn checks_inputs_as_the_others_do() {
+        let model = model(&port::tests::options());
+        let wrong = Tensor::zeros(DataType::U8, vec![1, 1]).unwrap();
+        let error = model.session().unwrap().bind(&[wrong]).unwrap_err();
+        assert_eq!(error.to_string(), "input 0: expected f32 [1, 1], got u8 [1, 1]");
+    }
+}

@@ -1,0 +1,73 @@
+//! The one list of all runtimes of this build.
+
+use crate::library::Search;
+use crate::null::Null;
+use crate::{Error, Runtime};
+
+/// All runtimes of this build, whether their libraries are on this machine or not.
+pub struct Registry {
+    runtimes: Vec<Box<dyn Runtime>>,
+}
+
+impl Registry {
+    /// The runtimes, which look for their libraries where `search` says.
+    #[cfg_attr(not(feature = "ort"), allow(unused_variables))]
+    pub fn new(search: &Search) -> Self {
+        Self {
+            runtimes: vec![
+                Box::new(Null),
+                #[cfg(feature = "tract")]
+                Box::new(crate::tract::Tract),
+            ],
+        }
+    }
+
+    /// The runtime of this name.
+    pub fn get(&self, name: &str) -> Result<&dyn Runtime, Error> {
+        self.iter()
+            .find(|runtime| runtime.name() == name)
+            .ok_or_else(|| Error::Unknown {
+                name: name.to_owned(),
+                known: self.iter().map(Runtime::name).collect::<Vec<_>>().join(", "),
+            })
+    }
+
+    /// All runtimes, in the order in which people are shown them.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Runtime> {
+        self.runtimes.iter().map(AsRef::as_ref)
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(Runtime::name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        let registry = Registry::new(&Search::default());
+        for runtime in registry.iter() {
+            let found = registry.get(runtime.name()).map(Runtime::name);
+            assert_eq!(found.ok(), Some(runtime.name()));
+            let namesakes = registry.iter().filter(|other| other.name() == runtime.name());
+            assert_eq!(namesakes.count(), 1, "{}", runtime.name());
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let registry = Registry::new(&Search::default());
+        let error = registry.get("onnx").err().map(|error| error.to_string());
+        assert!(
+            error
+                .as_ref()
+                .is_some_and(|e| e.starts_with("unknown runtime `onnx`; this build has null, ")),
+            "{error:?}"
+        );
+    }
+}
