@@ -1,1 +1,24 @@
-//! placeholder
+//! ONNX in, optimized variants out.
+//!
+//! A [`Model`] is what the file holds. [`check`] refuses what is not valid, [`shape`] infers the type of every
+//! value, the [`passes`] change a model through the one mutator, [`graph::Graph`], and say in a
+//! [`report::PassReport`] what they did to each node. A [`recipe`] is a named list of passes.
+
+pub mod calibrate;
+pub mod check;
+mod error;
+mod external;
+pub mod graph;
+mod model;
+pub mod passes;
+pub mod proto;
+pub mod quantize;
+pub mod recipe;
+pub mod report;
+pub mod shape;
+mod tensor;
+
+pub use error::Error;
+pub use model::Model;
+pub use report::{NodeReport, PassReport};
+pub use tensor::Element;

@@ -1,0 +1,124 @@
+//! Why the optimizer did not do what it was asked.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the optimizer. Each message is one line that names the file, node or value and the mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bytes are not an ONNX model.
+    #[error("not an ONNX model, or a damaged one: {reason}")]
+    Format {
+        /// What is wrong with the bytes.
+        reason: String,
+    },
+    /// The file is not an ONNX model.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+    /// The model does not fit into one ONNX file.
+    #[error(
+        "the model has {bytes} bytes, more than the 2 GB that one ONNX file can hold; use a smaller model"
+    )]
+    TooLarge {
+        /// Its size with all weights.
+        bytes: u64,
+    },
+    /// Weights outside the model file could not be had.
+    #[error("tensor `{tensor}`: external data: {reason}")]
+    External {
+        /// The tensor.
+        tensor: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A tensor's fields do not fit one another, or its type is not what was expected.
+    #[error("tensor `{tensor}`: {reason}")]
+    Tensor {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A node cannot be what the model says it is.
+    #[error("node `{node}` ({operator}): {reason}")]
+    Node {
+        /// The node.
+        node: String,
+        /// Its operator.
+        operator: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The graph is not one.
+    #[error("{0}")]
+    Graph(String),
+    /// The model breaks rules of ONNX or of this optimizer.
+    #[error("the model is not valid: {}", Findings(.0))]
+    Invalid(Vec<String>),
+    /// A pass left an invalid model behind; this is a defect of the pass.
+    #[error("pass `{pass}` broke the model; please report this: {source}")]
+    Pass {
+        /// The pass.
+        pass: String,
+        /// What is wrong with the model.
+        source: Box<Error>,
+    },
+    /// A pass was asked for something that it cannot do.
+    #[error("{pass}: {reason}")]
+    Refused {
+        /// The pass.
+        pass: String,
+        /// Why, and what to do instead.
+        reason: String,
+    },
+    /// A runtime failed, during calibration.
+    #[error(transparent)]
+    Runtime(#[from] edgefront_runtimes::Error),
+}
+
+impl Error {
+    pub(crate) fn format(reason: impl Into<String>) -> Self {
+        Self::Format {
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn tensor(tensor: &str, reason: impl Into<String>) -> Self {
+        Self::Tensor {
+            tensor: tensor.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn node(node: &crate::proto::NodeProto, reason: impl Into<String>) -> Self {
+        Self::Node {
+            node: node.label(),
+            operator: node.op_type().to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// All findings on one line.
+struct Findings<'a>(&'a [String]);
+
+impl fmt::Display for Findings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}

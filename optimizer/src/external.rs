@@ -1,0 +1,114 @@
+//! Weights that lie in files beside the model.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::Error;
+use crate::proto::{DataLocation, GraphProto, TensorProto};
+
+/// Reads every external tensor of the graph's initializers and of its nodes' attributes into the model.
+/// `room` is how many bytes may be added in all.
+pub(crate) fn inline(graph: &mut GraphProto, dir: Option<&Path>, mut room: u64) -> Result<(), Error> {
+    for tensor in &mut graph.initializer {
+        inline_tensor(tensor, dir, &mut room)?;
+    }
+    for node in &mut graph.node {
+        for tensor in node
+            .attribute
+            .iter_mut()
+            .filter_map(|attribute| attribute.t.as_mut())
+        {
+            inline_tensor(tensor, dir, &mut room)?;
+        }
+    }
+    Ok(())
+}
+
+fn inline_tensor(tensor: &mut TensorProto, dir: Option<&Path>, room: &mut u64) -> Result<(), Error> {
+    if tensor.data_location() != DataLocation::External {
+        return Ok(());
+    }
+    let data = read(tensor, dir, room).map_err(|reason| Error::External {
+        tensor: tensor.name().to_owned(),
+        reason,
+    })?;
+    *room -= data.len() as u64;
+    tensor.raw_data = Some(data.into());
+    tensor.external_data.clear();
+    tensor.data_location = None;
+    Ok(())
+}
+
+/// The bytes that a tensor's `location`, `offset` and `length` stand for.
+fn read(tensor: &TensorProto, dir: Option<&Path>, room: &u64) -> Result<Vec<u8>, String> {
+    let dir = dir.ok_or("there is no folder to read it from; read the model from its file")?;
+    let path = locate(dir, entry(tensor, "location").ok_or("`location` is missing")?)?;
+    let named = |error| format!("{}: {error}", path.display());
+    let offset = number(tensor, "offset")?.unwrap_or(0);
+    let mut file = File::open(&path).map_err(named)?;
+    let size = file.metadata().map_err(named)?.len();
+    let left = size.saturating_sub(offset);
+    let length = number(tensor, "length")?.unwrap_or(left);
+    if length > left {
+        return Err(format!(
+            "{}: {length} bytes at {offset} are outside the file's {size}",
+            path.display()
+        ));
+    }
+    if length > *room {
+        return Err(
+            "the weights exceed the 2 GB that one ONNX file can hold; use a smaller model".to_owned(),
+        );
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(named)?;
+    let mut data = vec![0; length as usize];
+    file.read_exact(&mut data).map_err(named)?;
+    Ok(data)
+}
+
+/// A file below `dir`, also after links are followed.
+fn locate(dir: &Path, location: &str) -> Result<PathBuf, String> {
+    let relative = Path::new(location);
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !relative.components().all(inside) {
+        return Err(format!(
+            "`{location}` leaves the model's folder; put the file beside the model"
+        ));
+    }
+    let dir = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    let path = dir.join(relative);
+    let real = path
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let real_dir = dir
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", dir.display()))?;
+    if !real.starts_with(real_dir) {
+        return Err(format!(
+            "`{location}` links out of the model's folder; put the file beside the model"
+        ));
+    }
+    Ok(real)
+}
+
+fn number(tensor: &TensorProto, key: &str) -> Result<Option<u64>, String> {
+    entry(tensor, key)
+        .map(|text| {
+            text.parse()
+                .map_err(|_| format!("`{key}` is `{text}`, not a number of bytes"))
+        })
+        .transpose()
+}
+
+fn entry<'a>(tensor: &'a TensorProto, key: &str) -> Option<&'a str> {
+    tensor
+        .external_data
+        .iter()
+        .find(|entry| entry.key() == key)
+        .map(|entry| entry.value())
+}

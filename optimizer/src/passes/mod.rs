@@ -1,0 +1,1 @@
+//! Passes over a model: each takes one, returns another, and reports what it did.
