@@ -1,4 +1,4 @@
-//! One MQTT connection that stays: it reconnects with backoff, keeps TCP_NODELAY set, and turns the
+//! One MQTT connection that stays: it reconnects with backoff, keeps `TCP_NODELAY` set, and turns the
 //! client library's traffic into [`Event`]s.
 //!
 //! What is delivered and what is not: a message published while the connection is interrupted, or not yet

@@ -206,8 +206,9 @@ impl Driver {
 
 fn reason(error: &ConnectionError) -> String {
     match error {
-        ConnectionError::Io(error) => error.to_string(),
-        ConnectionError::MqttState(rumqttc::StateError::Io(error)) => error.to_string(),
+        ConnectionError::Io(error) | ConnectionError::MqttState(rumqttc::StateError::Io(error)) => {
+            error.to_string()
+        }
         error => error.to_string(),
     }
 }

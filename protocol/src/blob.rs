@@ -23,7 +23,8 @@ pub struct Chunk {
     pub digest: Digest,
     /// Position in units of the chunk size.
     pub index: u32,
-    /// CRC-32 of `data`; a chunk that does not match is dropped and asked for again.
+    /// CRC-32 of `index` (little-endian) and `data`; a chunk that does not match is dropped and asked for
+    /// again.
     pub crc32: u32,
     /// The bytes.
     #[serde(with = "serde_bytes")]
@@ -36,13 +37,20 @@ impl Chunk {
         Self {
             digest,
             index,
-            crc32: crc32fast::hash(&data),
+            crc32: checksum(index, &data),
             data,
         }
     }
 
-    /// Whether the data are those that were sent.
+    /// Whether the data are those that were sent, and belong where they claim.
     pub fn is_intact(&self) -> bool {
-        crc32fast::hash(&self.data) == self.crc32
+        checksum(self.index, &self.data) == self.crc32
     }
+}
+
+fn checksum(index: u32, data: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&index.to_le_bytes());
+    hasher.update(data);
+    hasher.finalize()
 }

@@ -201,11 +201,11 @@ pub struct ConditionsRecord {
 pub struct FailedJob {
     /// The device, or empty where the variant failed before it had one.
     pub device: String,
-    /// The variant.
+    /// The variant, or empty where the device or its runtime failed for all of them.
     pub variant: String,
     /// The runtime, or empty where the variant failed before it had one.
     pub runtime: String,
-    /// Where it failed: `optimize`, `fetch`, `load`, `run`, `score`, `cancelled`.
+    /// Where it failed: `optimize`, `device` (it is not there), `fetch`, `load`, `run`, `score`, `cancelled`.
     pub stage: String,
     /// One line.
     pub error: String,

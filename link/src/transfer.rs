@@ -1,1 +1,0 @@
-//! The credit-based blob transfer, free of I/O: both halves are state machines.
