@@ -1,0 +1,184 @@
+//! A histogram of the magnitudes of a stream of values whose range is not known beforehand.
+//!
+//! Bins are of equal width over `[0, reach)`, and `reach` is a power of two. A value beyond it doubles the
+//! reach until it fits, by adding up neighbouring bins. Scaling by powers of two is exact, so one pass over
+//! the data gives the very counts that a second pass with the final reach would give. Memory does not grow
+//! with the data.
+
+use super::Extremes;
+
+/// Bins of a histogram. The reach is at most twice the largest magnitude, so at least half of them are used.
+const BINS: usize = 4096;
+
+/// Tables that take turns, so that runs of equal values do not wait for one counter.
+const LANES: usize = 4;
+
+/// Values that are turned to bins at once, in a loop that the compiler vectorizes.
+const BLOCK: usize = 256;
+
+/// The least reach is `2^LEAST`: below it, the number of bins per unit would overflow.
+const LEAST: i32 = -100;
+
+/// Counts of values by magnitude, and their exact extremes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Histogram {
+    /// The reach is two to this power; `None` until a value other than zero was seen.
+    exponent: Option<i32>,
+    /// Bin `i` counts magnitudes of `[i * width, (i + 1) * width)`. Empty while there is no reach.
+    counts: Vec<u64>,
+    extremes: Extremes,
+}
+
+impl Histogram {
+    /// Adds values, which must be finite.
+    pub fn add(&mut self, values: &[f32]) {
+        let extremes = Extremes::of(values);
+        self.extremes = self.extremes.union(extremes);
+        let magnitude = extremes.magnitude();
+        if magnitude > 0.0 {
+            let exponent = self.reach_for(magnitude);
+            self.count(values, bins_per_unit(exponent));
+        }
+    }
+
+    /// Exact extremes of all values.
+    pub fn extremes(&self) -> Extremes {
+        self.extremes
+    }
+
+    /// Width of a bin, or 0 where all values were zero.
+    pub fn width(&self) -> f32 {
+        self.exponent
+            .map_or(0.0, |exponent| 1.0 / bins_per_unit(exponent))
+    }
+
+    /// Counts by magnitude up to the largest one. Exact zeros are left out, as every quantizer here keeps
+    /// them exactly.
+    pub fn counts(&self) -> &[u64] {
+        let used = self
+            .counts
+            .iter()
+            .rposition(|&count| count > 0)
+            .map_or(0, |last| last + 1);
+        &self.counts[..used]
+    }
+
+    /// Doubles the reach until `magnitude` is within, and returns its exponent.
+    fn reach_for(&mut self, magnitude: f32) -> i32 {
+        let wanted = exponent_above(magnitude);
+        let exponent = match self.exponent {
+            None => {
+                self.counts = vec![0; BINS];
+                wanted
+            }
+            Some(exponent) => {
+                // After so many doublings all counts are in the first bin.
+                for _ in 0..(wanted - exponent).clamp(0, BINS.ilog2() as i32) {
+                    self.halve();
+                }
+                exponent.max(wanted)
+            }
+        };
+        self.exponent = Some(exponent);
+        exponent
+    }
+
+    /// Adds up neighbouring bins, which halves the resolution and doubles the reach.
+    fn halve(&mut self) {
+        for i in 0..BINS / 2 {
+            self.counts[i] = self.counts[2 * i] + self.counts[2 * i + 1];
+        }
+        self.counts[BINS / 2..].fill(0);
+    }
+
+    fn count(&mut self, values: &[f32], bins_per_unit: f32) {
+        // The bin past the last one takes the zeros.
+        let mut tables = vec![[0_u64; LANES]; BINS + 1];
+        let mut bins = [0_u32; BLOCK];
+        for block in values.chunks(BLOCK) {
+            for (bin, &value) in bins.iter_mut().zip(block) {
+                let of_magnitude = ((value.abs() * bins_per_unit) as u32).min(BINS as u32 - 1);
+                *bin = if value == 0.0 { BINS as u32 } else { of_magnitude };
+            }
+            for (i, &bin) in bins[..block.len()].iter().enumerate() {
+                tables[bin as usize][i % LANES] += 1;
+            }
+        }
+        for (count, lanes) in self.counts.iter_mut().zip(&tables) {
+            *count += lanes.iter().sum::<u64>();
+        }
+    }
+}
+
+/// The least `e` of at least [`LEAST`] with `magnitude < 2^e`.
+fn exponent_above(magnitude: f32) -> i32 {
+    let mut exponent = LEAST;
+    while f64::from(magnitude) >= 2_f64.powi(exponent) {
+        exponent += 1;
+    }
+    exponent
+}
+
+fn bins_per_unit(exponent: i32) -> f32 {
+    (BINS as f64 / 2_f64.powi(exponent)) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn histogram(pieces: &[&[f32]]) -> Histogram {
+        let mut histogram = Histogram::default();
+        for piece in pieces {
+            histogram.add(piece);
+        }
+        histogram
+    }
+
+    #[test]
+    fn zeros_and_empty_pieces_have_no_bins() {
+        let empty = histogram(&[&[], &[0.0, -0.0]]);
+        assert_eq!((empty.width(), empty.counts().len()), (0.0, 0));
+        assert_eq!(empty.extremes(), Extremes { min: 0.0, max: 0.0 });
+    }
+
+    #[test]
+    fn a_far_outlier_moves_all_into_the_first_bin() {
+        let counts = histogram(&[&[1e-30, 2e-30, 3e-30], &[1e30]]);
+        assert_eq!(counts.counts()[0], 3);
+        assert_eq!(counts.counts().iter().sum::<u64>(), 4);
+    }
+
+    #[test]
+    fn subnormal_and_huge_magnitudes_are_counted() {
+        let counts = histogram(&[&[f32::MIN_POSITIVE / 4.0], &[f32::MAX, f32::MIN]]);
+        assert_eq!(counts.counts().iter().sum::<u64>(), 3);
+        assert!(counts.width().is_finite());
+    }
+
+    proptest! {
+        #[test]
+        fn one_pass_counts_what_a_second_pass_with_the_final_reach_counts(
+            pieces in prop::collection::vec(prop::collection::vec(-1e3_f32..1e3, 0..600), 1..6),
+            scales in prop::collection::vec(1e-6_f32..1e3, 6),
+        ) {
+            let pieces: Vec<Vec<f32>> = pieces.iter().zip(&scales)
+                .map(|(piece, scale)| piece.iter().map(|v| v * scale).collect()).collect();
+            let streamed = histogram(&pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
+
+            let all = pieces.concat();
+            let largest = all.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+            prop_assume!(largest > 0.0);
+            prop_assert!(largest >= streamed.width() * BINS as f32 / 2.0, "at least half the bins are used");
+            let mut counts = vec![0_u64; BINS];
+            for value in all.iter().filter(|value| **value != 0.0) {
+                counts[(f64::from(value.abs()) / f64::from(streamed.width())) as usize] += 1;
+            }
+            let used = streamed.counts().len();
+            prop_assert_eq!(streamed.counts(), &counts[..used]);
+            prop_assert!(counts[used..].iter().all(|&count| count == 0));
+        }
+    }
+}

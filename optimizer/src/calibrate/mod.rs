@@ -1,0 +1,50 @@
+//! Calibration: what values the activations of a model take on samples of its input.
+//!
+//! The model runs once over the samples with the wanted activations as additional outputs. The values of each
+//! batch go into one observer an activation and are dropped, so memory does not grow with the samples.
+
+mod entropy;
+mod extremes;
+mod histogram;
+mod observe;
+mod observer;
+
+use edgefront_runtimes::{Registry, Tensor};
+
+pub use entropy::threshold;
+pub use extremes::Extremes;
+pub use histogram::Histogram;
+pub use observe::ranges;
+pub use observer::Method;
+
+/// Samples of a model's input, streamed: none is held longer than its batch.
+pub trait Samples: Sync {
+    /// Number of samples.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One tensor an input of the model, in its order, each with a leading batch axis of 1.
+    fn sample(&self, index: usize) -> Vec<Tensor>;
+}
+
+/// With what and how a model is calibrated.
+pub struct Calibration<'a> {
+    /// The samples.
+    pub samples: &'a dyn Samples,
+    /// How many of them to use, from the first on; all where it is not given.
+    pub limit: Option<usize>,
+    /// How ranges are chosen.
+    pub method: Method,
+    /// Steps that a quantizer of values with these extremes has from zero to the end of its range.
+    pub levels: &'a (dyn Fn(Extremes) -> usize + Sync),
+    /// Where to run the model: on `ort` where its library is found, else on `tract`.
+    pub runtimes: &'a Registry,
+    /// Threads of the runtime, at least 1.
+    pub threads: usize,
+    /// Is told how many samples of how many are done.
+    pub progress: &'a dyn Fn(usize, usize),
+}

@@ -1,0 +1,264 @@
+//! Running a model over the samples and observing its activations.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use edgefront_runtimes::{self as runtimes, Options, Registry, Runtime, Session, Tensor};
+use rayon::prelude::*;
+use tempfile::NamedTempFile;
+
+use super::observer::Observer;
+use super::{Calibration, Extremes, Samples};
+use crate::error::Error;
+use crate::graph::build::value_info;
+use crate::model::Model;
+use crate::proto::{DataType, DimensionValue, TypeValue, ValueInfoProto};
+
+/// Samples that run at once where the model's batch axis is dynamic.
+const BATCH: usize = 8;
+
+/// The range of each of `values` over the samples, by name.
+pub fn ranges(
+    model: &Model,
+    values: &[String],
+    calibration: &Calibration,
+) -> Result<HashMap<String, Extremes>, Error> {
+    let total = calibration.samples.len();
+    let total = calibration.limit.map_or(total, |limit| limit.min(total));
+    if total == 0 {
+        return Err(refused("there are no samples; give some with `--calib`"));
+    }
+    let artifact = Artifact::with_outputs(model, values)?;
+    let mut observers: Vec<(&String, Observer)> = values
+        .iter()
+        .map(|value| (value, Observer::new(calibration.method)))
+        .collect();
+
+    let runtime = runtime(calibration.runtimes)?;
+    let batch = if artifact.dynamic_batch { BATCH } else { 1 };
+    let mut loaded: Option<Loaded> = None;
+    for start in (0..total).step_by(batch) {
+        let range = start..total.min(start + batch);
+        let inputs = stack(calibration.samples, range.clone())?;
+        let fits = loaded.as_ref().is_some_and(|loaded| loaded.batch == range.len());
+        if !fits {
+            loaded = Some(Loaded::new(
+                runtime,
+                &artifact,
+                &inputs,
+                range.len(),
+                calibration.threads,
+            )?);
+        }
+        let seen = loaded
+            .as_mut()
+            .expect("it was just loaded")
+            .run(&artifact, inputs)?;
+        observers
+            .par_iter_mut()
+            .try_for_each(|(value, observer)| add(value, observer, &seen, start))?;
+        (calibration.progress)(range.end, total);
+    }
+    let levels = calibration.levels;
+    let chosen = observers
+        .into_par_iter()
+        .map(|(value, observer)| (value.clone(), observer.range(levels)));
+    Ok(chosen.collect())
+}
+
+fn add(
+    value: &str,
+    observer: &mut Observer,
+    seen: &HashMap<String, Tensor>,
+    start: usize,
+) -> Result<(), Error> {
+    let tensor = &seen[value];
+    let Some(floats) = tensor.as_f32() else {
+        return Err(refused(format!(
+            "value `{value}` is {} and not float32",
+            tensor.data_type()
+        )));
+    };
+    // Blocks, because a scan that may stop at every value is not vectorized.
+    let finite = |block: &[f32]| {
+        block
+            .iter()
+            .fold(true, |finite, value| finite & value.is_finite())
+    };
+    if !floats.chunks(1024).all(finite) {
+        return Err(refused(format!(
+            "value `{value}` is not finite on a sample from number {start} on; repair the model or the data"
+        )));
+    }
+    observer.add(floats);
+    Ok(())
+}
+
+/// The runtime to calibrate with. Which one it is shows in the ranges by rounding alone.
+fn runtime(registry: &Registry) -> Result<&dyn Runtime, Error> {
+    if let Ok(ort) = registry.get("ort")
+        && ort.probe().is_ok()
+    {
+        return Ok(ort);
+    }
+    Ok(registry.get("tract")?)
+}
+
+/// A model file that returns the activations as well, and what is known of it.
+struct Artifact {
+    file: NamedTempFile,
+    inputs: Vec<String>,
+    dynamic_batch: bool,
+}
+
+impl Artifact {
+    fn with_outputs(model: &Model, values: &[String]) -> Result<Self, Error> {
+        let mut proto = model.proto().clone();
+        let graph = proto.graph.as_mut().expect("a model has a graph");
+        let constant: Vec<&str> = graph.initializer.iter().map(|tensor| tensor.name()).collect();
+        let inputs: Vec<&ValueInfoProto> = graph
+            .input
+            .iter()
+            .filter(|input| !constant.contains(&input.name()))
+            .collect();
+        let dynamic_batch = !inputs.is_empty() && inputs.iter().all(|input| has_dynamic_batch(input));
+        let inputs: Vec<String> = inputs.iter().map(|input| input.name().to_owned()).collect();
+        let returned: Vec<String> = graph
+            .output
+            .iter()
+            .map(|output| output.name().to_owned())
+            .collect();
+        // A runtime need not allow an input to be an output at once; inputs are known anyway.
+        let wanted = values
+            .iter()
+            .filter(|value| !inputs.contains(value) && !returned.contains(value));
+        graph
+            .output
+            .extend(wanted.map(|value| value_info(value, DataType::Float, None)));
+
+        let mut file = tempfile::Builder::new()
+            .suffix(".onnx")
+            .tempfile()
+            .map_err(temporary)?;
+        std::io::Write::write_all(&mut file, &Model::from_proto(proto).encode()).map_err(temporary)?;
+        Ok(Self {
+            file,
+            inputs,
+            dynamic_batch,
+        })
+    }
+}
+
+fn has_dynamic_batch(input: &ValueInfoProto) -> bool {
+    let Some(TypeValue::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref())
+    else {
+        return false;
+    };
+    let first = tensor.shape.as_ref().and_then(|shape| shape.dim.first());
+    first.is_some_and(|dim| !matches!(dim.value, Some(DimensionValue::DimValue(_))))
+}
+
+/// The artifact, loaded for one batch.
+struct Loaded {
+    batch: usize,
+    outputs: Vec<String>,
+    session: Box<dyn Session>,
+}
+
+impl Loaded {
+    fn new(
+        runtime: &dyn Runtime,
+        artifact: &Artifact,
+        inputs: &[Tensor],
+        batch: usize,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        let options = Options {
+            provider: "cpu".to_owned(),
+            threads,
+            inputs: inputs.iter().map(|input| input.shape().to_vec()).collect(),
+            batch,
+        };
+        let model = runtime.load(artifact.file.path(), &options).map_err(unplaced)?;
+        Ok(Self {
+            batch,
+            outputs: model.outputs().to_vec(),
+            session: model.session()?,
+        })
+    }
+
+    /// The outputs of one inference, and its inputs, by name.
+    fn run(&mut self, artifact: &Artifact, inputs: Vec<Tensor>) -> Result<HashMap<String, Tensor>, Error> {
+        self.session.bind(&inputs)?;
+        self.session.run()?;
+        let outputs = self.outputs.iter().cloned().zip(self.session.fetch()?);
+        Ok(artifact
+            .inputs
+            .iter()
+            .cloned()
+            .zip(inputs)
+            .chain(outputs)
+            .collect())
+    }
+}
+
+/// The samples of `range`, one tensor an input, joined along the batch axis.
+fn stack(samples: &dyn Samples, range: Range<usize>) -> Result<Vec<Tensor>, Error> {
+    let rows: Vec<Vec<Tensor>> = range.clone().map(|index| samples.sample(index)).collect();
+    if let [row] = rows.as_slice() {
+        return Ok(row.clone());
+    }
+    let inputs = rows.first().map_or(0, Vec::len);
+    (0..inputs)
+        .map(|input| {
+            let parts: Option<Vec<&Tensor>> = rows.iter().map(|row| row.get(input)).collect();
+            parts.and_then(|parts| join(&parts)).ok_or_else(|| {
+                let (first, last) = (range.start, range.end - 1);
+                refused(format!(
+                    "samples {first} to {last} differ in shape or type; make them alike"
+                ))
+            })
+        })
+        .collect()
+}
+
+/// Float tensors with a leading axis of 1, joined along it; `None` where they do not fit.
+fn join(parts: &[&Tensor]) -> Option<Tensor> {
+    let shape = parts.first()?.shape();
+    let (1, rest) = (*shape.first()?, &shape[1..]) else {
+        return None;
+    };
+    let mut values = Vec::new();
+    for part in parts {
+        if part.shape() != shape {
+            return None;
+        }
+        values.extend_from_slice(part.as_f32()?);
+    }
+    let shape = [&[parts.len()], rest].concat();
+    Tensor::new(shape, runtimes::Data::F32(values)).ok()
+}
+
+fn refused(reason: impl Into<String>) -> Error {
+    Error::Refused {
+        pass: "calibration".to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn temporary(source: std::io::Error) -> Error {
+    Error::Io {
+        path: std::env::temp_dir(),
+        source,
+    }
+}
+
+/// The user does not know the temporary file that an error of loading names.
+fn unplaced(error: runtimes::Error) -> Error {
+    match error {
+        runtimes::Error::Load { runtime, reason, .. } => {
+            refused(format!("runtime `{runtime}` cannot load the model: {reason}"))
+        }
+        other => other.into(),
+    }
+}

@@ -1,0 +1,74 @@
+//! What a user may choose about quantization.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calibrate::Method;
+
+/// Options of the pass.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// How the range of an activation is chosen from its calibration samples.
+    pub method: Method,
+    /// One weight scale an output channel instead of one a tensor.
+    pub per_channel: bool,
+    /// Integer type of the activations.
+    pub activations: Activations,
+    /// Calibration samples to use, at least 1; all where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            method: Method::Minmax,
+            per_channel: true,
+            activations: Activations::Auto,
+            samples: None,
+        }
+    }
+}
+
+/// Integer type of the activations, as asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activations {
+    /// The type that the target's processor is fastest with.
+    Auto,
+    /// Unsigned bytes.
+    U8,
+    /// Signed bytes.
+    S8,
+}
+
+/// Integer type of the activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActivationType {
+    /// Unsigned bytes with any zero point.
+    U8,
+    /// Signed bytes.
+    S8,
+}
+
+impl ActivationType {
+    /// The least and the largest integer.
+    pub fn limits(self) -> (i32, i32) {
+        match self {
+            Self::U8 => (0, 255),
+            Self::S8 => (-128, 127),
+        }
+    }
+}
+
+impl Activations {
+    /// The type itself, where `auto` stands for what is best for the target.
+    pub fn resolve(self, auto: ActivationType) -> ActivationType {
+        match self {
+            Self::Auto => auto,
+            Self::U8 => ActivationType::U8,
+            Self::S8 => ActivationType::S8,
+        }
+    }
+}

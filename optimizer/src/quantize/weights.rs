@@ -1,0 +1,166 @@
+//! Weights in signed bytes without a zero point, biases in 32 bits.
+
+use super::params::Params;
+use crate::error::Error;
+
+/// The largest integer of a weight. -128 stays unused, so that the grid is symmetric.
+const LARGEST: f32 = 127.0;
+
+/// The largest integer of a bias, which leaves the accumulator room for the products.
+const LARGEST_BIAS: f32 = (1_u32 << 30) as f32;
+
+/// What runs over the elements of a weight tensor in row-major order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Channels {
+    /// Output channels.
+    pub(super) count: usize,
+    /// Elements from one channel to the next.
+    pub(super) stride: usize,
+}
+
+/// A quantized weight tensor and its bias.
+#[derive(Debug, PartialEq)]
+pub(super) struct Quantized {
+    pub(super) weights: Vec<i8>,
+    /// One, or one a channel.
+    pub(super) scales: Vec<f32>,
+    pub(super) bias: Option<Bias>,
+}
+
+/// A bias, whose scales are the products of the input's and the weights'.
+#[derive(Debug, PartialEq)]
+pub(super) struct Bias {
+    pub(super) values: Vec<i32>,
+    pub(super) scales: Vec<f32>,
+}
+
+impl Channels {
+    fn of(self, element: usize) -> usize {
+        element / self.stride % self.count
+    }
+}
+
+/// Quantizes weights that meet an input stored as `input` says. `channels` is also the bias's length.
+///
+/// A scale is wide enough for the largest weight, and for the bias to fit its 32 bits.
+pub(super) fn quantize(
+    weights: &[f32],
+    channels: Channels,
+    bias: Option<&[f32]>,
+    input: Params,
+    per_channel: bool,
+) -> Quantized {
+    let mut largest = vec![0.0_f32; channels.count];
+    for (element, weight) in weights.iter().enumerate() {
+        let of_channel = &mut largest[channels.of(element)];
+        *of_channel = of_channel.max(weight.abs());
+    }
+    let mut scales: Vec<f32> = largest.iter().map(|largest| largest / LARGEST).collect();
+    for (scale, value) in scales.iter_mut().zip(bias.unwrap_or_default()) {
+        *scale = scale.max(value.abs() / LARGEST_BIAS / input.scale);
+    }
+    if !per_channel {
+        scales = vec![scales.iter().copied().fold(0.0, f32::max)];
+    }
+    for scale in &mut scales {
+        if *scale < f32::MIN_POSITIVE {
+            *scale = 1.0;
+        }
+    }
+    let scale_of = |channel: usize| scales[if per_channel { channel } else { 0 }];
+    let integers = weights.iter().enumerate().map(|(element, weight)| {
+        let steps = (weight / scale_of(channels.of(element))).round_ties_even();
+        steps.clamp(-LARGEST, LARGEST) as i8
+    });
+    let bias = bias.map(|bias| {
+        let steps = |(channel, value): (usize, &f32)| {
+            let scale = f64::from(input.scale) * f64::from(scale_of(channel));
+            (f64::from(*value) / scale).round_ties_even() as i32
+        };
+        Bias {
+            values: bias.iter().enumerate().map(steps).collect(),
+            scales: scales.iter().map(|scale| scale * input.scale).collect(),
+        }
+    });
+    Quantized {
+        weights: integers.collect(),
+        bias,
+        scales,
+    }
+}
+
+/// Refuses values that no integer stands for.
+pub(super) fn require_finite(tensor: &str, values: &[f32]) -> Result<(), Error> {
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(Error::tensor(
+            tensor,
+            format!("it holds {value}, which cannot be quantized; repair the model"),
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::calibrate::Extremes;
+    use crate::quantize::ActivationType;
+
+    fn input() -> Params {
+        Params::covering(Extremes { min: 0.0, max: 2.55 }, ActivationType::U8)
+    }
+
+    #[test]
+    fn a_channel_of_zeros_has_a_valid_scale_and_keeps_its_bias() {
+        let channels = Channels { count: 2, stride: 2 };
+        let made = quantize(&[0.0, 0.0, 1.0, -0.5], channels, Some(&[0.0, 3.0]), input(), true);
+        assert_eq!(made.scales[0], 1.0);
+        assert_eq!(made.weights, [0, 0, 127, -64]);
+        let alone = quantize(
+            &[0.0, 0.0],
+            Channels { count: 1, stride: 1 },
+            Some(&[3.0]),
+            input(),
+            true,
+        );
+        let bias = alone.bias.unwrap();
+        assert!((bias.values[0] as f32 * bias.scales[0] - 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_bias_far_larger_than_the_weights_fits() {
+        let made = quantize(
+            &[1e-9],
+            Channels { count: 1, stride: 1 },
+            Some(&[1e6]),
+            input(),
+            true,
+        );
+        let bias = made.bias.unwrap();
+        assert!((bias.values[0] as f32 * bias.scales[0] / 1e6 - 1.0).abs() < 1e-5);
+    }
+
+    proptest! {
+        #[test]
+        fn weights_and_biases_come_back_within_half_a_step(
+            weights in prop::collection::vec(-10_f32..10.0, 12), bias in prop::collection::vec(-10_f32..10.0, 4),
+            stride in prop::sample::select(vec![1_usize, 3]), per_channel: bool,
+        ) {
+            let channels = Channels { count: 4, stride };
+            let made = quantize(&weights, channels, Some(&bias), input(), per_channel);
+            prop_assert_eq!(made.scales.len(), if per_channel { 4 } else { 1 });
+            let of = |scales: &[f32], channel: usize| scales[if per_channel { channel } else { 0 }];
+            for (element, (weight, integer)) in weights.iter().zip(&made.weights).enumerate() {
+                let scale = of(&made.scales, channels.of(element));
+                prop_assert!((f32::from(*integer) * scale - weight).abs() <= scale * 0.501);
+            }
+            let quantized = made.bias.unwrap();
+            for (channel, (value, integer)) in bias.iter().zip(&quantized.values).enumerate() {
+                let scale = of(&quantized.scales, channel);
+                prop_assert!((*integer as f32 * scale - value).abs() <= scale * 0.501 + value.abs() * 1e-6);
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A *recipe* is the list of passes that turns the user's model into one variant. The default recipes have
+//! names; a study's TOML may hold its own:
+//!
+//! ```toml
+//! [[variants]]
+//! name = "pruned30-int8"
+//! steps = [
+//!     { pass = "fold-batch-norm" },
+//!     { pass = "prune", amount = 0.3 },
+//!     { pass = "quantize", per_channel = true, method = "entropy" },
+//! ]
+//! ```
+
+use edgefront_runtimes::Registry;
+use serde::{Deserialize, Serialize};
+
+use crate::calibrate::{Method, Samples};
+use crate::error::Error;
+use crate::model::Model;
+use crate::quantize::{self, ActivationType};
+use crate::report::PassReport;
+
+/// The passes of one variant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the variant in results and file names: `ptq-int8`.
+    pub name: String,
+    /// The passes in order; none leaves the model's bytes as they are.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+}
+
+/// One pass with its options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "pass", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Step {
+    /// Folds batch normalizations into the convolutions before them.
+    FoldBatchNorm {},
+    /// Sets the weights of least magnitude to zero.
+    Prune {
+        /// Fraction of the weights of each layer, between 0 and 1.
+        amount: f64,
+    },
+    /// Quantizes to INT8 after training.
+    Quantize(quantize::Options),
+    /// Stores and computes in half precision.
+    Fp16 {},
+}
+
+/// Numeric precision of a variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floating point.
+    Fp32,
+    /// 16-bit floating point.
+    Fp16,
+    /// 8-bit integers.
+    Int8,
+}
+
+/// Names of the recipes that a study uses where it names none.
+pub const DEFAULT: [&str; 6] = [
+    "fp32",
+    "fp16",
+    "ptq-int8",
+    "ptq-int8-pc",
+    "prune50",
+    "prune50-int8",
+];
+
+/// The default recipe of this name.
+pub fn named(name: &str) -> Option<Recipe> {
+    let quantize = |method, per_channel| {
+        Step::Quantize(quantize::Options {
+            method,
+            per_channel,
+            ..quantize::Options::default()
+        })
+    };
+    let fold = Step::FoldBatchNorm {};
+    let prune = Step::Prune { amount: 0.5 };
+    let steps = match name {
+        "fp32" => vec![],
+        "fp16" => vec![fold, Step::Fp16 {}],
+        "ptq-int8" => vec![fold, quantize(Method::Minmax, false)],
+        "ptq-int8-pc" => vec![fold, quantize(Method::Entropy, true)],
+        "prune50" => vec![fold, prune],
+        "prune50-int8" => vec![fold, prune, quantize(Method::Entropy, true)],
+        _ => return None,
+    };
+    Some(Recipe {
+        name: name.to_owned(),
+        steps,
+    })
+}
+
+/// What passes need beside the model.
+pub struct Context<'a> {
+    /// Samples of the model's input, for recipes that need calibration.
+    pub calibration: Option<&'a dyn Samples>,
+    /// Where to run models.
+    pub runtimes: &'a Registry,
+    /// Threads for running models, at least 1.
+    pub threads: usize,
+    /// What `auto` activations are on the target.
+    pub activations: ActivationType,
+    /// Is told how far the passes are.
+    pub progress: &'a dyn Fn(Progress<'_>),
+}
+
+/// How far the passes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// A pass begins.
+    Pass(&'a str),
+    /// `done` of `total` calibration samples have run.
+    Calibrating {
+        /// Samples that have run.
+        done: usize,
+        /// Samples to run.
+        total: usize,
+    },
+}
+
+/// Makes the variant. The model must be valid.
+pub fn apply(
+    model: &Model,
+    recipe: &Recipe,
+    context: &Context<'_>,
+) -> Result<(Model, Vec<PassReport>), Error> {
+    let mut variant = model.clone();
+    let mut reports = Vec::with_capacity(recipe.steps.len());
+    for step in &recipe.steps {
+        (context.progress)(Progress::Pass(step.name()));
+        let (next, report) = step.apply(&variant, context)?;
+        variant = next;
+        reports.push(report);
+    }
+    Ok((variant, reports))
+}
+
+impl Step {
+    /// Name of the pass, as in a study's TOML.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FoldBatchNorm {} => "fold-batch-norm",
+            Self::Prune { .. } => "prune",
+            Self::Quantize(_) => quantize::NAME,
+            Self::Fp16 {} => "fp16",
+        }
+    }
+
+    fn apply(&self, model: &Model, context: &Context<'_>) -> Result<(Model, PassReport), Error> {
+        match self {
+            Self::Quantize(options) => quantize::quantize(model, options, context),
+            Self::FoldBatchNorm {} | Self::Prune { .. } | Self::Fp16 {} => {
+                Ok((model.clone(), PassReport::new(self.name())))
+            }
+        }
+    }
+}
+
+impl Recipe {
+    /// The precision that most of the variant computes in.
+    pub fn precision(&self) -> Precision {
+        let of_step = |step: &Step| match step {
+            Step::Quantize(_) => Some(Precision::Int8),
+            Step::Fp16 {} => Some(Precision::Fp16),
+            Step::FoldBatchNorm {} | Step::Prune { .. } => None,
+        };
+        self.steps
+            .iter()
+            .filter_map(of_step)
+            .max()
+            .unwrap_or(Precision::Fp32)
+    }
+
+    /// Whether a step needs samples of the model's input.
+    pub fn needs_calibration(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Quantize(_)))
+    }
+}
