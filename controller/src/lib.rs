@@ -1,5 +1,6 @@
 //! The workstation's side of Edgefront: studies, the fleet, results, reports.
 
+pub mod broker;
 pub mod cli;
 pub mod data;
 pub mod frontier;
