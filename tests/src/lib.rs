@@ -1,1 +1,8 @@
-//! placeholder
+//! What the workspace tests share: brokers as processes, and the programs under test.
+
+pub mod broker;
+pub mod program;
+pub mod transfer;
+
+/// Longest wait for anything that must happen; passing it means that it does not.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -55,6 +55,11 @@ impl Serve {
         self.blobs.insert(blob.digest, blob.bytes);
     }
 
+    /// Whether a chunk waits to be sent.
+    pub fn is_waiting(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
     /// Takes a device's request. A chunk that already waits for the device is not queued twice.
     pub fn on_want(&mut self, device: &DeviceId, want: &Want) -> Result<(), TransferError> {
         let digest = want.digest;

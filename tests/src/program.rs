@@ -1,0 +1,22 @@
+//! The programs under test, as built beside the tests.
+
+use std::path::PathBuf;
+
+/// The path of a program of this workspace, such as `edgefront`. It must have been built: `cargo build`.
+///
+/// # Panics
+/// If it is not there.
+pub fn path(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let folder = test
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("tests lie in target/PROFILE/deps");
+    let program = folder.join(name);
+    assert!(
+        program.is_file(),
+        "{} is not built; run `cargo build --workspace` first",
+        program.display()
+    );
+    program
+}
