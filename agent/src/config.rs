@@ -95,7 +95,7 @@ impl Settings {
     fn parse(text: &str, origin: &str) -> Result<Self, Error> {
         toml::from_str(text).map_err(|error| Error::Setting {
             origin: match error.span() {
-                Some(span) => format!("{origin}:{}", text[..span.start].lines().count().max(1)),
+                Some(span) => format!("{origin}:{}", text[..span.start].matches('\n').count() + 1),
                 None => origin.to_owned(),
             },
             reason: error.message().replace('\n', " "),

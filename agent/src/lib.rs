@@ -7,18 +7,28 @@
 
 pub mod cli;
 mod config;
+mod device;
+mod dispatcher;
 mod error;
+mod fetch;
+mod machine;
+pub mod measure;
+mod store;
 pub mod worker;
 
 pub use config::{Config, DEFAULTS, Settings, WorkerCommand};
 pub use error::Error;
+
+use dispatcher::Dispatcher;
+use store::Store;
 
 /// Runs an agent until `shutdown` ends: then it leaves in order, and a later run on the same state folder
 /// goes on where this one was.
 ///
 /// A broker that does not answer is tried again for ever; the log tells of it.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let _ = config;
-    shutdown.await;
-    Ok(())
+    let store = Store::open(&config.state_dir)?;
+    let device = device::describe(&config).await;
+    let (dispatcher, mended) = Dispatcher::start(config, device, store)?;
+    dispatcher.run(mended, std::pin::pin!(shutdown)).await
 }

@@ -1,6 +1,108 @@
 //! The worker: a child process of the agent that runs one job.
+//!
+//! It does one order after the other and is blocked reading standard input in between, so that a worker whose
+//! turn it is not takes no processor time. It ends when its input ends, or when its parent does.
 
-/// Serves the agent's orders on standard input until it closes. Standard output carries nothing but answers.
-pub fn main() -> std::io::Result<()> {
-    Err(std::io::ErrorKind::Unsupported.into())
+mod inputs;
+mod memory;
+pub(crate) mod message;
+mod score;
+mod session;
+mod steady;
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use edgefront_protocol::Pack;
+use edgefront_protocol::outcome::Stage;
+use edgefront_runtimes::{Registry, Search};
+
+use message::{Answer, Order};
+pub(crate) use score::picture_batch;
+use session::{Bench, Trouble, Voice, failure};
+
+/// Serves the agent's orders on standard input until it closes. Standard output carries nothing but answers:
+/// what a library prints there goes to standard error.
+pub fn main() -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    memory::volunteer_for_the_oom_killer();
+    say_panics_in_one_line();
+    let answers = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    serve(&mut io::stdin().lock(), Voice::new(Box::new(answers)))
+}
+
+fn serve(orders: &mut impl io::Read, mut voice: Voice) -> io::Result<()> {
+    let mut bench = None;
+    while let Some(order) = message::read(orders)? {
+        match follow(order, &mut bench, &mut voice) {
+            Ok(answer) => voice.say(&answer)?,
+            Err(Trouble::Job(failure)) => return voice.say(&Answer::Failed(failure)),
+            Err(Trouble::Agent(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn follow(order: Order, bench: &mut Option<Bench>, voice: &mut Voice) -> Result<Answer, Trouble> {
+    match order {
+        Order::Probe {
+            runtime,
+            runtime_path,
+        } => probe(&runtime, runtime_path),
+        Order::Load(order) => {
+            let (loaded_bench, loaded) = Bench::load(&order, &registry(order.runtime_path.clone()))?;
+            *bench = Some(loaded_bench);
+            Ok(Answer::Loaded(loaded))
+        }
+        Order::WarmUp(order) => loaded(bench)?.warm_up(order, voice),
+        Order::Round(span) => loaded(bench)?.round(span, voice),
+        Order::Score { pack } => score_pack(loaded(bench)?, &pack, voice),
+    }
+}
+
+fn registry(runtime_path: Option<String>) -> Registry {
+    Registry::new(&Search {
+        runtime_path: runtime_path.map(PathBuf::from),
+    })
+}
+
+fn loaded(bench: &mut Option<Bench>) -> Result<&mut Bench, Trouble> {
+    bench.as_mut().ok_or_else(|| {
+        failure(
+            Stage::Load,
+            &"the agent gave an order before the artifact was loaded",
+        )
+    })
+}
+
+fn probe(runtime: &str, runtime_path: Option<String>) -> Result<Answer, Trouble> {
+    let probe = registry(runtime_path)
+        .get(runtime)
+        .and_then(edgefront_runtimes::Runtime::probe)
+        .map_err(|error| failure(Stage::Load, &error))?;
+    Ok(Answer::Probed {
+        version: probe.version,
+        providers: probe.providers,
+    })
+}
+
+fn score_pack(bench: &mut Bench, path: &str, voice: &mut Voice) -> Result<Answer, Trouble> {
+    let failed = |error: &dyn std::fmt::Display| failure(Stage::Score, &format_args!("data set: {error}"));
+    let file = std::fs::read(path).map_err(|error| failed(&error))?;
+    let pack = Pack::decode(file).map_err(|error| failed(&error))?;
+    let ports = bench.model.inputs();
+    let alive = || voice.keep_alive().map_err(|error| error.to_string());
+    score::score(&mut *bench.session, ports, bench.batch, &pack, alive)
+        .map(Answer::Score)
+        .map_err(|error| failure(Stage::Score, &error))
+}
+
+/// The agent quotes the last line of a worker that died.
+fn say_panics_in_one_line() {
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.to_string();
+        eprintln!("{}", text.split_whitespace().collect::<Vec<_>>().join(" "));
+    }));
 }

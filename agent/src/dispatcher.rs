@@ -1,0 +1,362 @@
+//! The agent's loop: whatever happens becomes an [`Input`], which one function handles.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::time::Instant;
+
+use edgefront_link::{Connection, LinkError, Publisher, Qos, Settings, Will};
+use edgefront_protocol::blob::Chunk;
+use edgefront_protocol::outcome::Outcome;
+use edgefront_protocol::{Batch, BatchId, Device, Presence, Topic, wire};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::fetch::{Fetcher, Step};
+use crate::machine::{Effect, Event, Machine};
+use crate::measure::{self, Assignment, Limits, Report};
+use crate::store::{Partial, Store};
+use crate::{Config, Error};
+
+/// Reports of a measurement that may wait for the loop.
+const REPORTS: usize = 64;
+
+/// What happened.
+enum Input {
+    Link(edgefront_link::Event),
+    /// The next report of the measurement, or its end.
+    Measurement(Option<Report>),
+    Verified(Partial, io::Result<bool>),
+    /// The transfer is overdue.
+    Deadline,
+}
+
+/// The agent's parts, and the sources of its inputs.
+pub(crate) struct Dispatcher {
+    config: Config,
+    device: Device,
+    store: Store,
+    machine: Machine,
+    fetcher: Fetcher,
+    publisher: Publisher,
+    connection: Connection,
+    measuring: Option<Measuring>,
+    verifying: Option<JoinHandle<(Partial, io::Result<bool>)>>,
+}
+
+/// The measurement under way. Dropped, it ends with all its workers.
+struct Measuring {
+    batch: BatchId,
+    reports: mpsc::Receiver<Report>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Dispatcher {
+    /// Loads the state and begins to connect.
+    pub(crate) fn start(config: Config, device: Device, store: Store) -> Result<(Self, Vec<Effect>), Error> {
+        let (machine, effects) = Machine::restore(config.id.clone(), store.load()?);
+        let will = Will {
+            topic: Topic::Presence(config.id.clone()),
+            payload: wire::encode(&Presence::Offline(config.id.clone())),
+        };
+        let (publisher, connection) = Connection::open_patiently(Settings {
+            url: config.broker.clone(),
+            client_id: format!("edgefront-agent-{}", config.id),
+            subscriptions: Topic::to_device(&config.id),
+            will: Some(will),
+        });
+        let dispatcher = Self {
+            fetcher: Fetcher::new(store.blobs(), config.fetch_patience),
+            config,
+            device,
+            store,
+            machine,
+            publisher,
+            connection,
+            measuring: None,
+            verifying: None,
+        };
+        Ok((dispatcher, effects))
+    }
+
+    /// Runs until `shutdown` ends.
+    pub(crate) async fn run(
+        mut self,
+        mended: Vec<Effect>,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), Error> {
+        self.carry_out(mended, &mut VecDeque::new()).await?;
+        self.evict();
+        self.handle(Event::Started).await?;
+        loop {
+            let input = tokio::select! {
+                () = &mut shutdown => break,
+                input = self.next() => input?,
+            };
+            self.on_input(input).await?;
+        }
+        self.leave().await
+    }
+
+    async fn next(&mut self) -> Result<Input, Error> {
+        let deadline = self.fetcher.deadline();
+        Ok(tokio::select! {
+            event = self.connection.next() => Input::Link(event.ok_or(LinkError::Closed)?),
+            report = next_report(self.measuring.as_mut()) => Input::Measurement(report),
+            (partial, right) = verified(&mut self.verifying) => Input::Verified(partial, right),
+            () = reached(deadline) => Input::Deadline,
+        })
+    }
+
+    async fn on_input(&mut self, input: Input) -> Result<(), Error> {
+        let now = Instant::now();
+        match input {
+            Input::Link(edgefront_link::Event::Connected) => {
+                self.announce().await?;
+                self.handle(Event::Connected).await?;
+                let steps = self.fetcher.ask_again(now);
+                self.take(steps).await
+            }
+            Input::Link(edgefront_link::Event::Interrupted { reason }) => {
+                tracing::warn!(
+                    "no connection to the broker at {}: {reason}; trying on",
+                    self.config.broker
+                );
+                Ok(())
+            }
+            Input::Link(edgefront_link::Event::Message { topic, payload, .. }) => {
+                self.on_message(&topic, &payload, now).await
+            }
+            Input::Measurement(report) => self.on_report(report).await,
+            Input::Verified(partial, right) => {
+                let steps = self.fetcher.on_verified(partial, right, now);
+                self.take(steps).await
+            }
+            Input::Deadline => {
+                let steps = self.fetcher.on_deadline(now);
+                self.take(steps).await
+            }
+        }
+    }
+
+    async fn on_message(&mut self, topic: &Topic, payload: &[u8], now: Instant) -> Result<(), Error> {
+        let event = match topic {
+            Topic::Chunk(_) => {
+                let Some(chunk) = decode::<Chunk>(topic, payload) else {
+                    return Ok(());
+                };
+                let steps = self.fetcher.on_chunk(&chunk, now);
+                return self.take(steps).await;
+            }
+            Topic::Batch(_) => decode(topic, payload).map(Event::Batch),
+            Topic::Cancel(_) => decode(topic, payload).map(Event::Cancel),
+            Topic::Ack(_) => decode(topic, payload).map(Event::Ack),
+            _ => None,
+        };
+        match event {
+            Some(event) => self.handle(event).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn on_report(&mut self, report: Option<Report>) -> Result<(), Error> {
+        let Some(measuring) = &self.measuring else {
+            return Ok(());
+        };
+        let batch = measuring.batch.clone();
+        let event = match report {
+            Some(Report::State(job, state)) => Event::State(job, state),
+            Some(Report::Ended(job, result)) => {
+                let outcome = Outcome {
+                    job: job.clone(),
+                    batch,
+                    device: self.config.id.clone(),
+                    result: result.map(|measurement| *measurement),
+                };
+                Event::Ended(job, outcome)
+            }
+            None => {
+                self.measuring = None;
+                Event::Measured(batch)
+            }
+        };
+        self.handle(event).await
+    }
+
+    /// Handles an event and all that follow from it at once.
+    async fn handle(&mut self, event: Event) -> Result<(), Error> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            tracing::debug!("{event:?}");
+            let effects = self.machine.handle(event);
+            self.carry_out(effects, &mut events).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, steps: Vec<Step>) -> Result<(), Error> {
+        let mut events = VecDeque::new();
+        self.take_steps(steps, &mut events).await?;
+        for event in events {
+            self.handle(event).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, effects: Vec<Effect>, events: &mut VecDeque<Event>) -> Result<(), Error> {
+        for effect in effects {
+            match effect {
+                Effect::SaveBatch(saved) => self.store.save_batch(&saved)?,
+                Effect::RemoveBatch(id) => {
+                    self.store.remove_batch(&id)?;
+                    self.evict();
+                }
+                Effect::SaveSettled(settled) => self.store.save_settled(&settled)?,
+                Effect::SaveOutcome(outcome) => self.store.save_outcome(&outcome)?,
+                Effect::RemoveOutcome(job) => self.store.remove_outcome(&job)?,
+                Effect::SayProgress(controller, progress) => {
+                    let topic = Topic::Progress(controller, self.config.id.clone());
+                    self.say(&topic, &progress, Qos::AtMostOnce, false).await?;
+                }
+                Effect::SayOutcome(controller, outcome) => {
+                    let topic = Topic::Outcome(controller, self.config.id.clone());
+                    self.say(&topic, &outcome, Qos::AtLeastOnce, false).await?;
+                }
+                Effect::Fetch(controller, blob) => {
+                    let steps = self.fetcher.start(controller, blob, Instant::now());
+                    self.take_steps(steps, events).await?;
+                }
+                Effect::AskAgain => {
+                    let steps = self.fetcher.ask_again(Instant::now());
+                    self.take_steps(steps, events).await?;
+                }
+                Effect::StopFetch => self.fetcher.stop(),
+                Effect::Measure(batch) => self.measuring = Some(self.measure(batch)),
+                Effect::StopMeasuring => self.measuring = None,
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_steps(&mut self, steps: Vec<Step>, events: &mut VecDeque<Event>) -> Result<(), Error> {
+        for step in steps {
+            match step {
+                Step::Ask(controller, want) => {
+                    let topic = Topic::Want(controller, self.config.id.clone());
+                    self.say(&topic, &want, Qos::AtLeastOnce, false).await?;
+                }
+                Step::Verify(partial) => {
+                    let verify = move || {
+                        let right = partial.verify();
+                        (partial, right)
+                    };
+                    self.verifying = Some(tokio::task::spawn_blocking(verify));
+                }
+                Step::Tell(event) => events.push_back(event),
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self, batch: Batch) -> Measuring {
+        let blobs = self.store.blobs();
+        let assign = |job: edgefront_protocol::Job| Assignment {
+            artifact: blobs.path(&job.artifact.blob.digest),
+            pack: job.validation.map(|blob| blobs.path(&blob.digest)),
+            job,
+        };
+        let jobs = batch.jobs.into_iter().map(assign).collect();
+        let (sender, reports) = mpsc::channel(REPORTS);
+        let limits = Limits::of(&self.config);
+        Measuring {
+            batch: batch.id,
+            reports,
+            task: tokio::spawn(measure::measure(jobs, batch.seed, limits, sender)),
+        }
+    }
+
+    /// A folder that is too large is a nuisance and no reason to end.
+    fn evict(&self) {
+        let evicted = self
+            .store
+            .blobs()
+            .evict(&self.machine.needed_blobs(), self.config.store_max);
+        if let Err(error) = evicted {
+            tracing::warn!("cannot remove old blobs: {error}");
+        }
+    }
+
+    async fn announce(&self) -> Result<(), Error> {
+        let online = Presence::Online(self.device.clone());
+        let topic = Topic::Presence(self.config.id.clone());
+        self.say(&topic, &online, Qos::AtLeastOnce, true).await
+    }
+
+    /// Leaves in order. Measurements under way are begun anew by the next run.
+    async fn leave(mut self) -> Result<(), Error> {
+        self.measuring = None;
+        let offline = Presence::Offline(self.config.id.clone());
+        let topic = Topic::Presence(self.config.id.clone());
+        self.say(&topic, &offline, Qos::AtLeastOnce, true).await?;
+        self.connection.close().await;
+        Ok(())
+    }
+
+    async fn say<T: Serialize>(
+        &self,
+        topic: &Topic,
+        message: &T,
+        qos: Qos,
+        retain: bool,
+    ) -> Result<(), Error> {
+        let sent = self
+            .publisher
+            .publish(topic, wire::encode(message), qos, retain)
+            .await;
+        match sent {
+            Err(error @ LinkError::TooLarge { .. }) => {
+                tracing::error!("{error}");
+                Ok(())
+            }
+            done => Ok(done?),
+        }
+    }
+}
+
+/// A message that cannot be read is one of a newer controller, or of something else; its sender gets no answer.
+fn decode<T: DeserializeOwned>(topic: &Topic, payload: &[u8]) -> Option<T> {
+    wire::decode(payload)
+        .inspect_err(|error| tracing::warn!("skipped a message on `{topic}`: {error}"))
+        .ok()
+}
+
+async fn next_report(measuring: Option<&mut Measuring>) -> Option<Report> {
+    match measuring {
+        Some(measuring) => measuring.reports.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn verified(task: &mut Option<JoinHandle<(Partial, io::Result<bool>)>>) -> (Partial, io::Result<bool>) {
+    let done = match task {
+        Some(handle) => handle.await,
+        None => std::future::pending().await,
+    };
+    *task = None;
+    done.expect("invariant: reading a file does not panic")
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

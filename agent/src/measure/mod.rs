@@ -1,0 +1,256 @@
+//! Measuring the jobs of one batch, side by side.
+//!
+//! All artifacts are loaded, each in a worker of its own, as many as memory allows; then the workers take
+//! turns: in each round every one runs once, in an order shuffled anew, while all others are blocked. So a
+//! drift of the machine (heat, clock, other load) falls on all jobs alike. Artifacts that find no memory form
+//! the next group. After its rounds each worker scores its pack.
+
+mod child;
+mod conditions;
+mod memory;
+mod plan;
+mod slot;
+mod tally;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use edgefront_protocol::outcome::{Failure, Measurement, Stage};
+use edgefront_protocol::{Job, JobId, JobState, Pack, PictureShape};
+use tokio::sync::mpsc;
+
+pub(crate) use child::{Worker, failure};
+use conditions::Observer;
+use memory::Memory;
+use plan::Shuffle;
+use slot::Slot;
+pub use tally::Tally;
+
+use crate::worker::message::Feed;
+use crate::worker::picture_batch;
+use crate::{Config, WorkerCommand};
+
+/// One job with its blobs on this device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// The job.
+    pub job: Job,
+    /// Where its artifact is.
+    pub artifact: PathBuf,
+    /// Where its validation pack is, if it has one.
+    pub pack: Option<PathBuf>,
+}
+
+/// How workers are started and how long they may be silent.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How a worker is started.
+    pub worker: WorkerCommand,
+    /// A runtime's library or a folder of such, looked into first.
+    pub runtime_path: Option<PathBuf>,
+    /// Longest time to load an artifact.
+    pub load: Duration,
+    /// Longest silence of a worker that runs.
+    pub run: Duration,
+}
+
+impl Limits {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            worker: config.worker.clone(),
+            runtime_path: config.runtime_path.clone(),
+            load: config.load_timeout,
+            run: config.run_timeout,
+        }
+    }
+}
+
+/// What is told while a batch is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// A job came to another state.
+    State(JobId, JobState),
+    /// A job ended.
+    Ended(JobId, Result<Box<Measurement>, Failure>),
+}
+
+/// Measures all jobs; each ends in one [`Report::Ended`]. `seed` decides the order within each round. Dropped,
+/// it kills its workers.
+pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: mpsc::Sender<Report>) {
+    let mut bench = Bench {
+        shuffle: Shuffle::new(seed),
+        feeds: Feeds { seed, last: None },
+        observer: Observer::new("/sys"),
+        limits,
+        reports,
+    };
+    let mut waiting = VecDeque::from(jobs);
+    let mut number = 1;
+    while !waiting.is_empty() {
+        let mut group = bench.load_group(&mut waiting).await;
+        if number > 1 || !waiting.is_empty() {
+            let note = format!("not all jobs of the batch fit into memory; this one was in group {number}");
+            group.iter_mut().for_each(|slot| slot.note(note.clone()));
+        }
+        let group = bench.run_rounds(group).await;
+        bench.finish(group).await;
+        number += 1;
+    }
+}
+
+struct Bench {
+    shuffle: Shuffle,
+    feeds: Feeds,
+    observer: Observer,
+    limits: Limits,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Bench {
+    /// Loads jobs one after the other while there is memory; at least one.
+    async fn load_group(&mut self, waiting: &mut VecDeque<Assignment>) -> Vec<Slot> {
+        let mut group: Vec<Slot> = Vec::new();
+        while let Some(next) = waiting.front() {
+            let bytes = next.job.artifact.blob.bytes;
+            let has_room = Memory::now().is_none_or(|memory| memory.has_room_for(bytes));
+            if !group.is_empty() && !has_room {
+                break;
+            }
+            let Some(assignment) = waiting.pop_front() else {
+                break;
+            };
+            let id = assignment.job.id.clone();
+            self.say(Report::State(id.clone(), JobState::Loading)).await;
+            match self.load(assignment).await {
+                Ok(slot) => group.push(slot),
+                Err(failure) => self.say(Report::Ended(id, Err(failure))).await,
+            }
+        }
+        group
+    }
+
+    async fn load(&mut self, assignment: Assignment) -> Result<Slot, Failure> {
+        let feed = self.feeds.of(&assignment).await?;
+        Slot::load(assignment, feed, self.limits.clone()).await
+    }
+
+    /// Lets the jobs take turns until each has had its last round.
+    async fn run_rounds(&mut self, group: Vec<Slot>) -> Vec<Slot> {
+        let mut group: Vec<Option<Slot>> = group.into_iter().map(Some).collect();
+        loop {
+            let order: Vec<usize> = self
+                .shuffle
+                .next(group.len())
+                .into_iter()
+                .filter(|&index| {
+                    group[index]
+                        .as_ref()
+                        .is_some_and(|slot| slot.next_round().is_some())
+                })
+                .collect();
+            if order.is_empty() {
+                return group.into_iter().flatten().collect();
+            }
+            self.say_rounds(&group).await;
+            for (position, index) in order.into_iter().enumerate() {
+                group[index] = match group[index].take() {
+                    Some(slot) => self.run_round(slot, position as u32).await,
+                    None => None,
+                };
+            }
+        }
+    }
+
+    /// One round of one job; `None` if the job failed in it.
+    async fn run_round(&mut self, mut slot: Slot, position: u32) -> Option<Slot> {
+        let span = slot.next_round()?;
+        slot.observe(&self.observer);
+        let done = slot.round(span, position).await;
+        slot.observe(&self.observer);
+        match done {
+            Ok(()) => Some(slot),
+            Err(failure) => {
+                self.say(Report::Ended(slot.job().clone(), Err(failure))).await;
+                None
+            }
+        }
+    }
+
+    /// Progress is told between rounds of all jobs and never within one, so that a device that measures is
+    /// quiet.
+    async fn say_rounds(&self, group: &[Option<Slot>]) {
+        for slot in group.iter().flatten() {
+            let (done, rounds) = slot.progress();
+            let state = JobState::Measuring { done, rounds };
+            self.say(Report::State(slot.job().clone(), state)).await;
+        }
+    }
+
+    async fn finish(&self, group: Vec<Slot>) {
+        for slot in group {
+            let id = slot.job().clone();
+            self.say(Report::State(id.clone(), JobState::Scoring)).await;
+            let result = slot.finish().await.map(Box::new);
+            self.say(Report::Ended(id, result)).await;
+        }
+    }
+
+    async fn say(&self, report: Report) {
+        // Nobody listens any more only when the agent itself ends.
+        drop(self.reports.send(report).await);
+    }
+}
+
+/// What the models are given while they are timed. The agent reads the pack, so that it does not count as a
+/// worker's memory; jobs that follow one another share what was read.
+struct Feeds {
+    seed: u64,
+    last: Option<((PathBuf, usize), Feed)>,
+}
+
+impl Feeds {
+    /// The first pictures of the job's pack, or random values where it has none.
+    async fn of(&mut self, assignment: &Assignment) -> Result<Feed, Failure> {
+        let Some(path) = &assignment.pack else {
+            return Ok(Feed::Random { seed: self.seed });
+        };
+        let key = (path.clone(), assignment.job.target.batch as usize);
+        if let Some((last, feed)) = &self.last
+            && *last == key
+        {
+            return Ok(feed.clone());
+        }
+        let (file, batch) = key.clone();
+        let read = tokio::task::spawn_blocking(move || pictures(&file, batch)).await;
+        let feed = read
+            .unwrap_or_else(|error| Err(error.to_string()))
+            .map_err(|error| failure(Stage::Score, format!("data set: {error}")))?;
+        self.last = Some((key, feed.clone()));
+        Ok(feed)
+    }
+}
+
+fn pictures(path: &Path, batch: usize) -> Result<Feed, String> {
+    let file = std::fs::read(path).map_err(|error| error.to_string())?;
+    let pack = Pack::decode(file).map_err(|error| error.to_string())?;
+    if pack.labels().is_none() {
+        return Err(edgefront_protocol::PackError::NoLabels.to_string());
+    }
+    let PictureShape {
+        channels,
+        height,
+        width,
+    } = pack.picture();
+    Ok(Feed::Pictures {
+        picture: [channels, height, width],
+        values: picture_batch(&pack, 0, batch),
+    })
+}
+
+/// The configuration holds UTF-8 paths only, and what lies below them has names of ours.
+pub(crate) fn utf8(path: &Path) -> String {
+    path.to_str()
+        .expect("invariant: state folder and runtime path are UTF-8")
+        .to_owned()
+}

@@ -1,0 +1,155 @@
+//! How a plan's runs and time are spread over its rounds, free of I/O.
+
+use edgefront_protocol::{Nanos, Plan};
+use rand::SeedableRng as _;
+use rand::seq::SliceRandom as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::worker::message::{Span, WarmUp};
+
+/// Longest wait for steady runs, in units of the plan's least warm-up time.
+const WARM_UP_LIMIT: u64 = 4;
+/// The same where that time is shorter.
+const WARM_UP_LIMIT_LEAST: Nanos = Nanos(1_000_000_000);
+
+/// What a job has run so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) rounds: u32,
+    pub(crate) runs: u64,
+    pub(crate) time: Nanos,
+}
+
+/// The warm-up of `plan`.
+pub(crate) fn warm_up(plan: &Plan) -> WarmUp {
+    let limit = Nanos(plan.warmup_time.0.saturating_mul(WARM_UP_LIMIT));
+    WarmUp {
+        runs: plan.warmup_runs,
+        time: plan.warmup_time,
+        limit: limit.max(WARM_UP_LIMIT_LEAST).min(plan.max_time),
+    }
+}
+
+/// The next round: an even part of the runs and time that are still to do. `None` after the last round, and
+/// once the longest time is used up.
+pub(crate) fn next_round(plan: &Plan, done: Totals) -> Option<Span> {
+    let rounds_left = u64::from(plan.rounds.checked_sub(done.rounds)?);
+    let time_left = plan.max_time.0.saturating_sub(done.time.0);
+    if rounds_left == 0 || (time_left == 0 && done.rounds > 0) {
+        return None;
+    }
+    let part = |least: u64, done: u64| least.saturating_sub(done).div_ceil(rounds_left);
+    Some(Span {
+        runs: part(u64::from(plan.min_runs), done.runs),
+        time: Nanos(part(plan.min_time.0, done.time.0)),
+        limit: Nanos(time_left.div_ceil(rounds_left)),
+    })
+}
+
+/// Whether the longest time ended a job before its least runs or time.
+pub(crate) fn ended_early(plan: &Plan, done: Totals) -> bool {
+    done.runs < u64::from(plan.min_runs) || done.time < plan.min_time
+}
+
+/// The order of jobs in each round, the same for the same seed on every machine.
+pub(crate) struct Shuffle(ChaCha8Rng);
+
+impl Shuffle {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// The indices below `count` in random order.
+    pub(crate) fn next(&mut self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        order.shuffle(&mut self.0);
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Runs `plan` on a model of constant latency, as a worker does.
+    fn run(plan: &Plan, nanos: u64) -> Totals {
+        let mut done = Totals::default();
+        while let Some(span) = next_round(plan, done) {
+            let (mut runs, mut time) = (0, 0);
+            while runs == 0 || (time < span.limit.0 && (runs < span.runs || time < span.time.0)) {
+                runs += 1;
+                time += nanos;
+            }
+            done = Totals {
+                rounds: done.rounds + 1,
+                runs: done.runs + runs,
+                time: Nanos(done.time.0 + time),
+            };
+        }
+        done
+    }
+
+    #[test]
+    fn a_fast_model_runs_for_the_least_time() {
+        let done = run(&Plan::default(), 1_000_000);
+        assert_eq!((done.rounds, done.runs), (10, 2_000));
+    }
+
+    #[test]
+    fn a_slow_model_makes_the_least_runs() {
+        let done = run(&Plan::default(), 100_000_000);
+        assert_eq!((done.rounds, done.runs), (10, 200));
+        assert!(!ended_early(&Plan::default(), done));
+    }
+
+    #[test]
+    fn the_longest_time_ends_a_job_that_is_slower_still() {
+        let done = run(&Plan::default(), 1_000_000_000);
+        assert_eq!((done.rounds, done.runs), (10, 60));
+        assert!(ended_early(&Plan::default(), done));
+        let done = run(&Plan::default(), 30_000_000_000);
+        assert_eq!((done.rounds, done.runs), (2, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn least_runs_and_time_hold_unless_the_longest_time_is_used_up(
+            min_runs in 1..500u32,
+            min_time in 0..1_000_000u64,
+            max_time in 1..2_000_000u64,
+            rounds in 1..20u32,
+            nanos in 1..100_000u64,
+        ) {
+            let plan = Plan {
+                min_runs,
+                min_time: Nanos(min_time),
+                max_time: Nanos(max_time),
+                rounds,
+                ..Plan::default()
+            };
+            let done = run(&plan, nanos);
+            prop_assert!(done.runs >= 1);
+            prop_assert!(!ended_early(&plan, done) || done.time.0 >= max_time);
+            prop_assert!(done.time.0 <= max_time + u64::from(rounds) * nanos);
+        }
+
+        #[test]
+        fn every_round_has_every_job_once(seed: u64, count in 0..40usize) {
+            let mut shuffle = Shuffle::new(seed);
+            for _ in 0..3 {
+                let mut order = shuffle.next(count);
+                order.sort_unstable();
+                prop_assert_eq!(order, (0..count).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_seed_stays_the_same() {
+        let mut shuffle = Shuffle::new(7);
+        let orders = [shuffle.next(6), shuffle.next(6)];
+        assert_eq!(orders, [[0; 6]; 2]);
+    }
+}

@@ -1,0 +1,187 @@
+//! One job with its worker, from loading to its measurement.
+
+use std::time::Duration;
+
+use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
+use edgefront_protocol::{Bytes, JobId, Nanos, UnixMillis};
+
+use super::child::{Worker, failure};
+use super::conditions::Observer;
+use super::plan::{self, Totals};
+use super::tally::Tally;
+use super::{Assignment, Limits, utf8};
+use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
+
+/// A job whose artifact is loaded and warm.
+pub(super) struct Slot {
+    assignment: Assignment,
+    worker: Worker,
+    limits: Limits,
+    loaded: Loaded,
+    warmup_runs: u32,
+    tally: Tally,
+    rounds: Vec<Round>,
+    peak_rss: Option<Bytes>,
+    conditions: Conditions,
+}
+
+impl Slot {
+    /// Starts a worker, loads the artifact and warms it up.
+    pub(super) async fn load(assignment: Assignment, feed: Feed, limits: Limits) -> Result<Self, Failure> {
+        let job = &assignment.job;
+        let positive = [job.target.threads, job.target.batch, job.plan.rounds];
+        if positive.contains(&0) {
+            return Err(failure(
+                Stage::Load,
+                "threads, batch and rounds must be at least 1",
+            ));
+        }
+        let mut worker = Worker::start(&limits.worker)?;
+        let order = Load {
+            artifact: utf8(&assignment.artifact),
+            target: job.target.clone(),
+            inputs: job.inputs.clone(),
+            runtime_path: limits.runtime_path.as_deref().map(utf8),
+            feed,
+        };
+        worker.order(&Order::Load(Box::new(order))).await;
+        let loaded = match worker.answer(Stage::Load, limits.load).await? {
+            Answer::Loaded(loaded) => loaded,
+            other => return Err(surprise(Stage::Load, &other)),
+        };
+        let warm_up = plan::warm_up(&job.plan);
+        worker.order(&Order::WarmUp(warm_up)).await;
+        let (warmup_runs, steady) = match worker.answer(Stage::Run, limits.run).await? {
+            Answer::Warm { runs, steady } => (runs, steady),
+            other => return Err(surprise(Stage::Run, &other)),
+        };
+        let mut conditions = Conditions::default();
+        if !steady {
+            let limit = Duration::from(warm_up.limit);
+            conditions
+                .notes
+                .push(format!("runs did not become steady within {limit:?} of warm-up"));
+        }
+        Ok(Self {
+            peak_rss: loaded.peak_rss,
+            assignment,
+            worker,
+            limits,
+            loaded,
+            warmup_runs,
+            tally: Tally::default(),
+            rounds: Vec::new(),
+            conditions,
+        })
+    }
+
+    pub(super) fn job(&self) -> &JobId {
+        &self.assignment.job.id
+    }
+
+    /// Rounds done, and rounds in all.
+    pub(super) fn progress(&self) -> (u32, u32) {
+        (self.rounds.len() as u32, self.assignment.job.plan.rounds)
+    }
+
+    /// The next round of this job; `None` when it has had its last.
+    pub(super) fn next_round(&self) -> Option<Span> {
+        plan::next_round(&self.assignment.job.plan, self.totals())
+    }
+
+    fn totals(&self) -> Totals {
+        Totals {
+            rounds: self.rounds.len() as u32,
+            runs: self.rounds.iter().map(|round| round.runs).sum(),
+            time: Nanos(self.rounds.iter().map(|round| round.total.0).sum()),
+        }
+    }
+
+    /// One round, all other workers being blocked.
+    pub(super) async fn round(&mut self, span: Span, position: u32) -> Result<(), Failure> {
+        self.worker.order(&Order::Round(span)).await;
+        let mut tally = Tally::default();
+        let started = loop {
+            match self.worker.answer(Stage::Run, self.limits.run).await? {
+                Answer::Samples(counts) => {
+                    for (nanos, count) in counts {
+                        tally.record(nanos, u64::from(count));
+                    }
+                }
+                Answer::Round { started, peak_rss } => {
+                    self.peak_rss = peak_rss;
+                    break started;
+                }
+                other => return Err(surprise(Stage::Run, &other)),
+            }
+        };
+        self.rounds.push(round(&tally, position, started)?);
+        self.tally.merge(&tally);
+        Ok(())
+    }
+
+    /// Notes the device's state at a round's boundary.
+    pub(super) fn observe(&mut self, observer: &Observer) {
+        observer.look(&mut self.conditions);
+    }
+
+    /// Adds a line for who reads the figures.
+    pub(super) fn note(&mut self, note: String) {
+        self.conditions.notes.push(note);
+    }
+
+    /// Scores the pack, if the job has one. The worker ends with this.
+    pub(super) async fn finish(mut self) -> Result<Measurement, Failure> {
+        let score = self.score().await?;
+        let ended_early = plan::ended_early(&self.assignment.job.plan, self.totals());
+        if ended_early {
+            let longest = Duration::from(self.assignment.job.plan.max_time);
+            self.note(format!("ended early by the plan's longest time of {longest:?}"));
+        }
+        Ok(Measurement {
+            runtime_version: self.loaded.runtime_version,
+            provider: self.loaded.provider,
+            latency: Latency {
+                histogram: self.tally.encode(),
+                rounds: self.rounds,
+                warmup_runs: self.warmup_runs,
+                ended_early,
+            },
+            load: self.loaded.time,
+            peak_rss: self.peak_rss,
+            score,
+            conditions: self.conditions,
+        })
+    }
+
+    async fn score(&mut self) -> Result<Option<Score>, Failure> {
+        let Some(pack) = &self.assignment.pack else {
+            return Ok(None);
+        };
+        self.worker.order(&Order::Score { pack: utf8(pack) }).await;
+        match self.worker.answer(Stage::Score, self.limits.run).await? {
+            Answer::Score(score) => Ok(Some(score)),
+            other => Err(surprise(Stage::Score, &other)),
+        }
+    }
+}
+
+fn round(tally: &Tally, position: u32, started: UnixMillis) -> Result<Round, Failure> {
+    let p50 = tally
+        .median()
+        .ok_or_else(|| failure(Stage::Run, "the worker made a round without a run"))?;
+    Ok(Round {
+        position,
+        runs: tally.runs(),
+        total: tally.total(),
+        p50,
+        started,
+    })
+}
+
+fn surprise(stage: Stage, answer: &Answer) -> Failure {
+    failure(
+        stage,
+        format!("the worker answered an order with another's answer: {answer:?}"),
+    )
+}

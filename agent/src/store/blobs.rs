@@ -1,0 +1,213 @@
+//! Blobs by content: whole ones, and the one that is being fetched.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use edgefront_protocol::{BlobRef, Bytes, Digest};
+
+use super::Partial;
+
+/// The two folders of blobs.
+#[derive(Debug, Clone)]
+pub(crate) struct Blobs {
+    whole: PathBuf,
+    partial: PathBuf,
+}
+
+/// A whole blob that no batch needs.
+struct Idle {
+    path: PathBuf,
+    bytes: u64,
+    used: SystemTime,
+}
+
+impl Blobs {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            whole: root.join("blobs"),
+            partial: root.join("partial"),
+        }
+    }
+
+    /// Where the blob is once it is whole.
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
+        self.whole.join(digest.to_string())
+    }
+
+    /// Whether the blob is here, which counts as its latest use.
+    pub(crate) fn use_whole(&self, blob: BlobRef) -> bool {
+        let Ok(file) = File::open(self.path(&blob.digest)) else {
+            return false;
+        };
+        // Without a new time it is merely the first to go.
+        drop(file.set_modified(SystemTime::now()));
+        file.metadata()
+            .is_ok_and(|metadata| metadata.len() == blob.bytes.0)
+    }
+
+    /// Opens what is here of a blob; the half-open ranges are its chunks.
+    pub(crate) fn open_partial(&self, blob: BlobRef) -> io::Result<(Partial, Vec<(u32, u32)>)> {
+        Partial::open(&self.partial, blob)
+    }
+
+    /// Removes partial blobs that no batch needs, and of the whole ones the longest unused until the rest is no
+    /// larger than `max`. What is in `needed` stays.
+    pub(crate) fn evict(&self, needed: &BTreeSet<Digest>, max: Bytes) -> io::Result<()> {
+        for (path, digest) in files(&self.partial)? {
+            if digest.is_none_or(|digest| !needed.contains(&digest)) {
+                fs::remove_file(&path)?;
+            }
+        }
+        let mut idle = Vec::new();
+        for (path, digest) in files(&self.whole)? {
+            if digest.is_some_and(|digest| needed.contains(&digest)) {
+                continue;
+            }
+            let metadata = fs::metadata(&path)?;
+            idle.push(Idle {
+                path,
+                bytes: metadata.len(),
+                used: metadata.modified()?,
+            });
+        }
+        idle.sort_by_key(|blob| blob.used);
+        let mut total: u64 = idle.iter().map(|blob| blob.bytes).sum();
+        for blob in idle {
+            if total <= max.0 {
+                break;
+            }
+            fs::remove_file(&blob.path)?;
+            total -= blob.bytes;
+        }
+        Ok(())
+    }
+}
+
+/// The files of a folder with the digests in their names.
+fn files(folder: &Path) -> io::Result<Vec<(PathBuf, Option<Digest>)>> {
+    let entries = fs::read_dir(folder)?;
+    entries
+        .map(|entry| {
+            let path = entry?.path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let digest = stem.and_then(|stem| stem.parse().ok());
+            Ok((path, digest))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use edgefront_link::transfer::CHUNK_BYTES;
+
+    use super::*;
+    use crate::store::Store;
+
+    fn blobs() -> (tempfile::TempDir, Blobs) {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Store::open(dir.path()).unwrap().blobs();
+        (dir, blobs)
+    }
+
+    /// Two chunks and a half.
+    fn content() -> Vec<u8> {
+        (0..CHUNK_BYTES as usize * 5 / 2).map(|i| (i / 3) as u8).collect()
+    }
+
+    fn blob() -> BlobRef {
+        BlobRef {
+            digest: Digest::of(&content()),
+            bytes: Bytes(content().len() as u64),
+        }
+    }
+
+    fn write(partial: &mut Partial, index: u32) {
+        let content = content();
+        let offset = (index * CHUNK_BYTES) as usize;
+        let end = content.len().min(offset + CHUNK_BYTES as usize);
+        partial
+            .write(index, offset as u64, &content[offset..end])
+            .unwrap();
+    }
+
+    #[test]
+    fn a_fetch_goes_on_where_it_was() {
+        let (_dir, blobs) = blobs();
+        let (mut partial, held) = blobs.open_partial(blob()).unwrap();
+        assert_eq!(held, []);
+        write(&mut partial, 2);
+        write(&mut partial, 0);
+        drop(partial);
+        let (mut partial, held) = blobs.open_partial(blob()).unwrap();
+        assert_eq!(held, [(2, 3), (0, 1)]);
+        assert!(!partial.verify().unwrap());
+        write(&mut partial, 1);
+        assert!(partial.verify().unwrap());
+        assert!(!blobs.use_whole(blob()));
+        partial.complete(&blobs.path(&blob().digest)).unwrap();
+        assert!(blobs.use_whole(blob()));
+        assert_eq!(fs::read(blobs.path(&blob().digest)).unwrap(), content());
+    }
+
+    #[test]
+    fn a_journal_that_was_cut_short_loses_its_last_entry() {
+        let (dir, blobs) = blobs();
+        let (mut partial, _) = blobs.open_partial(blob()).unwrap();
+        write(&mut partial, 0);
+        write(&mut partial, 1);
+        drop(partial);
+        let journal = dir.path().join(format!("partial/{}.chunks", blob().digest));
+        let bytes = fs::read(&journal).unwrap();
+        fs::write(&journal, &bytes[..bytes.len() - 2]).unwrap();
+        let (mut partial, held) = blobs.open_partial(blob()).unwrap();
+        assert_eq!(held, [(0, 1)]);
+        write(&mut partial, 2);
+        drop(partial);
+        assert_eq!(blobs.open_partial(blob()).unwrap().1, [(0, 1), (2, 3)]);
+    }
+
+    #[test]
+    fn a_journal_of_another_chunk_size_is_not_believed() {
+        let (dir, blobs) = blobs();
+        let (mut partial, _) = blobs.open_partial(blob()).unwrap();
+        write(&mut partial, 0);
+        drop(partial);
+        let journal = dir.path().join(format!("partial/{}.chunks", blob().digest));
+        fs::write(&journal, [1, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        assert_eq!(blobs.open_partial(blob()).unwrap().1, []);
+    }
+
+    #[test]
+    fn the_longest_unused_blobs_go_first_and_needed_ones_stay() {
+        let (dir, blobs) = blobs();
+        let digests: Vec<Digest> = (0..4u8).map(|i| Digest::of(&[i])).collect();
+        for (age, digest) in digests.iter().enumerate() {
+            let file = File::create(blobs.path(digest)).unwrap();
+            file.set_len(10).unwrap();
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(age as u64);
+            file.set_modified(used).unwrap();
+        }
+        drop(blobs.open_partial(blob()).unwrap());
+        let needed = BTreeSet::from([digests[0]]);
+        blobs.evict(&needed, Bytes(20)).unwrap();
+        let here = |digest: &Digest| blobs.path(digest).exists();
+        assert_eq!(
+            digests.iter().map(here).collect::<Vec<_>>(),
+            [true, false, true, true]
+        );
+        assert_eq!(fs::read_dir(dir.path().join("partial")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_blob_of_the_wrong_size_is_not_here() {
+        let (_dir, blobs) = blobs();
+        fs::write(blobs.path(&blob().digest), b"short").unwrap();
+        assert!(!blobs.use_whole(blob()));
+    }
+}

@@ -1,0 +1,341 @@
+//! Batches on real workers: the `edgefront-agent` program as child processes.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use edgefront_agent::WorkerCommand;
+use edgefront_agent::measure::{Assignment, Limits, Report, measure};
+use edgefront_protocol::batch::{Artifact, Format, Precision};
+use edgefront_protocol::outcome::{Failure, Measurement, Stage};
+use edgefront_protocol::{BlobRef, Bytes, Digest, Job, JobState, Nanos, Pack, PictureShape, Plan, Target};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use tokio::sync::mpsc;
+
+type Outcomes = BTreeMap<String, Result<Box<Measurement>, Failure>>;
+
+fn limits() -> Limits {
+    Limits {
+        worker: WorkerCommand {
+            program: env!("CARGO_BIN_EXE_edgefront-agent").into(),
+            args: vec!["worker".into()],
+        },
+        runtime_path: None,
+        load: Duration::from_mins(1),
+        run: Duration::from_mins(1),
+    }
+}
+
+fn plan() -> Plan {
+    Plan {
+        warmup_runs: 3,
+        warmup_time: Nanos(0),
+        min_runs: 21,
+        min_time: Nanos(0),
+        max_time: Nanos(20_000_000_000),
+        rounds: 4,
+    }
+}
+
+fn job(id: &str, runtime: &str, artifact: &Path) -> Assignment {
+    let blob = BlobRef {
+        digest: Digest::of(id.as_bytes()),
+        bytes: Bytes(1_000),
+    };
+    Assignment {
+        job: Job {
+            id: id.parse().unwrap(),
+            variant: "fp32".to_owned(),
+            artifact: Artifact {
+                blob,
+                format: Format::Onnx,
+            },
+            target: Target {
+                runtime: runtime.to_owned(),
+                provider: "cpu".to_owned(),
+                precision: Precision::Fp32,
+                threads: 1,
+                batch: 1,
+            },
+            inputs: Vec::new(),
+            validation: None,
+            plan: plan(),
+        },
+        artifact: artifact.to_owned(),
+        pack: None,
+    }
+}
+
+/// One convolution on 1x3x8x8, ten classes.
+fn tiny() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx")
+}
+
+/// Seven pictures of `side` x `side` pixels.
+fn pack(dir: &Path, side: usize, labels: &[i64]) -> PathBuf {
+    let picture = PictureShape {
+        channels: 3,
+        height: side,
+        width: side,
+    };
+    let values: Vec<f32> = (0..7 * picture.volume())
+        .map(|i| (i % 17) as f32 / 17.0)
+        .collect();
+    let pack = Pack::from_floats(7, picture, &values).unwrap();
+    let pack = if labels.is_empty() {
+        pack
+    } else {
+        pack.with_labels(labels.to_vec()).unwrap()
+    };
+    let path = dir.join(format!("pack-{side}-{}", labels.len()));
+    std::fs::write(&path, pack.encode()).unwrap();
+    path
+}
+
+async fn outcomes(jobs: Vec<Assignment>, limits: Limits) -> (Outcomes, Vec<Report>) {
+    let (sender, mut reports) = mpsc::channel(64);
+    let task = tokio::spawn(measure(jobs, 5, limits, sender));
+    let (mut outcomes, mut all) = (Outcomes::new(), Vec::new());
+    while let Some(report) = reports.recv().await {
+        if let Report::Ended(job, result) = &report {
+            let second = outcomes.insert(job.to_string(), result.clone());
+            assert!(second.is_none(), "{job} ended twice");
+        }
+        all.push(report);
+    }
+    task.await.unwrap();
+    (outcomes, all)
+}
+
+fn failure(outcomes: &Outcomes, job: &str) -> (Stage, String) {
+    let failure = outcomes[job].as_ref().unwrap_err();
+    assert!(!failure.error.contains('\n'), "{}", failure.error);
+    (failure.stage, failure.error.clone())
+}
+
+#[tokio::test]
+async fn jobs_take_turns_and_every_run_is_kept() {
+    let jobs = ["a", "b", "c"].map(|id| job(id, "null", &tiny()));
+    let (outcomes, reports) = outcomes(jobs.to_vec(), limits()).await;
+    assert_eq!(outcomes.len(), 3);
+    let mut positions = vec![BTreeSet::new(); 4];
+    for measurement in outcomes.values().map(|result| result.as_ref().unwrap()) {
+        let latency = &measurement.latency;
+        let histogram: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut latency.histogram.as_slice())
+            .unwrap();
+        assert_eq!(histogram.len(), 21);
+        assert_eq!(latency.rounds.iter().map(|round| round.runs).sum::<u64>(), 21);
+        assert_eq!(latency.rounds.len(), 4);
+        assert!(latency.warmup_runs >= 3 && !latency.ended_early);
+        assert!(measurement.peak_rss.unwrap().0 > 1 << 20);
+        assert_eq!(
+            (measurement.provider.as_str(), &measurement.score),
+            ("cpu", &None)
+        );
+        for (round, positions) in latency.rounds.iter().zip(&mut positions) {
+            assert!(positions.insert(round.position), "two jobs at one place");
+            assert!(round.started.0 > 1_600_000_000_000);
+        }
+    }
+    let last = reports
+        .iter()
+        .rposition(|report| matches!(report, Report::State(_, JobState::Loading)));
+    let first = reports
+        .iter()
+        .position(|report| matches!(report, Report::State(_, JobState::Measuring { .. })));
+    assert!(last < first, "a job was loaded while others were measured");
+}
+
+#[tokio::test]
+async fn a_model_is_scored_on_all_pictures_whatever_the_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let pack = pack(dir.path(), 8, &[0, 1, 2, 3, 4, 5, 6]);
+    let jobs = [1, 3].map(|batch| {
+        let mut assignment = job(&format!("batch{batch}"), "tract", &tiny());
+        assignment.job.target.batch = batch;
+        assignment.pack = Some(pack.clone());
+        assignment
+    });
+    let (outcomes, _) = outcomes(jobs.to_vec(), limits()).await;
+    let score = |job: &str| outcomes[job].as_ref().unwrap().score.clone().unwrap();
+    assert_eq!(score("batch1").predictions.len(), 7);
+    assert_eq!(score("batch1"), score("batch3"));
+    let measurement = outcomes["batch1"].as_ref().unwrap();
+    assert!(measurement.load.0 > 0 && !measurement.runtime_version.is_empty());
+}
+
+#[tokio::test]
+async fn one_job_that_fails_costs_only_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = dir.path().join("broken.onnx");
+    std::fs::write(&broken, b"this is no model").unwrap();
+    let mut wrong_pictures = job("wrong-pictures", "tract", &tiny());
+    wrong_pictures.pack = Some(pack(dir.path(), 9, &[0; 7]));
+    let mut unlabelled = job("unlabelled", "tract", &tiny());
+    unlabelled.pack = Some(pack(dir.path(), 8, &[]));
+    let mut label = job("label", "tract", &tiny());
+    label.pack = Some(pack(dir.path(), 8, &[0, 0, 0, 0, 0, 0, 10]));
+    let mut no_thread = job("no-thread", "null", &tiny());
+    no_thread.job.target.threads = 0;
+    let jobs = vec![
+        job("broken", "tract", &broken),
+        job("absent", "tract", Path::new("/nowhere/model.onnx")),
+        job("unknown", "abacus", &tiny()),
+        wrong_pictures,
+        unlabelled,
+        label,
+        no_thread,
+        job("good", "null", &tiny()),
+    ];
+    let (outcomes, _) = outcomes(jobs, limits()).await;
+    assert!(outcomes["good"].is_ok());
+    for (job, stage, words) in [
+        ("broken", Stage::Load, "broken.onnx"),
+        ("absent", Stage::Load, "/nowhere/model.onnx"),
+        ("unknown", Stage::Load, "unknown runtime `abacus`"),
+        (
+            "wrong-pictures",
+            Stage::Score,
+            "[1, 3, 8, 8] and the pictures are [1, 3, 9, 9]",
+        ),
+        ("unlabelled", Stage::Score, "data set has no labels"),
+        ("label", Stage::Score, "label 10 of picture 6 is out of range"),
+        ("no-thread", Stage::Load, "at least 1"),
+    ] {
+        let (found, error) = failure(&outcomes, job);
+        assert!(error.contains(words), "{job}: {error}");
+        assert_eq!(found, stage, "{job}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_longest_time_ends_a_job_early() {
+    let mut assignment = job("slow", "null", &tiny());
+    assignment.job.plan.min_time = Nanos(u64::MAX);
+    assignment.job.plan.max_time = Nanos(1_000_000);
+    let (outcomes, _) = outcomes(vec![assignment], limits()).await;
+    let measurement = outcomes["slow"].as_ref().unwrap();
+    assert!(measurement.latency.ended_early);
+    let notes = measurement.conditions.notes.join("; ");
+    assert!(
+        notes.contains("ended early by the plan's longest time of 1ms"),
+        "{notes}"
+    );
+}
+
+/// The process ids of the children of this process whose program is the agent.
+fn workers() -> Vec<i32> {
+    let own = std::process::id().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes
+        .filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+            (parent == own).then_some(entry.file_name().to_str()?.parse().ok()?)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_costs_its_job_only() {
+    let mut jobs = ["a", "b", "c"].map(|id| job(id, "null", &tiny()));
+    for assignment in &mut jobs {
+        assignment.job.plan.rounds = 200;
+        assignment.job.plan.min_runs = 400;
+    }
+    let (sender, mut reports) = mpsc::channel(1);
+    let task = tokio::spawn(measure(jobs.to_vec(), 5, limits(), sender));
+    let (mut killed, mut ended) = (false, Vec::new());
+    while let Some(report) = reports.recv().await {
+        match report {
+            Report::State(_, JobState::Measuring { .. }) if !killed => {
+                let pid = rustix::process::Pid::from_raw(workers()[0]).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+                killed = true;
+            }
+            Report::Ended(_, result) => ended.push(result),
+            Report::State(..) => {}
+        }
+    }
+    task.await.unwrap();
+    assert_eq!(ended.len(), 3);
+    let failures: Vec<_> = ended.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].stage, Stage::Run);
+    assert!(failures[0].error.contains("SIGKILL"), "{}", failures[0].error);
+    assert_eq!(workers(), Vec::<i32>::new(), "every worker is gone");
+}
+
+/// A worker that is not one.
+fn shell(script: &str) -> Limits {
+    Limits {
+        worker: WorkerCommand {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+        },
+        load: Duration::from_millis(300),
+        ..limits()
+    }
+}
+
+#[tokio::test]
+async fn how_a_worker_died_is_said_with_its_last_words() {
+    for (script, words) in [
+        (
+            "echo bad cpu >&2; kill -ILL $$",
+            "signal 4 (SIGILL): the library was built for another processor; it last said: bad cpu",
+        ),
+        ("kill -SEGV $$", "the worker was killed by signal 11 (SIGSEGV)"),
+        (
+            "echo one >&2; echo two >&2; exit 7",
+            "the worker ended with exit code 7; it last said: two",
+        ),
+        ("exit 0", "the worker ended without an answer"),
+        ("echo model loaded; exec sleep 60", "does not speak as it should"),
+        (
+            "echo here >&2; exec sleep 60",
+            "nothing was heard of the worker for 300ms",
+        ),
+    ] {
+        let (outcomes, _) = outcomes(vec![job("a", "null", &tiny())], shell(script)).await;
+        let (stage, error) = failure(&outcomes, "a");
+        assert_eq!(stage, Stage::Load, "{error}");
+        assert!(error.contains(words), "{script}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_be_started_is_a_failure_with_its_name() {
+    let mut limits = limits();
+    limits.worker.program = "/nowhere/worker".into();
+    let (outcomes, _) = outcomes(vec![job("a", "null", &tiny())], limits).await;
+    let (stage, error) = failure(&outcomes, "a");
+    assert_eq!(stage, Stage::Load);
+    assert!(
+        error.starts_with("cannot start worker /nowhere/worker: "),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn dropping_a_measurement_ends_its_workers() {
+    let mut assignment = job("a", "null", &tiny());
+    assignment.job.plan.min_time = Nanos(10_000_000_000);
+    let (sender, mut reports) = mpsc::channel(8);
+    let task = tokio::spawn(measure(vec![assignment], 5, limits(), sender));
+    while !matches!(
+        reports.recv().await,
+        Some(Report::State(_, JobState::Measuring { .. }))
+    ) {}
+    let pids = workers();
+    assert_eq!(pids.len(), 1);
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    while !workers().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
