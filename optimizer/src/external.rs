@@ -29,7 +29,7 @@ fn inline_tensor(tensor: &mut TensorProto, dir: Option<&Path>, room: &mut u64) -
     if tensor.data_location() != DataLocation::External {
         return Ok(());
     }
-    let data = read(tensor, dir, room).map_err(|reason| Error::External {
+    let data = read(tensor, dir, *room).map_err(|reason| Error::External {
         tensor: tensor.name().to_owned(),
         reason,
     })?;
@@ -41,7 +41,7 @@ fn inline_tensor(tensor: &mut TensorProto, dir: Option<&Path>, room: &mut u64) -
 }
 
 /// The bytes that a tensor's `location`, `offset` and `length` stand for.
-fn read(tensor: &TensorProto, dir: Option<&Path>, room: &u64) -> Result<Vec<u8>, String> {
+fn read(tensor: &TensorProto, dir: Option<&Path>, room: u64) -> Result<Vec<u8>, String> {
     let dir = dir.ok_or("there is no folder to read it from; read the model from its file")?;
     let path = locate(dir, entry(tensor, "location").ok_or("`location` is missing")?)?;
     let named = |error| format!("{}: {error}", path.display());
@@ -56,7 +56,7 @@ fn read(tensor: &TensorProto, dir: Option<&Path>, room: &u64) -> Result<Vec<u8>,
             path.display()
         ));
     }
-    if length > *room {
+    if length > room {
         return Err(
             "the weights exceed the 2 GB that one ONNX file can hold; use a smaller model".to_owned(),
         );

@@ -172,7 +172,7 @@ impl TensorProto {
                 let expected = (count as u128 * u128::from(bits)).div_ceil(8);
                 (expected, raw.len(), "bytes")
             }
-            (None, _) => (self.typed_count(kind, count), self.typed_len(kind), "elements"),
+            (None, _) => (Self::typed_count(kind, count), self.typed_len(kind), "elements"),
         };
         if expected == found as u128 {
             return Ok(());
@@ -185,7 +185,7 @@ impl TensorProto {
     }
 
     /// How many entries of the typed field hold `count` elements.
-    fn typed_count(&self, kind: DataType, count: usize) -> u128 {
+    fn typed_count(kind: DataType, count: usize) -> u128 {
         match (kind, kind.bits()) {
             (DataType::Complex64 | DataType::Complex128, _) => 2 * count as u128,
             (_, Some(bits @ (2 | 4))) => (count as u128 * u128::from(bits)).div_ceil(8),

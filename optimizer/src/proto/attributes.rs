@@ -115,7 +115,7 @@ impl AttributeProto {
     /// A list of integers.
     pub fn from_ints(name: &str, values: &[i64]) -> Self {
         Self::of(name, AttributeType::Ints, |attribute| {
-            attribute.ints = values.to_vec()
+            attribute.ints = values.to_vec();
         })
     }
 

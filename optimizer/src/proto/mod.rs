@@ -30,6 +30,8 @@ pub type GraphProto = Kept<onnx::GraphProto>;
 pub type ModelProto = Kept<onnx::ModelProto>;
 /// One operation.
 pub type NodeProto = Kept<onnx::NodeProto>;
+/// An axis of a declared shape.
+pub type DimensionProto = Kept<onnx::tensor_shape_proto::Dimension>;
 /// A version of an operator set that the model imports.
 pub type OperatorSetIdProto = Kept<onnx::OperatorSetIdProto>;
 /// A key and its value.

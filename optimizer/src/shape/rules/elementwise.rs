@@ -1,0 +1,159 @@
+//! Operators that work element by element.
+
+use crate::proto::DataType;
+use crate::shape::Value;
+use crate::shape::call::{Call, Outcome};
+use crate::shape::dim::{Dim, broadcast};
+
+/// The output is as the input: activations and the like.
+pub(crate) fn unary(call: &Call) -> Outcome {
+    let input = call.input(0)?;
+    Ok(vec![Value {
+        elements: None,
+        ..input.clone()
+    }])
+}
+
+/// `Identity`.
+pub(crate) fn identity(call: &Call) -> Outcome {
+    Ok(vec![call.input(0)?.clone()])
+}
+
+/// `Clip`: the bounds are attributes before version 11 and inputs since.
+pub(crate) fn clip(call: &Call) -> Outcome {
+    call.same_type([1, 2])?;
+    unary(call)
+}
+
+/// Any number of inputs of one type, broadcast.
+pub(crate) fn arithmetic(call: &Call) -> Outcome {
+    let data_type = call.same_type(1..call.inputs.len())?;
+    let mut output = Value {
+        data_type,
+        ..broadcast_all(call)?
+    };
+    output.elements = elements(call);
+    Ok(vec![output])
+}
+
+/// `Pow`, whose exponent may be of another type.
+pub(crate) fn power(call: &Call) -> Outcome {
+    let data_type = call.input(0)?.data_type;
+    call.input(1)?;
+    let output = broadcast_all(call)?;
+    Ok(vec![Value { data_type, ..output }])
+}
+
+/// Comparisons and logic.
+pub(crate) fn predicate(call: &Call) -> Outcome {
+    call.same_type(1..call.inputs.len())?;
+    let output = broadcast_all(call)?;
+    Ok(vec![Value {
+        data_type: DataType::Bool,
+        ..output
+    }])
+}
+
+/// `Where`.
+pub(crate) fn choose(call: &Call) -> Outcome {
+    if call.input(0)?.data_type != DataType::Bool {
+        return Err("the condition must be bool".to_owned());
+    }
+    let (a, b) = (call.input(1)?, call.input(2)?);
+    if a.data_type != b.data_type {
+        return Err(format!(
+            "cannot choose between {} and {}",
+            a.data_type.label(),
+            b.data_type.label()
+        ));
+    }
+    let output = broadcast_all(call)?;
+    Ok(vec![Value {
+        data_type: a.data_type,
+        ..output
+    }])
+}
+
+/// `PRelu`, whose slope must broadcast to the input and not widen it.
+pub(crate) fn prelu(call: &Call) -> Outcome {
+    call.same_type([1])?;
+    let (Some(input), Some(slope)) = (&call.input(0)?.shape, &call.input(1)?.shape) else {
+        return unary(call);
+    };
+    let joined = broadcast(input, slope)?;
+    if joined.len() != input.len() {
+        return Err("the slope has more axes than the input".to_owned());
+    }
+    unary(call)
+}
+
+/// `Dropout`, whose second output is a mask.
+pub(crate) fn dropout(call: &Call) -> Outcome {
+    let input = call.input(0)?;
+    let mask = Value {
+        data_type: DataType::Bool,
+        elements: None,
+        ..input.clone()
+    };
+    Ok(vec![input.clone(), mask])
+}
+
+/// `Cast`.
+pub(crate) fn cast(call: &Call) -> Outcome {
+    let input = call.input(0)?;
+    let number = call.node.int("to").ok_or("`to` is missing")?;
+    let data_type = i32::try_from(number)
+        .ok()
+        .and_then(|number| DataType::try_from(number).ok());
+    let data_type = data_type.filter(|&known| known != DataType::Undefined);
+    let data_type = data_type.ok_or_else(|| format!("`to` is {number}, an unknown type"))?;
+    let integer = matches!(data_type, DataType::Int64 | DataType::Int32);
+    Ok(vec![Value {
+        data_type,
+        shape: input.shape.clone(),
+        elements: input.elements.clone().filter(|_| integer),
+    }])
+}
+
+/// All inputs' shapes joined; the element type is the first input's.
+fn broadcast_all(call: &Call) -> Result<Value, String> {
+    let first = call.input(0)?;
+    let mut shape = first.shape.clone();
+    for index in 1..call.inputs.len() {
+        shape = match (shape, &call.input(index)?.shape) {
+            (Some(a), Some(b)) => Some(broadcast(&a, b)?),
+            _ => None,
+        };
+    }
+    Ok(Value {
+        data_type: first.data_type,
+        shape,
+        elements: None,
+    })
+}
+
+/// The result on two small integer tensors.
+fn elements(call: &Call) -> Option<Vec<Dim>> {
+    let [Some(a), Some(b)] = call.inputs.as_slice() else {
+        return None;
+    };
+    let (a, b) = (a.elements.as_ref()?, b.elements.as_ref()?);
+    let length = match (a.len(), b.len()) {
+        (a, b) if a == b => a,
+        (1, other) | (other, 1) => other,
+        _ => return None,
+    };
+    let at = |side: &[Dim], index: usize| side[if side.len() == 1 { 0 } else { index }].clone();
+    let combine = |index| {
+        let (a, b) = (at(a, index), at(b, index));
+        match call.node.op_type() {
+            "Add" => a.combine(&b, i64::checked_add),
+            "Sub" => a.combine(&b, i64::checked_sub),
+            "Mul" => a.times(&b),
+            "Div" if b == Dim::Known(1) => a,
+            "Div" => a.combine(&b, i64::checked_div),
+            _ => Dim::Unknown,
+        }
+    };
+    Some((0..length).map(combine).collect())
+}
