@@ -85,9 +85,9 @@ pub fn named(name: &str) -> Option<Recipe> {
         "fp32" => vec![],
         "fp16" => vec![fold, Step::Fp16 {}],
         "ptq-int8" => vec![fold, quantize(Method::Minmax, false)],
-        "ptq-int8-pc" => vec![fold, quantize(Method::Entropy, true)],
+        "ptq-int8-pc" => vec![fold, quantize(Method::Mse, true)],
         "prune50" => vec![fold, prune],
-        "prune50-int8" => vec![fold, prune, quantize(Method::Entropy, true)],
+        "prune50-int8" => vec![fold, prune, quantize(Method::Mse, true)],
         _ => return None,
     };
     Some(Recipe {

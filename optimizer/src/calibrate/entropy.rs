@@ -12,7 +12,7 @@
 ///
 /// `counts` are by magnitude and end with an occupied bin. `levels` is how many steps the quantizer has from
 /// zero to the end of its range. Of equal divergences the wider range wins.
-pub fn threshold(counts: &[u64], levels: usize) -> usize {
+pub(super) fn threshold(counts: &[u64], levels: usize) -> usize {
     let bins = counts.len();
     if bins <= levels {
         return bins;

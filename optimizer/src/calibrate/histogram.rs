@@ -46,6 +46,15 @@ impl Histogram {
         self.extremes
     }
 
+    /// The extremes of the values in the first `bins` bins, those beyond taken as lying at their end.
+    pub fn extremes_within(&self, bins: usize) -> Extremes {
+        let end = bins as f32 * self.width();
+        Extremes {
+            min: self.extremes.min.max(-end),
+            max: self.extremes.max.min(end),
+        }
+    }
+
     /// Width of a bin, or 0 where all values were zero.
     pub fn width(&self) -> f32 {
         self.exponent

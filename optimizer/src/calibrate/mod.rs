@@ -3,6 +3,7 @@
 //! The model runs once over the samples with the wanted activations as additional outputs. The values of each
 //! batch go into one observer an activation and are dropped, so memory does not grow with the samples.
 
+mod energy;
 mod entropy;
 mod extremes;
 mod histogram;
@@ -11,7 +12,6 @@ mod observer;
 
 use edgefront_runtimes::{Registry, Tensor};
 
-pub use entropy::threshold;
 pub use extremes::Extremes;
 pub use histogram::Histogram;
 pub use observe::ranges;
@@ -39,8 +39,8 @@ pub struct Calibration<'a> {
     pub limit: Option<usize>,
     /// How ranges are chosen.
     pub method: Method,
-    /// Steps that a quantizer of values with these extremes has from zero to the end of its range.
-    pub levels: &'a (dyn Fn(Extremes) -> usize + Sync),
+    /// The step of a quantizer that covers a range.
+    pub step: &'a (dyn Fn(Extremes) -> f32 + Sync),
     /// Where to run the model: on `ort` where its library is found, else on `tract`.
     pub runtimes: &'a Registry,
     /// Threads of the runtime, at least 1.

@@ -59,10 +59,10 @@ pub fn ranges(
             .try_for_each(|(value, observer)| add(value, observer, &seen, start))?;
         (calibration.progress)(range.end, total);
     }
-    let levels = calibration.levels;
+    let step = calibration.step;
     let chosen = observers
         .into_par_iter()
-        .map(|(value, observer)| (value.clone(), observer.range(levels)));
+        .map(|(value, observer)| (value.clone(), observer.range(step)));
     Ok(chosen.collect())
 }
 

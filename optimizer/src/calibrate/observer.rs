@@ -1,6 +1,6 @@
 //! What is kept of the values of one activation.
 
-use super::{Extremes, Histogram, threshold};
+use super::{Extremes, Histogram, energy, entropy};
 
 /// How the range of an activation is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -11,6 +11,8 @@ pub enum Method {
     /// The range that loses the least information, by the Kullback-Leibler divergence of the quantized from
     /// the original distribution.
     Entropy,
+    /// The range of the least mean squared error.
+    Mse,
 }
 
 /// Keeps of a stream of values what its method needs.
@@ -18,6 +20,7 @@ pub enum Method {
 pub(super) enum Observer {
     Minmax(Extremes),
     Entropy(Histogram),
+    Mse(Histogram),
 }
 
 impl Observer {
@@ -25,6 +28,7 @@ impl Observer {
         match method {
             Method::Minmax => Self::Minmax(Extremes::default()),
             Method::Entropy => Self::Entropy(Histogram::default()),
+            Method::Mse => Self::Mse(Histogram::default()),
         }
     }
 
@@ -32,23 +36,22 @@ impl Observer {
     pub(super) fn add(&mut self, values: &[f32]) {
         match self {
             Self::Minmax(extremes) => *extremes = extremes.union(Extremes::of(values)),
-            Self::Entropy(histogram) => histogram.add(values),
+            Self::Entropy(histogram) | Self::Mse(histogram) => histogram.add(values),
         }
     }
 
-    /// The range to cover. `levels` is how many steps a quantizer of values with these extremes has from zero
-    /// to the end of its range.
-    pub(super) fn range(&self, levels: impl Fn(Extremes) -> usize) -> Extremes {
+    /// The range to cover. `step` is the step of a quantizer that covers a range.
+    pub(super) fn range(&self, step: impl Fn(Extremes) -> f32) -> Extremes {
         match self {
             Self::Minmax(extremes) => *extremes,
             Self::Entropy(histogram) => {
-                let extremes = histogram.extremes();
-                let bins = threshold(histogram.counts(), levels(extremes));
-                let end = bins as f32 * histogram.width();
-                Extremes {
-                    min: extremes.min.max(-end),
-                    max: extremes.max.min(end),
-                }
+                let all = histogram.extremes();
+                let levels = (all.magnitude() / step(all)).round() as usize;
+                histogram.extremes_within(entropy::threshold(histogram.counts(), levels))
+            }
+            Self::Mse(histogram) => {
+                let noise = |bins| step(histogram.extremes_within(bins)) / histogram.width();
+                histogram.extremes_within(energy::threshold(histogram.counts(), noise))
             }
         }
     }

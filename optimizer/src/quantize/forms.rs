@@ -19,6 +19,8 @@ pub(super) enum Form {
     Select,
     /// Moves values without looking at them.
     Move,
+    /// Limits what the node before it computes in integers, and so belongs to that node.
+    Limit,
 }
 
 /// Where a node has its weights and what they look like.
@@ -58,7 +60,7 @@ pub(super) fn of(graph: &Graph, id: NodeId) -> Result<Form, String> {
         "MaxPool" if node.output.len() > 1 => Err("the indices of the maxima are used".to_owned()),
         "MaxPool" => Ok(Form::Select),
         "Flatten" | "Reshape" | "Transpose" | "Squeeze" | "Unsqueeze" => Ok(Form::Move),
-        _ if clamp(graph, id).is_some() => Err("limits what comes before it in float".to_owned()),
+        _ if clamp(graph, id).is_some() => Ok(Form::Limit),
         other => Err(format!("operator `{other}` has no integer form")),
     }
 }
@@ -115,8 +117,8 @@ fn convolution(graph: &Graph, id: NodeId) -> Result<Form, String> {
 
 fn gemm(graph: &Graph, id: NodeId) -> Result<Form, String> {
     let node = graph.node(id);
-    let factor = |name| node.float(name).unwrap_or(1.0);
-    if factor("alpha") != 1.0 || factor("beta") != 1.0 {
+    let scales = |name| node.float(name).is_some_and(|factor| (factor - 1.0).abs() > 0.0);
+    if scales("alpha") || scales("beta") {
         return Err("alpha or beta is not 1".to_owned());
     }
     if node.int("transA").unwrap_or(0) != 0 {

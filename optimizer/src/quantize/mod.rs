@@ -65,7 +65,7 @@ pub fn quantize(model: &Model, options: &Options, context: &Context) -> Result<(
         samples,
         limit: options.samples,
         method: options.method,
-        levels: &|extremes| Params::levels(extremes, kind),
+        step: &|range| Params::covering(range, kind).scale,
         runtimes: context.runtimes,
         threads: context.threads,
         progress: &|done, total| (context.progress)(Progress::Calibrating { done, total }),
@@ -91,6 +91,7 @@ fn describe(form: Form, options: &Options, kind: ActivationType) -> String {
         }
         Form::Merge | Form::Average => format!("{kind} activations"),
         Form::Select | Form::Move => format!("{kind} activations of one scale"),
+        Form::Limit => format!("part of the node before it, {kind} activations"),
     }
 }
 
@@ -100,3 +101,7 @@ fn refused(reason: impl Into<String>) -> Error {
         reason: reason.into(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -22,7 +22,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            method: Method::Minmax,
+            method: Method::Mse,
             per_channel: true,
             activations: Activations::Auto,
             samples: None,
@@ -53,6 +53,15 @@ pub enum ActivationType {
 }
 
 impl ActivationType {
+    /// The type that computes fastest on a processor, by Rust's name of its architecture: ONNX Runtime's kernels
+    /// for x86 want unsigned activations, those for ARM take signed ones.
+    pub fn for_architecture(architecture: &str) -> Self {
+        match architecture {
+            "x86_64" | "x86" => Self::U8,
+            _ => Self::S8,
+        }
+    }
+
     /// The least and the largest integer.
     pub fn limits(self) -> (i32, i32) {
         match self {

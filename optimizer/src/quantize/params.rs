@@ -50,11 +50,6 @@ impl Params {
         }
     }
 
-    /// Steps from zero to the end of the range of values with these extremes.
-    pub(super) fn levels(range: Extremes, kind: ActivationType) -> usize {
-        (range.magnitude() / Self::covering(range, kind).scale).round() as usize
-    }
-
     /// Whether limiting values to `[low, high]` changes nothing once they are stored, up to half a step.
     pub(super) fn clamps(self, low: f32, high: f32) -> bool {
         let (lowest, highest) = self.kind.limits();

@@ -36,6 +36,7 @@ impl Plan {
         planner.anchor();
         planner.spread();
         planner.drop_idle_moves();
+        planner.absorb_limits();
         planner.finish()
     }
 
@@ -111,7 +112,7 @@ impl<'a> Planner<'a> {
             return false;
         }
         match form {
-            Form::Convolution(_) | Form::Product(_) => return false,
+            Form::Convolution(_) | Form::Product(_) | Form::Limit => return false,
             Form::Merge | Form::Average => {
                 for input in &inputs {
                     self.quantize(input);
@@ -141,6 +142,22 @@ impl<'a> Planner<'a> {
                 self.taken.remove(&id);
                 let reason = "what it moves is read in float".to_owned();
                 self.possible.insert(id, Err(reason));
+            }
+        }
+    }
+
+    /// Gives each `Relu` and `Clip` to the node before it, where that computes in integers.
+    fn absorb_limits(&mut self) {
+        for &id in &self.order {
+            let node = self.graph.node(id);
+            let belongs = || {
+                let before = self.graph.producer(&node.input[0])?;
+                let absorbs =
+                    self.taken.contains_key(&before) && self.graph.sole_consumer(&node.input[0]) == Some(id);
+                (absorbs && self.quantized.contains_key(&node.output[0])).then_some(())
+            };
+            if self.possible[&id] == Ok(Form::Limit) && belongs().is_some() {
+                self.taken.insert(id, Form::Limit);
             }
         }
     }

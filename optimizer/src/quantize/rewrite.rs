@@ -62,7 +62,7 @@ impl<'a> Rewriter<'a> {
                 self.quantize_weights(*id, *layout)?;
             }
         }
-        self.remove_clamps();
+        self.remove_limits();
         for (value, _) in &self.plan.values {
             self.quantize_value(value);
         }
@@ -143,7 +143,7 @@ impl<'a> Rewriter<'a> {
         let quantized = fresh("_quantized");
         let (scale, zero_point) = (fresh("_scale"), fresh("_zero_point"));
         let (output, label) = (fresh("_dequantized"), fresh("_DequantizeLinear"));
-        let axes: &[usize] = if self.options.per_channel {
+        let extents: &[usize] = if self.options.per_channel {
             &[scales.len()]
         } else {
             &[]
@@ -151,9 +151,10 @@ impl<'a> Rewriter<'a> {
         let zeros = vec![T::default(); scales.len()];
         self.graph
             .add_initializer(TensorProto::of(&quantized, shape, integers));
-        self.graph.add_initializer(TensorProto::of(&scale, axes, scales));
         self.graph
-            .add_initializer(TensorProto::of(&zero_point, axes, &zeros));
+            .add_initializer(TensorProto::of(&scale, extents, scales));
+        self.graph
+            .add_initializer(TensorProto::of(&zero_point, extents, &zeros));
         let mut made = node(
             "DequantizeLinear",
             &label,
@@ -168,32 +169,29 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Removes each `Relu` and `Clip` that the range of the quantized value after it implies.
-    fn remove_clamps(&mut self) {
-        for id in self.graph.ids() {
-            let Some((low, high)) = forms::clamp(self.graph, id) else {
+    fn remove_limits(&mut self) {
+        for (id, decision) in &self.plan.nodes {
+            if *decision != Ok(Form::Limit) {
                 continue;
-            };
-            let node = self.graph.node(id);
+            }
+            let (low, high) = forms::clamp(self.graph, *id).expect("the plan saw its limits");
+            let node = self.graph.node(*id);
             let (input, output) = (node.input[0].clone(), node.output[0].clone());
-            let Some(producer) = self.graph.producer(&input) else {
-                continue;
-            };
-            let implied = self
-                .stored
-                .get(&output)
-                .is_some_and(|stored| stored.params.clamps(low, high));
-            if implied && self.graph.sole_consumer(&input) == Some(id) && self.in_integers(producer) {
-                let position = self
-                    .graph
-                    .node(producer)
-                    .output
-                    .iter()
-                    .position(|name| *name == input);
-                self.graph.remove_node(id);
-                self.graph
-                    .set_output(producer, position.expect("it produces the value"), &output);
+            if self.stored[&output].params.clamps(low, high) {
+                self.graph.remove_node(*id);
+                self.rename_output(&input, &output);
             }
         }
+    }
+
+    /// Makes the node that produces `old` produce `new` in its place.
+    fn rename_output(&mut self, old: &str, new: &str) {
+        let producer = self.graph.producer(old).expect("an integer node makes it");
+        let mut outputs = self.graph.node(producer).output.iter();
+        let position = outputs
+            .position(|output| output == old)
+            .expect("it produces the value");
+        self.graph.set_output(producer, position, new);
     }
 
     fn in_integers(&self, id: NodeId) -> bool {
@@ -206,10 +204,7 @@ impl<'a> Rewriter<'a> {
     /// Puts the pair behind a value. Nodes that compute in float read the float where there is one.
     fn quantize_value(&mut self, value: &str) {
         let stored = self.stored[value].clone();
-        let made_in_integers = self
-            .graph
-            .producer(value)
-            .is_some_and(|id| self.feeds_integers(id));
+        let made_in_integers = self.graph.producer(value).is_some_and(|id| self.in_integers(id));
         let readers = self.graph.consumers(value).to_vec();
         let readers: Vec<_> = readers
             .into_iter()
@@ -221,13 +216,7 @@ impl<'a> Rewriter<'a> {
         let (float, dequantized) = if returned {
             // The graph returns what is stored in 8 bits, under the name that it had.
             let float = self.graph.fresh_name(&format!("{value}_float"));
-            let producer = self.graph.producer(value).expect("an integer node makes it");
-            let outputs = &self.graph.node(producer).output;
-            let position = outputs
-                .iter()
-                .position(|output| output == value)
-                .expect("it produces the value");
-            self.graph.set_output(producer, position, &float);
+            self.rename_output(value, &float);
             (float, value.to_owned())
         } else {
             (
@@ -249,14 +238,6 @@ impl<'a> Rewriter<'a> {
         for (id, index) in readers {
             self.graph.set_input(id, index, &dequantized);
         }
-    }
-
-    /// Whether a node computes in integers, or belongs to one that does.
-    fn feeds_integers(&self, id: NodeId) -> bool {
-        let before = || self.graph.producer(&self.graph.node(id).input[0]);
-        self.in_integers(id)
-            || forms::clamp(self.graph, id).is_some()
-                && before().is_some_and(|before| self.in_integers(before))
     }
 }
 
