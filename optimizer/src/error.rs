@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error of the optimizer. Each message is one line that names the file, node or value and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error with the file that it is about, for errors that do not name it yet.
+    #[must_use]
+    pub fn in_file(self, path: &Path) -> Self {
+        match self {
+            named @ (Self::Io { .. } | Self::File { .. }) => named,
+            source => Self::File {
+                path: path.to_owned(),
+                source: Box::new(source),
+            },
+        }
+    }
+
     pub(crate) fn format(reason: impl Into<String>) -> Self {
         Self::Format {
             reason: reason.into(),
@@ -114,11 +126,18 @@ impl Error {
     }
 }
 
-/// All findings on one line.
+/// Findings on one line; a broken model can have thousands.
 struct Findings<'a>(&'a [String]);
+
+const MOST_SHOWN: usize = 20;
 
 impl fmt::Display for Findings<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
+        let shown = &self.0[..self.0.len().min(MOST_SHOWN)];
+        f.write_str(&shown.join("; "))?;
+        match self.0.len() - shown.len() {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }

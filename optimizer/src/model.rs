@@ -32,10 +32,8 @@ impl Model {
             return Err(Error::TooLarge { bytes: size });
         }
         let bytes = Bytes::from(fs::read(path).map_err(io)?);
-        Self::from_bytes(bytes, Some(path.parent().unwrap_or(Path::new("")))).map_err(|source| Error::File {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
+        let dir = path.parent().unwrap_or(Path::new(""));
+        Self::from_bytes(bytes, Some(dir)).map_err(|error| error.in_file(path))
     }
 
     /// Decodes a model; `dir` is the folder of external weights, without which they are refused.
@@ -128,10 +126,6 @@ impl Model {
     pub(crate) fn from_proto(proto: ModelProto) -> Self {
         debug_assert!(proto.graph.is_some(), "a model has a graph");
         Self { proto }
-    }
-
-    pub(crate) fn graph_mut(&mut self) -> &mut GraphProto {
-        self.proto.graph.as_mut().expect("a model has a graph")
     }
 
     pub(crate) fn into_proto(self) -> ModelProto {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibrate::{Method, Samples};
 use crate::error::Error;
 use crate::model::Model;
+use crate::passes;
 use crate::quantize::{self, ActivationType};
 use crate::report::PassReport;
 
@@ -124,14 +125,20 @@ pub enum Progress<'a> {
     },
 }
 
-/// Makes the variant. The model must be valid.
+/// Makes the variant: prepares the model for the passes, if there are any, and applies them in order. The
+/// model must be valid.
 pub fn apply(
     model: &Model,
     recipe: &Recipe,
     context: &Context<'_>,
 ) -> Result<(Model, Vec<PassReport>), Error> {
     let mut variant = model.clone();
-    let mut reports = Vec::with_capacity(recipe.steps.len());
+    let mut reports = Vec::new();
+    if !recipe.steps.is_empty() {
+        let (prepared, report) = passes::prepare(&variant)?;
+        variant = prepared;
+        reports.push(report);
+    }
     for step in &recipe.steps {
         (context.progress)(Progress::Pass(step.name()));
         let (next, report) = step.apply(&variant, context)?;
@@ -155,9 +162,9 @@ impl Step {
     fn apply(&self, model: &Model, context: &Context<'_>) -> Result<(Model, PassReport), Error> {
         match self {
             Self::Quantize(options) => quantize::quantize(model, options, context),
-            Self::FoldBatchNorm {} | Self::Prune { .. } | Self::Fp16 {} => {
-                Ok((model.clone(), PassReport::new(self.name())))
-            }
+            Self::FoldBatchNorm {} => passes::fold_batch_norm(model),
+            Self::Prune { amount } => passes::prune(model, *amount),
+            Self::Fp16 {} => passes::fp16(model),
         }
     }
 }

@@ -1,1 +1,29 @@
-//! Passes over a model: each takes one, returns another, and reports what it did.
+//! Passes over a model: each takes a valid one, returns another, and reports what it did to each node.
+
+mod fold_batch_norm;
+mod fp16;
+mod prepare;
+mod prune;
+#[cfg(test)]
+mod tests;
+
+pub use fold_batch_norm::fold_batch_norm;
+pub use fp16::fp16;
+pub use prepare::prepare;
+pub use prune::{Sparsity, prune, sparsity};
+
+use crate::check::check;
+use crate::error::Error;
+use crate::graph::Graph;
+use crate::model::Model;
+
+/// Puts the graph together and checks it, so that a defect of a pass never reaches a file.
+fn finish(pass: &str, graph: Graph) -> Result<Model, Error> {
+    let broke = |source| Error::Pass {
+        pass: pass.to_owned(),
+        source: Box::new(source),
+    };
+    let model = graph.finish().map_err(broke)?;
+    check(&model).map_err(broke)?;
+    Ok(model)
+}

@@ -131,6 +131,6 @@ pub(super) fn axis(index: i64, rank: usize) -> Result<usize, String> {
 }
 
 /// The elements, if all are numbers.
-pub(super) fn numbers(elements: &[Dim]) -> Option<Vec<i64>> {
+pub(crate) fn numbers(elements: &[Dim]) -> Option<Vec<i64>> {
     elements.iter().map(Dim::number).collect()
 }

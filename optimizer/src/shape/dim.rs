@@ -130,3 +130,14 @@ pub(super) fn remainder<'a>(
         _ => Ok(Dim::Unknown),
     }
 }
+
+/// A number, a name, or nothing.
+impl serde::Serialize for Dim {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Known(number) => serializer.serialize_i64(*number),
+            Self::Symbol(name) => serializer.serialize_str(name),
+            Self::Unknown => serializer.serialize_none(),
+        }
+    }
+}

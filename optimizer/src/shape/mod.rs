@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub(crate) use call::numbers;
 pub use dim::Dim;
 pub(crate) use registry::find as operator;
 

@@ -1,0 +1,223 @@
+//! Half precision.
+
+use std::collections::{BTreeMap, HashMap};
+
+use half::f16;
+
+use super::finish;
+use crate::error::Error;
+use crate::graph::{Graph, NodeId};
+use crate::model::Model;
+use crate::proto::{AttributeProto, DataType, NodeProto, TensorProto, TypeValue, ValueInfoProto, node};
+use crate::report::PassReport;
+use crate::shape::{self, Values};
+
+/// Name of the pass.
+const NAME: &str = "fp16";
+
+/// Operators that stay in float32, because a runtime lacks them in half precision or loses too much by it.
+const KEPT: [&str; 4] = ["LRN", "Resize", "Upsample", "DequantizeLinear"];
+
+/// Stores weights and computes in half precision. Inputs and outputs stay float32 behind `Cast` nodes, so that
+/// every runtime is fed alike. Constants beyond the range of half precision saturate, which the report says.
+pub fn fp16(model: &Model) -> Result<(Model, PassReport), Error> {
+    let values = shape::infer(model, &BTreeMap::new())?;
+    let mut conversion = Conversion {
+        graph: Graph::new(model.clone())?,
+        values,
+        halves: HashMap::new(),
+        report: PassReport::new(NAME),
+    };
+    conversion.convert_nodes()?;
+    conversion.cast_outputs();
+    conversion.declare_halves();
+    let Conversion {
+        mut graph, report, ..
+    } = conversion;
+    graph.remove_unused_initializers();
+    Ok((finish(NAME, graph)?, report))
+}
+
+struct Conversion {
+    graph: Graph,
+    /// Types before the conversion.
+    values: Values,
+    /// The half-precision form of float32 values that others still read as float32.
+    halves: HashMap<String, String>,
+    report: PassReport,
+}
+
+impl Conversion {
+    fn convert_nodes(&mut self) -> Result<(), Error> {
+        for id in self.graph.ids() {
+            let node = self.graph.node(id);
+            let label = node.label();
+            let is_float = |name: &String| self.is_float(name);
+            if KEPT.contains(&node.op_type()) && node.is_standard() {
+                self.keep(id);
+                self.report.skipped(
+                    label,
+                    "kept in float32: not every runtime has it in half precision",
+                );
+            } else if node.input.iter().chain(&node.output).any(is_float) {
+                self.convert(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the value was float32 before the conversion.
+    fn is_float(&self, name: &str) -> bool {
+        self.values
+            .get(name)
+            .is_some_and(|value| value.data_type == DataType::Float)
+    }
+
+    /// Float32 values that are not made by a converted node: inputs and constants.
+    fn stays_float(&self, name: &str) -> bool {
+        self.is_float(name) && self.graph.producer(name).is_none()
+    }
+
+    /// Makes a node compute in half precision.
+    fn convert(&mut self, id: NodeId) -> Result<(), Error> {
+        let label = self.graph.node(id).label();
+        let mut saturated = 0;
+        for (index, name) in self.graph.node(id).input.clone().into_iter().enumerate() {
+            if self.stays_float(&name) {
+                let (half, count) = self.half_of(&name)?;
+                saturated += count;
+                self.graph.set_input(id, index, &half);
+            }
+        }
+        self.convert_attributes(id)?;
+        let why = match saturated {
+            0 => "computes in half precision".to_owned(),
+            count => format!("computes in half precision; {count} constants beyond 65504 saturate"),
+        };
+        self.report.applied(label, why);
+        Ok(())
+    }
+
+    /// Attributes that name the output's type or hold its value.
+    fn convert_attributes(&mut self, id: NodeId) -> Result<(), Error> {
+        let node = self.graph.node(id);
+        let attribute = match node.op_type() {
+            "Cast" if node.int("to") == Some(DataType::Float as i64) => {
+                AttributeProto::from_int("to", DataType::Float16 as i64)
+            }
+            "ConstantOfShape" | "Constant" => match node.tensor("value") {
+                Some(value) if value.element_type()? == DataType::Float => {
+                    AttributeProto::from_tensor("value", halved(value, value.name())?.0)
+                }
+                None if node.is("ConstantOfShape") => {
+                    AttributeProto::from_tensor("value", TensorProto::of("", &[1], &[f16::ZERO]))
+                }
+                _ => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        self.graph.set_attribute(id, attribute);
+        Ok(())
+    }
+
+    /// The half-precision form of an input or constant, and how many numbers of it saturated.
+    fn half_of(&mut self, name: &str) -> Result<(String, usize), Error> {
+        if let Some(half) = self.halves.get(name) {
+            return Ok((half.clone(), 0));
+        }
+        let half = self.graph.fresh_name(&format!("{name}_fp16"));
+        self.halves.insert(name.to_owned(), half.clone());
+        let Some(tensor) = self.graph.initializer(name) else {
+            self.graph.add_node(cast(&half, name, &half, DataType::Float16));
+            return Ok((half, 0));
+        };
+        let (tensor, saturated) = halved(tensor, &half)?;
+        self.graph.add_initializer(tensor);
+        Ok((half, saturated))
+    }
+
+    /// Leaves a node in float32: casts before and after it. What it reads of inputs and constants is float32.
+    fn keep(&mut self, id: NodeId) {
+        for (index, name) in self.graph.node(id).input.clone().into_iter().enumerate() {
+            if self.is_float(&name) && !self.stays_float(&name) {
+                let wide = self.graph.fresh_name(&format!("{name}_fp32"));
+                self.graph.add_node(cast(&wide, &name, &wide, DataType::Float));
+                self.graph.set_input(id, index, &wide);
+            }
+        }
+        for (index, name) in self.graph.node(id).output.clone().into_iter().enumerate() {
+            if self.is_float(&name) {
+                let wide = self.graph.fresh_name(&format!("{name}_fp32"));
+                self.graph.set_output(id, index, &wide);
+                self.graph
+                    .add_node(cast(&format!("{name}_cast"), &wide, &name, DataType::Float16));
+            }
+        }
+    }
+
+    /// Gives every float32 output of the model a cast, under whose output it keeps its name.
+    fn cast_outputs(&mut self) {
+        let outputs: Vec<String> = self
+            .graph
+            .outputs()
+            .iter()
+            .map(|output| output.name().to_owned())
+            .collect();
+        for name in outputs {
+            let Some(producer) = self.graph.producer(&name).filter(|_| self.is_float(&name)) else {
+                continue;
+            };
+            let half = self.graph.fresh_name(&format!("{name}_fp16"));
+            let index = self
+                .graph
+                .node(producer)
+                .output
+                .iter()
+                .position(|output| *output == name);
+            self.graph
+                .set_output(producer, index.expect("the producer has that output"), &half);
+            self.graph.replace_uses(&name, &half);
+            self.graph
+                .add_node(cast(&format!("{name}_cast"), &half, &name, DataType::Float));
+        }
+    }
+
+    /// Types that the model declares for the values inside.
+    fn declare_halves(&mut self) {
+        for info in self.graph.value_infos_mut() {
+            if let Some(TypeValue::TensorType(tensor)) = value_type(info)
+                && tensor.elem_type == Some(DataType::Float.into())
+            {
+                tensor.elem_type = Some(DataType::Float16.into());
+            }
+        }
+    }
+}
+
+fn value_type(info: &mut ValueInfoProto) -> Option<&mut TypeValue> {
+    info.r#type.as_mut()?.value.as_mut()
+}
+
+fn cast(name: &str, from: &str, to: &str, data_type: DataType) -> NodeProto {
+    let mut cast = node("Cast", name, &[from], &[to]);
+    cast.set_attribute(AttributeProto::from_int("to", data_type as i64));
+    cast
+}
+
+/// The tensor in half precision, and how many finite numbers were beyond its range.
+fn halved(tensor: &TensorProto, name: &str) -> Result<(TensorProto, usize), Error> {
+    let mut saturated = 0;
+    let values: Vec<f16> = tensor
+        .floats()?
+        .into_iter()
+        .map(|value| {
+            let half = f16::from_f32(value);
+            if half.is_infinite() && value.is_finite() {
+                saturated += 1;
+                return f16::MAX.copysign(half);
+            }
+            half
+        })
+        .collect();
+    Ok((TensorProto::of(name, &tensor.shape()?, &values), saturated))
+}

@@ -1,0 +1,153 @@
+//! What other passes rely on: constants are initializers, and nodes that do nothing at inference are gone.
+
+mod upgrade;
+
+use std::collections::BTreeMap;
+
+use super::finish;
+use crate::error::Error;
+use crate::graph::{Graph, NodeId};
+use crate::model::Model;
+use crate::proto::{DataType, TensorProto};
+use crate::report::PassReport;
+use crate::shape::{self, Value};
+
+/// Name of the pass.
+const NAME: &str = "prepare";
+
+/// Operator sets before this one lack scales per channel and keep axes and bounds in attributes.
+const OPSET: i64 = 13;
+
+/// Brings a model into the form that the other passes work on: at least opset 13, constants as initializers,
+/// no `Identity`, no `Dropout`, no computation on constant shapes. What the model computes stays the same,
+/// and so do its inputs and outputs, but for initializers that it lists as inputs: they become constants.
+pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
+    let mut report = PassReport::new(NAME);
+    let mut model = model.clone();
+    let opset = model.opset().unwrap_or(1);
+    if opset < OPSET {
+        model = upgrade::upgrade(model, &mut report)?;
+    }
+    let values = shape::infer(&model, &BTreeMap::new())?;
+    let mut graph = Graph::new(model)?;
+    fix_inputs(&mut graph, &mut report);
+    for id in graph.ids() {
+        let node = graph.node(id);
+        let label = node.label();
+        let known = node
+            .output
+            .first()
+            .and_then(|name| values.get(name))
+            .and_then(known_integers);
+        if node.is("Constant") {
+            let tensor = constant_of(&graph, id)?;
+            make_constant(&mut graph, id, tensor);
+            report.applied(label, "made an initializer");
+        } else if let Some(tensor) = known.filter(|_| node.output.len() == 1) {
+            make_constant(&mut graph, id, tensor);
+            report.applied(label, "computed: it depends on constant shapes only");
+        } else if does_nothing(&graph, id) {
+            match bypass(&mut graph, id) {
+                Ok(()) => report.applied(label, "removed: it does nothing at inference"),
+                Err(why) => report.skipped(label, why),
+            }
+        }
+    }
+    graph.remove_dead_nodes();
+    graph.remove_unused_initializers();
+    Ok((finish(NAME, graph)?, report))
+}
+
+/// Old models list initializers as inputs, newer ones those that a caller may override. Nobody overrides them
+/// here, and as constants they can be folded.
+fn fix_inputs(graph: &mut Graph, report: &mut PassReport) {
+    let names = graph.inputs().iter().map(|input| input.name());
+    let fixed = names.filter(|name| graph.initializer(name).is_some());
+    for name in fixed.map(str::to_owned).collect::<Vec<_>>() {
+        graph.remove_input(&name);
+        report.applied(name, "no longer an input: its initializer is its value");
+    }
+}
+
+/// The tensor of a `Constant` node, in whichever attribute it is.
+fn constant_of(graph: &Graph, id: NodeId) -> Result<TensorProto, Error> {
+    let node = graph.node(id);
+    if let Some(tensor) = node.tensor("value") {
+        return Ok(tensor.clone());
+    }
+    let int = node.int("value_int").map(|value| TensorProto::scalar("", value));
+    let ints = || {
+        node.ints("value_ints")
+            .map(|values| TensorProto::of("", &[values.len()], values))
+    };
+    let float = || {
+        node.float("value_float")
+            .map(|value| TensorProto::scalar("", value))
+    };
+    let floats = || {
+        let attribute = node.attribute("value_floats");
+        attribute.map(|found| TensorProto::of("", &[found.floats.len()], &found.floats))
+    };
+    int.or_else(ints)
+        .or_else(float)
+        .or_else(floats)
+        .ok_or_else(|| Error::node(node, "it has no value that is a tensor or a number"))
+}
+
+/// A small integer tensor all of whose elements are known.
+fn known_integers(value: &Value) -> Option<TensorProto> {
+    let extents = value.extents()?;
+    let elements = shape::numbers(value.elements.as_deref()?)?;
+    if extents.iter().product::<usize>() != elements.len() {
+        return None;
+    }
+    match value.data_type {
+        DataType::Int64 => Some(TensorProto::of("", &extents, &elements)),
+        DataType::Int32 => {
+            let narrow: Result<Vec<i32>, _> = elements.into_iter().map(i32::try_from).collect();
+            Some(TensorProto::of("", &extents, &narrow.ok()?))
+        }
+        _ => None,
+    }
+}
+
+fn make_constant(graph: &mut Graph, id: NodeId, mut tensor: TensorProto) {
+    tensor.name = Some(graph.remove_node(id).output.swap_remove(0));
+    graph.add_initializer(tensor);
+}
+
+fn does_nothing(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let mask = node.output.get(1).filter(|name| !name.is_empty());
+    let mask_is_read = mask.is_some_and(|name| !graph.consumers(name).is_empty() || graph.is_output(name));
+    let trains = node.input_name(2).is_some_and(|flag| {
+        let constant = graph.initializer(flag);
+        constant.is_none_or(|tensor| {
+            tensor
+                .raw_data
+                .as_ref()
+                .is_none_or(|raw| raw.iter().any(|&byte| byte != 0))
+        })
+    });
+    node.is("Identity") || (node.is("Dropout") && !mask_is_read && !trains)
+}
+
+/// Removes a node that hands its input on; the graph's outputs keep their names.
+fn bypass(graph: &mut Graph, id: NodeId) -> Result<(), String> {
+    let node = graph.node(id);
+    let input = node.input_name(0).unwrap_or_default().to_owned();
+    let output = node.output[0].clone();
+    if !graph.is_output(&output) {
+        graph.replace_uses(&output, &input);
+        graph.remove_node(id);
+        return Ok(());
+    }
+    let Some(producer) = graph.producer(&input).filter(|_| !graph.is_output(&input)) else {
+        return Err("it gives an output of the model its name".to_owned());
+    };
+    let index = graph.node(producer).output.iter().position(|name| *name == input);
+    graph.remove_node(id);
+    graph.replace_uses(&input, &output);
+    graph.set_output(producer, index.expect("the producer has that output"), &output);
+    Ok(())
+}
