@@ -14,7 +14,9 @@ fn latencies(count: u64) -> impl Iterator<Item = u64> {
 
 fn tally(count: u64) -> Tally {
     let mut tally = Tally::default();
-    latencies(count).for_each(|nanos| tally.record(nanos, 1));
+    for nanos in latencies(count) {
+        tally.record(nanos, 1);
+    }
     tally
 }
 

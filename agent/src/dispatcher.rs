@@ -176,12 +176,12 @@ impl Dispatcher {
             Some(Report::State(job, state)) => Event::State(job, state),
             Some(Report::Ended(job, result)) => {
                 let outcome = Outcome {
-                    job: job.clone(),
+                    job,
                     batch,
                     device: self.config.id.clone(),
                     result: result.map(|measurement| *measurement),
                 };
-                Event::Ended(job, outcome)
+                Event::Ended(Box::new(outcome))
             }
             None => {
                 self.measuring = None;

@@ -41,7 +41,7 @@ pub(crate) enum Event {
     /// A job that is measured came to another state.
     State(JobId, JobState),
     /// A job that was measured ended.
-    Ended(JobId, Outcome),
+    Ended(Box<Outcome>),
     /// All jobs that were measured ended.
     Measured(BatchId),
 }
@@ -165,7 +165,7 @@ impl Machine {
             Event::BlobFailed(digest, error) => self.on_blob_failed(digest, &error),
             Event::FetchStalled(digest) => self.on_stall(digest),
             Event::State(job, state) => self.on_state(&job, state),
-            Event::Ended(job, outcome) => self.on_ended(&job, outcome),
+            Event::Ended(outcome) => self.on_ended(*outcome),
             Event::Measured(batch) => self.on_measured(&batch),
         }
         std::mem::take(&mut self.effects)
@@ -322,8 +322,8 @@ impl Machine {
         }
     }
 
-    fn on_ended(&mut self, job: &JobId, outcome: Outcome) {
-        if self.is_pending(job) {
+    fn on_ended(&mut self, outcome: Outcome) {
+        if self.is_pending(&outcome.job) {
             self.end(outcome);
         }
     }

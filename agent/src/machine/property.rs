@@ -164,14 +164,14 @@ impl World {
         self.serial += 1;
         let outcome = Outcome {
             batch: batch(0).id,
-            job: job.clone(),
+            job,
             device: device(),
             result: Err(Failure {
                 stage: Stage::Run,
                 error: self.serial.to_string(),
             }),
         };
-        Event::Ended(job, outcome)
+        Event::Ended(Box::new(outcome))
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -261,10 +261,8 @@ impl World {
         for _ in 0..200 {
             self.take(&Step::BlobReady);
             for job in self.measuring.clone().into_iter().flat_map(|batch| batch.jobs) {
-                let Event::Ended(job, outcome) = self.end(job.id) else {
-                    unreachable!()
-                };
-                let effects = self.machine.handle(Event::Ended(job, outcome));
+                let event = self.end(job.id);
+                let effects = self.machine.handle(event);
                 self.carry_out(effects);
             }
             self.take(&Step::Measured);

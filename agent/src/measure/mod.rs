@@ -91,7 +91,9 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
         let mut group = bench.load_group(&mut waiting).await;
         if number > 1 || !waiting.is_empty() {
             let note = format!("not all jobs of the batch fit into memory; this one was in group {number}");
-            group.iter_mut().for_each(|slot| slot.note(note.clone()));
+            for slot in &mut group {
+                slot.note(note.clone());
+            }
         }
         let group = bench.run_rounds(group).await;
         bench.finish(group).await;

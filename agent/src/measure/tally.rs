@@ -105,7 +105,9 @@ mod tests {
         ) {
             let of = |counts: &[(u64, u64)]| {
                 let mut tally = Tally::default();
-                counts.iter().for_each(|&(nanos, count)| tally.record(nanos, count));
+                for &(nanos, count) in counts {
+                    tally.record(nanos, count);
+                }
                 tally
             };
             let mut merged = of(&a);

@@ -81,7 +81,7 @@ impl Store {
     }
 
     pub(crate) fn save_batch(&self, saved: &Saved) -> Result<(), Error> {
-        self.write(&self.batch(&saved.batch.id), saved)
+        write(&self.batch(&saved.batch.id), saved)
     }
 
     pub(crate) fn remove_batch(&self, id: &BatchId) -> Result<(), Error> {
@@ -89,7 +89,7 @@ impl Store {
     }
 
     pub(crate) fn save_outcome(&self, outcome: &Outcome) -> Result<(), Error> {
-        self.write(&self.outcome(&outcome.job), outcome)
+        write(&self.outcome(&outcome.job), outcome)
     }
 
     pub(crate) fn remove_outcome(&self, job: &JobId) -> Result<(), Error> {
@@ -97,7 +97,7 @@ impl Store {
     }
 
     pub(crate) fn save_settled(&self, settled: &Vec<BatchId>) -> Result<(), Error> {
-        self.write(&self.root.join("settled"), settled)
+        write(&self.root.join("settled"), settled)
     }
 
     fn batch(&self, id: &BatchId) -> PathBuf {
@@ -106,10 +106,6 @@ impl Store {
 
     fn outcome(&self, job: &JobId) -> PathBuf {
         self.root.join("outcomes").join(job.as_str())
-    }
-
-    fn write<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), Error> {
-        write_atomically(path, &wire::encode(value)).map_err(|error| Error::state("write", path, error))
     }
 
     fn read_all<T: DeserializeOwned>(&self, folder: &str) -> Result<Vec<T>, Error> {
@@ -146,6 +142,10 @@ impl Store {
 /// Names of ours begin with a letter or a digit.
 fn is_temporary(entry: &fs::DirEntry) -> bool {
     entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+    write_atomically(path, &wire::encode(value)).map_err(|error| Error::state("write", path, error))
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! Top-1 and top-5 over a pack.
 
+use std::cmp::Ordering;
+
 use edgefront_protocol::outcome::Score;
 use edgefront_protocol::{Pack, PictureShape};
 use edgefront_runtimes::{Data, Port, Session, Tensor};
@@ -84,8 +86,10 @@ fn class_values(output: Option<Tensor>, batch: usize) -> Result<Vec<f32>, String
 
 /// How many classes come before `label`: those with a higher output, and equal ones with a lower index.
 fn rank_of(values: &[f32], label: usize) -> usize {
-    let before = |(class, value): &(usize, &f32)| {
-        **value > values[label] || (**value == values[label] && *class < label)
+    let before = |(class, value): &(usize, &f32)| match value.partial_cmp(&&values[label]) {
+        Some(Ordering::Greater) => true,
+        Some(Ordering::Equal) => *class < label,
+        Some(Ordering::Less) | None => false,
     };
     values.iter().enumerate().filter(before).count()
 }

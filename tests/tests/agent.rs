@@ -1,0 +1,385 @@
+//! An agent as a process on a real broker, and a controller that is as small as it can be.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::process::{Child, Command};
+
+use edgefront_link::transfer::Serve;
+use edgefront_link::{Connection, Event, Publisher, Qos, Settings};
+use edgefront_protocol::batch::{Artifact, Format, Precision};
+use edgefront_protocol::blob::Chunk;
+use edgefront_protocol::outcome::{Outcome, Stage};
+use edgefront_protocol::{
+    Ack, Batch, BlobRef, Bytes, Cancel, ControllerId, DeviceId, Digest, Job, JobId, JobState, Nanos, Plan,
+    Presence, Progress, RuntimeState, Target, Topic, wire,
+};
+use edgefront_tests::broker::{Broker, Kind};
+use edgefront_tests::{PATIENCE, program};
+use tempfile::TempDir;
+
+/// The agent's program with a state folder of its own, killed when dropped.
+struct Agent {
+    broker: String,
+    state: TempDir,
+    child: Child,
+}
+
+impl Agent {
+    fn start(broker: &Broker) -> Self {
+        let (broker, state) = (broker.url().to_string(), tempfile::tempdir().unwrap());
+        let child = spawn(&broker, state.path());
+        Self { broker, state, child }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().unwrap();
+    }
+
+    fn terminate(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    fn start_again(&mut self) {
+        self.child = spawn(&self.broker, self.state.path());
+    }
+
+    /// How many files of a folder of the state there are.
+    fn files(&self, folder: &str) -> usize {
+        std::fs::read_dir(self.state.path().join(folder)).unwrap().count()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(broker: &str, state: &Path) -> Child {
+    Command::new(program::path("edgefront-agent"))
+        .args(["--id", "pi4", "--broker", broker, "--state"])
+        .arg(state)
+        .spawn()
+        .unwrap()
+}
+
+/// What a controller sees.
+struct Controller {
+    publisher: Publisher,
+    connection: Connection,
+    serve: Serve,
+    blobs: HashMap<Digest, Vec<u8>>,
+    presence: Option<Presence>,
+    states: BTreeMap<JobId, JobState>,
+    outcomes: BTreeMap<JobId, Outcome>,
+}
+
+impl Controller {
+    async fn start(broker: &Broker) -> Self {
+        let (publisher, connection) = Connection::open(Settings {
+            url: broker.url(),
+            client_id: "controller".to_owned(),
+            subscriptions: vec![Topic::to_controller(&id()), Topic::all_presence()],
+            will: None,
+        })
+        .await
+        .unwrap();
+        Self {
+            publisher,
+            connection,
+            serve: Serve::new(),
+            blobs: HashMap::new(),
+            presence: None,
+            states: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+        }
+    }
+
+    fn offer(&mut self, content: Vec<u8>) -> BlobRef {
+        let blob = BlobRef {
+            digest: Digest::of(&content),
+            bytes: Bytes(content.len() as u64),
+        };
+        self.blobs.insert(blob.digest, content);
+        self.serve.offer(blob);
+        blob
+    }
+
+    async fn send<T: serde::Serialize>(&self, topic: fn(DeviceId) -> Topic, message: &T) {
+        let topic = topic(device());
+        let sent = self
+            .publisher
+            .publish(&topic, wire::encode(message), Qos::AtLeastOnce, false);
+        sent.await.unwrap();
+    }
+
+    /// Handles what comes until `done`.
+    async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let handled = tokio::time::timeout(PATIENCE, async {
+            while !done(self) {
+                let event = self.connection.next().await.unwrap();
+                self.on_event(event).await;
+            }
+        });
+        assert!(
+            handled.await.is_ok(),
+            "in vain: {what}; {:?} {:?}",
+            self.states,
+            self.outcomes
+        );
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        let Event::Message { topic, payload, .. } = event else {
+            return;
+        };
+        match topic {
+            Topic::Presence(_) => self.presence = Some(wire::decode(&payload).unwrap()),
+            Topic::Progress(..) => {
+                let progress: Progress = wire::decode(&payload).unwrap();
+                self.states.insert(progress.job, progress.state);
+            }
+            Topic::Outcome(..) => {
+                let outcome: Outcome = wire::decode(&payload).unwrap();
+                if let Some(first) = self.outcomes.insert(outcome.job.clone(), outcome.clone()) {
+                    assert_eq!(first, outcome, "a job ended twice");
+                }
+            }
+            Topic::Want(_, device) => {
+                self.serve
+                    .on_want(&device, &wire::decode(&payload).unwrap())
+                    .unwrap();
+                while let Some(delivery) = self.serve.next() {
+                    let offset = delivery.offset as usize;
+                    let data = &self.blobs[&delivery.digest][offset..offset + delivery.bytes as usize];
+                    let chunk = wire::encode(&Chunk::new(delivery.digest, delivery.index, data.to_vec()));
+                    let sent = self
+                        .publisher
+                        .publish(&delivery.topic, chunk, Qos::AtMostOnce, false);
+                    sent.await.unwrap();
+                }
+            }
+            other => panic!("unexpected: {other}"),
+        }
+    }
+
+    async fn is_online(&mut self) {
+        self.until("presence", |c| matches!(c.presence, Some(Presence::Online(_))))
+            .await;
+    }
+
+    async fn is_offline(&mut self) {
+        self.until("absence", |c| matches!(c.presence, Some(Presence::Offline(_))))
+            .await;
+    }
+}
+
+fn id() -> ControllerId {
+    "study".parse().unwrap()
+}
+
+fn device() -> DeviceId {
+    "pi4".parse().unwrap()
+}
+
+fn job(name: &str, runtime: &str, blob: BlobRef, plan: Plan) -> Job {
+    Job {
+        id: name.parse().unwrap(),
+        variant: "fp32".to_owned(),
+        artifact: Artifact {
+            blob,
+            format: Format::Onnx,
+        },
+        target: Target {
+            runtime: runtime.to_owned(),
+            provider: "cpu".to_owned(),
+            precision: Precision::Fp32,
+            threads: 1,
+            batch: 1,
+        },
+        inputs: Vec::new(),
+        validation: None,
+        plan,
+    }
+}
+
+fn short() -> Plan {
+    Plan {
+        warmup_runs: 1,
+        warmup_time: Nanos(0),
+        min_runs: 10,
+        min_time: Nanos(0),
+        rounds: 2,
+        ..Plan::default()
+    }
+}
+
+/// Longer than any test.
+fn long() -> Plan {
+    Plan {
+        min_time: Nanos(3_600_000_000_000),
+        max_time: Nanos(3_600_000_000_000),
+        rounds: 1_000_000,
+        ..short()
+    }
+}
+
+fn batch(name: &str, jobs: Vec<Job>) -> Batch {
+    Batch {
+        id: name.parse().unwrap(),
+        controller: id(),
+        seed: 1,
+        jobs,
+    }
+}
+
+fn tiny() -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/tiny.onnx")).unwrap()
+}
+
+/// Many chunks, no two alike.
+fn large() -> Vec<u8> {
+    (0..3_000_001_u32)
+        .flat_map(|i| (i * i).to_le_bytes()[1..3].to_vec())
+        .collect()
+}
+
+async fn a_batch_is_fetched_measured_and_forgotten_when_acknowledged(kind: Kind) {
+    let broker = Broker::start(kind);
+    let mut controller = Controller::start(&broker).await;
+    let mut agent = Agent::start(&broker);
+    controller.is_online().await;
+    let Some(Presence::Online(device)) = &controller.presence else {
+        unreachable!()
+    };
+    let tract = device.runtimes.iter().find(|runtime| runtime.name == "tract");
+    assert!(matches!(tract.unwrap().state, RuntimeState::Ready { .. }));
+    assert!(device.cores > 0 && device.memory.0 > 0 && !device.cpu.is_empty());
+
+    let (model, bytes) = (controller.offer(tiny()), controller.offer(large()));
+    let jobs = vec![
+        job("small", "tract", model, short()),
+        job("large", "null", bytes, short()),
+    ];
+    let sent = batch("b1", jobs);
+    controller.send(Topic::Batch, &sent).await;
+    controller.send(Topic::Batch, &sent).await;
+    controller.until("outcomes", |c| c.outcomes.len() == 2).await;
+    for outcome in controller.outcomes.values() {
+        let measurement = outcome.result.as_ref().unwrap();
+        assert_eq!(measurement.latency.rounds.len(), 2);
+    }
+
+    for job in ["small", "large"] {
+        controller
+            .send(
+                Topic::Ack,
+                &Ack {
+                    job: job.parse().unwrap(),
+                },
+            )
+            .await;
+    }
+    // What is sent after the acknowledgements is answered after them.
+    let next = batch("b2", vec![job("next", "abacus", model, short())]);
+    controller.send(Topic::Batch, &next).await;
+    controller
+        .until("the next outcome", |c| c.outcomes.len() == 3)
+        .await;
+    assert_eq!(
+        (
+            agent.files("batches"),
+            agent.files("outcomes"),
+            agent.files("blobs")
+        ),
+        (1, 1, 2)
+    );
+
+    agent.terminate();
+    controller.is_offline().await;
+}
+
+async fn a_crash_while_measuring_costs_no_job_and_repeats_none(kind: Kind) {
+    let broker = Broker::start(kind);
+    let mut controller = Controller::start(&broker).await;
+    let mut agent = Agent::start(&broker);
+    controller.is_online().await;
+    let model = controller.offer(tiny());
+    let done = batch("done", vec![job("done", "null", model, short())]);
+    controller.send(Topic::Batch, &done).await;
+    controller.until("an outcome", |c| c.outcomes.len() == 1).await;
+    let jobs = ["a", "b"].map(|name| job(name, "null", model, long())).to_vec();
+    controller.send(Topic::Batch, &batch("open", jobs)).await;
+    let measuring = |c: &Controller| {
+        c.states
+            .values()
+            .any(|state| matches!(state, JobState::Measuring { .. }))
+    };
+    controller.until("measuring", measuring).await;
+    agent.kill();
+    controller.is_offline().await;
+
+    controller.states.clear();
+    let first = std::mem::take(&mut controller.outcomes);
+    agent.start_again();
+    controller
+        .until("the outcome again", |c| c.outcomes.len() == 1)
+        .await;
+    assert_eq!(controller.outcomes, first);
+    controller.until("measuring again", measuring).await;
+    let batch = "open".parse().unwrap();
+    controller.send(Topic::Cancel, &Cancel { batch }).await;
+    controller.until("all outcomes", |c| c.outcomes.len() == 3).await;
+    for name in ["a", "b"] {
+        let outcome = &controller.outcomes[&name.parse::<JobId>().unwrap()];
+        assert_eq!(outcome.result.as_ref().unwrap_err().stage, Stage::Cancelled);
+    }
+}
+
+async fn a_broker_that_comes_back_finds_device_and_outcomes_again(kind: Kind) {
+    let mut broker = Broker::start(kind);
+    let mut controller = Controller::start(&broker).await;
+    let _agent = Agent::start(&broker);
+    controller.is_online().await;
+    let model = controller.offer(tiny());
+    controller
+        .send(Topic::Batch, &batch("b", vec![job("a", "null", model, short())]))
+        .await;
+    controller.until("an outcome", |c| c.outcomes.len() == 1).await;
+    (controller.presence, controller.outcomes) = (None, BTreeMap::new());
+    broker.start_again();
+    controller.is_online().await;
+    controller
+        .until("the outcome again", |c| c.outcomes.len() == 1)
+        .await;
+}
+
+macro_rules! on_both_brokers {
+    ($($name:ident),*) => {
+        mod built_in {
+            use super::Kind;
+            $(#[tokio::test] async fn $name() { super::$name(Kind::BuiltIn).await; })*
+        }
+        mod mosquitto {
+            use super::Kind;
+            $(#[tokio::test] async fn $name() { super::$name(Kind::Mosquitto).await; })*
+        }
+    };
+}
+
+on_both_brokers!(
+    a_batch_is_fetched_measured_and_forgotten_when_acknowledged,
+    a_crash_while_measuring_costs_no_job_and_repeats_none,
+    a_broker_that_comes_back_finds_device_and_outcomes_again
+);
