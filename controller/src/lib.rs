@@ -3,10 +3,14 @@
 pub mod broker;
 pub mod cli;
 pub mod data;
+pub mod demo;
+mod files;
+pub mod fleet;
 pub mod frontier;
 pub mod report;
 pub mod results;
 pub mod select;
 pub mod stats;
+pub mod store;
 pub mod study;
 pub mod ui;

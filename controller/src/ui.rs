@@ -106,15 +106,15 @@ impl Ui {
         self.note(format_args!("warning: {text}"));
     }
 
-    /// A bar of `length` steps, drawn where standard error is a terminal.
-    pub fn bar(&self, length: u64, message: impl Into<String>) -> ProgressBar {
+    /// A bar of `length` steps, drawn where standard error is a terminal. Its message says what goes on.
+    pub fn bar(&self, length: u64, title: impl Into<String>) -> ProgressBar {
         let bar = self.bars.add(ProgressBar::new(length));
-        let style = ProgressStyle::with_template("{msg:28!} [{bar:30}] {pos}/{len} {wide_msg:.dim}");
+        let style = ProgressStyle::with_template("{prefix:20!} [{bar:30}] {pos}/{len} {wide_msg:.dim}");
         bar.set_style(style.map_or_else(
             |_| ProgressStyle::default_bar(),
             |style| style.progress_chars("=> "),
         ));
-        bar.set_message(message.into());
+        bar.set_prefix(title.into());
         bar
     }
 

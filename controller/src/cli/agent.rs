@@ -5,6 +5,7 @@ use crate::ui::{Exit, Ui, UsageError};
 /// The device's daemon, for the local device.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  edgefront agent --broker mqtt://localhost --id local")]
+#[group(skip)]
 pub struct Args {
     #[command(flatten)]
     agent: edgefront_agent::cli::Args,

@@ -2,18 +2,97 @@
 
 use std::path::PathBuf;
 
+use edgefront_link::BrokerUrl;
+use edgefront_optimizer::recipe::Recipe;
+use edgefront_protocol::{DeviceId, Shape};
+
+use super::shared::RuntimeArgs;
+use super::study_args::PlanArgs;
+use crate::study::{self, Options, Study};
 use crate::ui::{Exit, Ui};
 
-/// Measures one model as it is.
+/// Measures the latency of one model as it is.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  edgefront bench model.onnx --runtime ort --threads 2")]
+#[command(after_help = "\
+Examples:
+  edgefront bench model.onnx --runtime ort --threads 2
+  edgefront bench model.onnx --device pi-kitchen --broker mqtt://192.168.1.10 --json")]
 pub struct Args {
     /// The ONNX model.
     pub model: PathBuf,
+
+    /// Runtime to measure on [default: tract and ort, each where the device has it]
+    #[arg(long, value_name = "NAME")]
+    pub runtime: Option<String>,
+
+    /// Threads within one inference.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: u32,
+
+    /// Pictures per inference.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: u32,
+
+    /// Shape of the input, batch included, as in 1x3x224x224; needed where the model's axes are dynamic.
+    #[arg(long, value_parser = shape)]
+    pub shape: Option<Shape>,
+
+    /// The device, by the name of its agent [default: this machine]
+    #[arg(long, value_name = "ID", requires = "broker")]
+    pub device: Option<DeviceId>,
+
+    /// The fleet's broker.
+    #[arg(long, value_name = "URL", requires = "device")]
+    pub broker: Option<BrokerUrl>,
+
+    #[command(flatten)]
+    plan: PlanArgs,
+
+    /// Directory for the report; nothing is kept without it.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    #[command(flatten)]
+    search: RuntimeArgs,
 }
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let _ = (args, ui);
-    anyhow::bail!("`edgefront bench` is not built yet")
+    let name = study::stem(&args.model);
+    let defaults = Study::new(&name, args.model);
+    let study = Study {
+        shape: args.shape,
+        variants: vec![Recipe {
+            name,
+            steps: Vec::new(),
+        }],
+        runtimes: args.runtime.map(|runtime| vec![runtime]),
+        threads: vec![args.threads],
+        batch: vec![args.batch],
+        broker: args.broker,
+        devices: args.device.map_or(defaults.devices, |device| vec![device]),
+        plan: args.plan.plan(),
+        seed: args.plan.seed,
+        ..Study::new(defaults.name, defaults.model)
+    };
+    let options = |out: PathBuf| Options {
+        search: args.search.search(),
+        ..Options::new(out)
+    };
+    match args.out {
+        Some(out) => study::run(&study, &options(out), ui),
+        None => {
+            let folder = tempfile::tempdir()?;
+            study::measure(&study, &options(folder.path().to_owned()), ui)?.present(ui)
+        }
+    }
+}
+
+/// Reads `1x3x224x224`.
+fn shape(text: &str) -> Result<Shape, String> {
+    let extent = |extent: &str| extent.parse().ok().filter(|&extent| extent > 0);
+    text.split('x')
+        .map(extent)
+        .collect::<Option<Shape>>()
+        .ok_or_else(|| "a shape is written as in 1x3x224x224".to_owned())
 }

@@ -15,6 +15,7 @@ pub mod run;
 pub mod runtimes;
 pub mod select;
 pub mod shared;
+pub mod study_args;
 pub mod worker;
 
 use std::process::ExitCode;

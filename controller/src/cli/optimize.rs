@@ -2,18 +2,90 @@
 
 use std::path::PathBuf;
 
+use edgefront_link::BrokerUrl;
+use edgefront_optimizer::recipe::Recipe;
+use edgefront_protocol::DeviceId;
+
+use super::study_args::{PlaceArgs, PlanArgs};
+use crate::study::{self, Study, named_variant};
 use crate::ui::{Exit, Ui};
 
 /// Makes variants of a model, has them measured, and draws the frontier of each device.
+///
+/// Without --broker the models are measured on this machine. The directory keeps all that was made and
+/// measured, so an interrupted study goes on with --resume.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  edgefront optimize model.onnx --val val.npz --calib calib.npz --out out")]
+#[command(after_help = "\
+Examples:
+  edgefront optimize model.onnx --val val.npz --calib calib.npz --out out
+  edgefront optimize model.onnx --val photos/ --variants fp32,fp16 --threads 1,4 \\
+      --broker mqtt://192.168.1.10 --devices pi-kitchen,orin")]
 pub struct Args {
     /// The ONNX model.
     pub model: PathBuf,
+
+    /// Labelled data to score on: an image folder (class/name.png), an .npz or a pack.
+    #[arg(long, value_name = "DATA")]
+    pub val: PathBuf,
+
+    /// Data from which quantization takes the ranges of activations; other pictures than those of --val.
+    #[arg(long, value_name = "DATA")]
+    pub calib: Option<PathBuf>,
+
+    /// Preprocessing of both: imagenet, unit, none, or a TOML file [default: imagenet for byte pictures]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub preprocess: Option<String>,
+
+    /// Variants to make [default: fp32,fp16,ptq-int8,ptq-int8-pc,prune50,prune50-int8]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = named_variant)]
+    pub variants: Option<Vec<Recipe>>,
+
+    /// Runtimes to measure on [default: tract and ort, each where the device has it]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub runtimes: Option<Vec<String>>,
+
+    /// Threads within one inference.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
+    pub threads: Vec<u32>,
+
+    /// Pictures per inference.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
+    pub batch: Vec<u32>,
+
+    /// The fleet's broker [default: a broker and an agent of its own, on this machine]
+    #[arg(long, value_name = "URL", requires = "devices")]
+    pub broker: Option<BrokerUrl>,
+
+    /// Devices by the names of their agents; `edgefront devices` lists them.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "broker")]
+    pub devices: Option<Vec<DeviceId>>,
+
+    #[command(flatten)]
+    plan: PlanArgs,
+
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let _ = (args, ui);
-    anyhow::bail!("`edgefront optimize` is not built yet")
+    let options = args.place.options();
+    let defaults = Study::new(study::stem(&args.model), args.model);
+    let study = Study {
+        validation: Some(args.val),
+        calibration: args.calib,
+        preprocess: args.preprocess,
+        variants: args.variants.unwrap_or(defaults.variants),
+        runtimes: args.runtimes,
+        threads: args.threads,
+        batch: args.batch,
+        broker: args.broker,
+        devices: args.devices.unwrap_or(defaults.devices),
+        plan: args.plan.plan(),
+        seed: args.plan.seed,
+        name: defaults.name,
+        model: defaults.model,
+        shape: defaults.shape,
+    };
+    study::run(&study, &options, ui)
 }

@@ -6,11 +6,12 @@ mod json;
 mod picture;
 mod table;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use edgefront_protocol::results::{Record, Results};
+
+use crate::files::write_atomically;
 
 pub use table::table;
 
@@ -77,23 +78,8 @@ pub fn write_all(dir: &Path, results: &Results) -> Result<(), Error> {
     for Exporter { file, render } in EXPORTERS {
         let content = render(results).map_err(|source| Error::Render { file, source })?;
         let path = dir.join(file);
-        write_atomically(dir, &path, &content).map_err(|source| Error::Write { path, source })?;
+        write_atomically(&path, &content).map_err(|source| Error::Write { path, source })?;
     }
-    Ok(())
-}
-
-fn write_atomically(dir: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // As any other new file: the process's mask takes away what it should.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.prefix(".edgefront-").tempfile_in(dir)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
     Ok(())
 }
 

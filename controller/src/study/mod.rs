@@ -1,13 +1,29 @@
 //! A study: one model, its variants, the targets and devices to measure them on. It comes from a file or from
 //! arguments, and from there on both take the same path: [`run`].
 
-use std::path::PathBuf;
+mod course;
+mod file;
+mod findings;
+mod model;
+mod plan;
+mod prepare;
+mod variants;
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use edgefront_link::BrokerUrl;
+use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_protocol::{DeviceId, Plan, Shape};
+use edgefront_runtimes::{Registry, Search};
 
-use crate::ui::{Exit, Ui};
+use crate::ui::UsageError;
+
+pub use course::{Findings, measure, run};
+pub(crate) use model::Interface;
+pub(crate) use prepare::Pictures;
 
 /// What is to be measured, as the user wrote it.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +40,8 @@ pub struct Study {
     pub calibration: Option<PathBuf>,
     /// Preprocessing of both: a name or a TOML file; `None` is the default of each kind of data.
     pub preprocess: Option<String>,
+    /// What is made of the model.
+    pub variants: Vec<Recipe>,
     /// Runtimes by name; `None` is tract and ort, each where the device has it.
     pub runtimes: Option<Vec<String>>,
     /// Threads within one inference.
@@ -48,7 +66,7 @@ pub struct Options {
     /// What becomes of a study that is in the directory already.
     pub existing: Existing,
     /// Where a runtime's shared library is, for this machine.
-    pub runtime_path: Option<PathBuf>,
+    pub search: Search,
     /// How long a device may be out of reach before its open jobs are given up.
     pub device_timeout: Duration,
 }
@@ -56,37 +74,12 @@ pub struct Options {
 /// What becomes of a study that is in the directory already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// A finished one is replaced, an unfinished one is refused.
+    /// It is replaced, but refused if it is unfinished and holds measurements.
     KeepUnfinished,
-    /// It is replaced; its open jobs are cancelled on their devices.
+    /// It is replaced; its open jobs are called off on their devices.
     Replace,
     /// It goes on where it stopped; it must be the same study.
     Resume,
-}
-
-impl Study {
-    /// The device of a study without a broker.
-    pub const LOCAL: &str = "local";
-
-    /// A study of `model` with the defaults: the default variants on tract and ort, one thread, one picture,
-    /// this machine.
-    pub fn new(name: impl Into<String>, model: impl Into<PathBuf>) -> Self {
-        Self {
-            name: name.into(),
-            model: model.into(),
-            shape: None,
-            validation: None,
-            calibration: None,
-            preprocess: None,
-            runtimes: None,
-            threads: vec![1],
-            batch: vec![1],
-            broker: None,
-            devices: vec![Self::LOCAL.parse().expect("invariant: a valid name")],
-            plan: Plan::default(),
-            seed: 0,
-        }
-    }
 }
 
 impl Options {
@@ -98,14 +91,133 @@ impl Options {
         Self {
             out: out.into(),
             existing: Existing::KeepUnfinished,
-            runtime_path: None,
+            search: Search::default(),
             device_timeout: Self::DEVICE_TIMEOUT,
         }
     }
 }
 
-/// Makes the variants, has them measured, writes the report, prints the results.
-pub fn run(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Exit> {
-    let _ = (study, options, ui);
-    anyhow::bail!("studies are not built yet")
+impl Study {
+    /// The device of a study without a broker.
+    pub const LOCAL: &str = "local";
+
+    /// Runtimes of a study that names none.
+    pub const DEFAULT_RUNTIMES: [&str; 2] = ["tract", "ort"];
+
+    /// A study of `model` with the defaults: the default variants on tract and ort, one thread, one picture,
+    /// this machine.
+    pub fn new(name: impl Into<String>, model: impl Into<PathBuf>) -> Self {
+        let named = |name| recipe::named(name).expect("invariant: the optimizer knows its default recipes");
+        Self {
+            name: name.into(),
+            model: model.into(),
+            shape: None,
+            validation: None,
+            calibration: None,
+            preprocess: None,
+            variants: recipe::DEFAULT.map(named).to_vec(),
+            runtimes: None,
+            threads: vec![1],
+            batch: vec![1],
+            broker: None,
+            devices: vec![Self::LOCAL.parse().expect("invariant: a valid name")],
+            plan: Plan::default(),
+            seed: 0,
+        }
+    }
+
+    /// Refuses what can be seen to be wrong without reading a file.
+    pub fn validate(&self) -> anyhow::Result<()> {
+        let names: Vec<&str> = self.variants.iter().map(|recipe| recipe.name.as_str()).collect();
+        each_once("variants", &names)?;
+        each_once("threads", &self.threads)?;
+        each_once("batch", &self.batch)?;
+        each_once("devices", &self.devices)?;
+        let registry = Registry::new(&Search::default());
+        for name in self.runtimes.iter().flatten() {
+            registry
+                .get(name)
+                .map_err(|error| UsageError::new(format!("runtimes: {error}")))?;
+        }
+        if let Some(runtimes) = &self.runtimes {
+            each_once("runtimes", runtimes)?;
+        }
+        if self.threads.contains(&0) || self.batch.contains(&0) {
+            return Err(UsageError::new("threads and batch are at least 1"));
+        }
+        if self.broker.is_none() && self.devices.iter().any(|device| device.as_str() != Self::LOCAL) {
+            return Err(UsageError::new(
+                "devices: other devices than this machine need the address of a broker; give --broker",
+            ));
+        }
+        self.validate_plan()?;
+        self.validate_calibration()
+    }
+
+    fn validate_plan(&self) -> anyhow::Result<()> {
+        let plan = &self.plan;
+        if plan.min_runs == 0 || plan.rounds == 0 {
+            return Err(UsageError::new("min_runs and rounds are at least 1"));
+        }
+        if plan.max_time < plan.min_time {
+            return Err(UsageError::new(
+                "max_time ends a job before its min_time; make it longer",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Validation pictures must never calibrate, so data for it is asked for and not guessed.
+    fn validate_calibration(&self) -> anyhow::Result<()> {
+        let needs = |recipe: &&Recipe| recipe.needs_calibration();
+        let needing: Vec<&str> = self
+            .variants
+            .iter()
+            .filter(needs)
+            .map(|r| r.name.as_str())
+            .collect();
+        if self.calibration.is_some() || needing.is_empty() {
+            return Ok(());
+        }
+        let others = self.variants.iter().filter(|recipe| !recipe.needs_calibration());
+        let others: Vec<&str> = others.map(|recipe| recipe.name.as_str()).collect();
+        let mend = match others[..] {
+            [] => "give some".to_owned(),
+            _ => format!("give some, or choose the variants {}", others.join(",")),
+        };
+        Err(UsageError::new(format!(
+            "calibration data are missing for the variants {}: {mend}",
+            needing.join(",")
+        )))
+    }
+}
+
+/// A list that chooses what to measure is not empty and holds nothing twice.
+fn each_once<T: Ord + Display>(key: &str, list: &[T]) -> anyhow::Result<()> {
+    if list.is_empty() {
+        return Err(UsageError::new(format!("{key}: the list is empty")));
+    }
+    let mut seen = BTreeSet::new();
+    match list.iter().find(|item| !seen.insert(*item)) {
+        Some(twice) => Err(UsageError::new(format!("{key}: `{twice}` stands twice"))),
+        None => Ok(()),
+    }
+}
+
+/// The default recipe of this name.
+pub fn named_variant(name: &str) -> Result<Recipe, String> {
+    recipe::named(name).ok_or_else(|| {
+        format!(
+            "unknown variant `{name}`; the built-in ones are {}",
+            recipe::DEFAULT.join(", ")
+        )
+    })
+}
+
+/// The name of a file without folder and extension, as the name of a study.
+pub fn stem(path: &Path) -> String {
+    path.file_stem()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }

@@ -1,0 +1,87 @@
+//! Arguments that the commands of a study share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use edgefront_protocol::Plan;
+
+use super::shared::RuntimeArgs;
+use crate::study::{Existing, Options};
+
+/// How long each job measures.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Measuring")]
+pub struct PlanArgs {
+    /// Timed runs of each job, at least.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().min_runs)]
+    pub min_runs: u32,
+
+    /// Timed duration of each job, at least.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub min_time: Duration,
+
+    /// Timed duration of each job, at most; it ends a job before its least runs.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub max_time: Duration,
+
+    /// Rounds in which the jobs of a device take turns.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().rounds)]
+    pub rounds: u32,
+
+    /// Seed of the order of the jobs within a round.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+impl PlanArgs {
+    /// The plan of every job.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            min_runs: self.min_runs,
+            min_time: self.min_time.into(),
+            max_time: self.max_time.into(),
+            rounds: self.rounds,
+            ..Plan::default()
+        }
+    }
+}
+
+/// Where a study stands and how it goes on.
+#[derive(Debug, clap::Args)]
+pub struct PlaceArgs {
+    /// Directory for the results, the artifacts and the state of the study.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+
+    /// Go on with the unfinished study in the directory; what is made and measured is kept.
+    #[arg(long, conflicts_with = "fresh")]
+    pub resume: bool,
+
+    /// Replace an unfinished study in the directory; its jobs are called off on their devices.
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Give up a device that is out of reach for longer; --resume tries it again.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub device_timeout: Duration,
+
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+impl PlaceArgs {
+    /// How the study is run.
+    pub fn options(&self) -> Options {
+        let existing = match (self.resume, self.fresh) {
+            (true, _) => Existing::Resume,
+            (false, true) => Existing::Replace,
+            (false, false) => Existing::KeepUnfinished,
+        };
+        Options {
+            existing,
+            search: self.runtime.search(),
+            device_timeout: self.device_timeout,
+            ..Options::new(&self.out)
+        }
+    }
+}

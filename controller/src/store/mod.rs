@@ -1,0 +1,436 @@
+//! What a study's directory remembers: the SQLite file `edgefront.db`. Messages stand in it as they travel
+//! ([`wire`]), statistics are derived when they are read.
+//!
+//! One process at a time works on a directory; the database's lock sees to it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use edgefront_protocol::results::FailedJob;
+use edgefront_protocol::{
+    Batch, BatchId, BlobRef, Bytes, ControllerId, Device, DeviceId, Digest, Job, Outcome, wire,
+};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Name of the database in a study's directory.
+pub const FILE: &str = "edgefront.db";
+/// Generation of the tables, `user_version` of the database.
+const SCHEMA: i64 = 1;
+/// How long to wait for the lock; whoever holds it holds it until it ends.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Why the store of a study failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another process works on the directory.
+    #[error("another edgefront works on {}; wait for it, or choose another --out", path.display())]
+    Busy {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A newer version wrote the database.
+    #[error("{} was written by a newer edgefront (schema {found}, this version reads {SCHEMA}); use that one, or choose another --out", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+    },
+    /// A file of that name that is not a study's database.
+    #[error("{} is not a study's database; choose another --out", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database cannot be read or written.
+    #[error("cannot use {}", path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A row does not hold what it should.
+    #[error("{} is damaged: {what}; remove it to begin anew", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// The row, and what is wrong with it.
+        what: String,
+    },
+}
+
+/// An open study directory.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    database: Connection,
+    controller: ControllerId,
+}
+
+/// The study that a directory holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredStudy {
+    /// What is measured, as JSON.
+    pub definition: String,
+    /// Whether nothing is left to do.
+    pub finished: bool,
+}
+
+/// One job and how it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredJob {
+    /// The device.
+    pub device: DeviceId,
+    /// Its batch.
+    pub batch: BatchId,
+    /// Seed of the batch.
+    pub seed: u64,
+    /// The job.
+    pub job: Job,
+    /// How it ended, where it has.
+    pub outcome: Option<Outcome>,
+}
+
+/// What became of an outcome that was to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It is stored.
+    New,
+    /// The job had its outcome already; this one is not kept.
+    Duplicate,
+    /// No job of this study has its name.
+    Unknown,
+}
+
+impl Store {
+    /// Opens the database of the study directory `dir`, which must be there, or makes it. `controller` names
+    /// a directory that has no name yet.
+    pub fn open(dir: &Path, controller: &ControllerId) -> Result<Self, Error> {
+        let path = dir.join(FILE);
+        let wrap = |source| classify(&path, source);
+        let mut database = Connection::open(&path).map_err(wrap)?;
+        database.busy_timeout(LOCK_PATIENCE).map_err(wrap)?;
+        database
+            .pragma_update(None, "locking_mode", "EXCLUSIVE")
+            .map_err(wrap)?;
+        database.pragma_update(None, "foreign_keys", true).map_err(wrap)?;
+        let transaction = database
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)
+            .map_err(wrap)?;
+        migrate(&transaction, &path, controller)?;
+        let name: String = transaction
+            .query_row("SELECT controller FROM study", [], |row| row.get(0))
+            .map_err(wrap)?;
+        transaction.commit().map_err(wrap)?;
+        let controller = name.parse().map_err(|error| damaged(&path, "study", &error))?;
+        Ok(Self {
+            path,
+            database,
+            controller,
+        })
+    }
+
+    /// The name under which devices know this directory.
+    pub fn controller(&self) -> &ControllerId {
+        &self.controller
+    }
+
+    /// The study, if one has begun.
+    pub fn study(&self) -> Result<Option<StoredStudy>, Error> {
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (definition, finished): (Option<String>, bool) = self
+            .database
+            .query_row("SELECT definition, finished FROM study", [], row)
+            .map_err(self.failed())?;
+        Ok(definition.map(|definition| StoredStudy { definition, finished }))
+    }
+
+    /// Begins a study, in place of the one that there was; the directory keeps its name.
+    pub fn begin(&mut self, definition: &str) -> Result<(), Error> {
+        let path = self.path.clone();
+        let begin = |transaction: Transaction<'_>| {
+            transaction.execute_batch(
+                "DELETE FROM jobs; DELETE FROM devices; DELETE FROM variants; DELETE FROM failures;",
+            )?;
+            transaction.execute("UPDATE study SET definition = ?1, finished = 0", [definition])?;
+            transaction.commit()
+        };
+        let transaction = self.database.transaction();
+        transaction
+            .and_then(begin)
+            .map_err(|source| classify(&path, source))
+    }
+
+    /// Notes whether nothing is left to do.
+    pub fn set_finished(&self, finished: bool) -> Result<(), Error> {
+        self.database
+            .execute("UPDATE study SET finished = ?1", [finished])
+            .map_err(self.failed())?;
+        Ok(())
+    }
+
+    /// The file that was made from what `key` stands for.
+    pub fn variant(&self, key: &Digest) -> Result<Option<BlobRef>, Error> {
+        self.database
+            .query_row(
+                "SELECT digest, bytes FROM variants WHERE key = ?1",
+                [key.as_bytes()],
+                |row| {
+                    let digest: [u8; 32] = row.get(0)?;
+                    let bytes: i64 = row.get(1)?;
+                    Ok(BlobRef {
+                        digest: Digest::from_bytes(digest),
+                        bytes: Bytes(bytes as u64),
+                    })
+                },
+            )
+            .optional()
+            .map_err(self.failed())
+    }
+
+    /// Remembers the file that was made from what `key` stands for.
+    pub fn put_variant(&self, key: &Digest, blob: &BlobRef) -> Result<(), Error> {
+        self.database
+            .execute(
+                "INSERT OR REPLACE INTO variants (key, digest, bytes) VALUES (?1, ?2, ?3)",
+                params![key.as_bytes(), blob.digest.as_bytes(), blob.bytes.0 as i64],
+            )
+            .map_err(self.failed())?;
+        Ok(())
+    }
+
+    /// Adds a device and a batch of jobs for it, all or nothing.
+    pub fn put_batch(&mut self, device: &Device, batch: &Batch) -> Result<(), Error> {
+        let path = self.path.clone();
+        let put = |transaction: Transaction<'_>| {
+            transaction.execute(
+                "INSERT INTO devices (id, description) VALUES (?1, ?2)
+                 ON CONFLICT (id) DO UPDATE SET description = excluded.description",
+                params![device.id.as_str(), wire::encode(device)],
+            )?;
+            for job in &batch.jobs {
+                transaction.execute(
+                    "INSERT INTO jobs (id, device, batch, seed, job) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![
+                        job.id.as_str(),
+                        device.id.as_str(),
+                        batch.id.as_str(),
+                        batch.seed.to_le_bytes(),
+                        wire::encode(job)
+                    ],
+                )?;
+            }
+            transaction.commit()
+        };
+        let transaction = self.database.transaction();
+        transaction
+            .and_then(put)
+            .map_err(|source| classify(&path, source))
+    }
+
+    /// Stores how a job ended, once. When this returns, the outcome survives a crash.
+    pub fn put_outcome(&self, outcome: &Outcome) -> Result<Stored, Error> {
+        let changed = self
+            .database
+            .execute(
+                "UPDATE jobs SET outcome = ?1 WHERE id = ?2 AND outcome IS NULL",
+                params![wire::encode(outcome), outcome.job.as_str()],
+            )
+            .map_err(self.failed())?;
+        if changed == 1 {
+            return Ok(Stored::New);
+        }
+        let known = self
+            .database
+            .query_row("SELECT 1 FROM jobs WHERE id = ?1", [outcome.job.as_str()], |_| {
+                Ok(())
+            })
+            .optional()
+            .map_err(self.failed())?;
+        Ok(known.map_or(Stored::Unknown, |()| Stored::Duplicate))
+    }
+
+    /// Sets what came to nothing before there was a job, in place of what was set before.
+    pub fn set_failures(&mut self, failures: &[FailedJob]) -> Result<(), Error> {
+        let path = self.path.clone();
+        let set = |transaction: Transaction<'_>| {
+            transaction.execute("DELETE FROM failures", [])?;
+            for failed in failures {
+                transaction.execute(
+                    "INSERT INTO failures (device, variant, runtime, stage, error) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    [&failed.device, &failed.variant, &failed.runtime, &failed.stage, &failed.error],
+                )?;
+            }
+            transaction.commit()
+        };
+        let transaction = self.database.transaction();
+        transaction
+            .and_then(set)
+            .map_err(|source| classify(&path, source))
+    }
+
+    /// What came to nothing before there was a job.
+    pub fn failures(&self) -> Result<Vec<FailedJob>, Error> {
+        self.rows(
+            "SELECT device, variant, runtime, stage, error FROM failures ORDER BY position",
+            |row| {
+                Ok(FailedJob {
+                    device: row.get(0)?,
+                    variant: row.get(1)?,
+                    runtime: row.get(2)?,
+                    stage: row.get(3)?,
+                    error: row.get(4)?,
+                })
+            },
+        )
+    }
+
+    /// Every job in the order in which it was made.
+    pub fn jobs(&self) -> Result<Vec<StoredJob>, Error> {
+        type Row = (JobRow, Option<Vec<u8>>);
+        struct JobRow {
+            device: String,
+            batch: String,
+            seed: [u8; 8],
+            job: Vec<u8>,
+        }
+        let rows: Vec<Row> = self.rows(
+            "SELECT device, batch, seed, job, outcome FROM jobs ORDER BY position",
+            |row| {
+                let job = JobRow {
+                    device: row.get(0)?,
+                    batch: row.get(1)?,
+                    seed: row.get(2)?,
+                    job: row.get(3)?,
+                };
+                Ok((job, row.get(4)?))
+            },
+        )?;
+        let job = |(row, outcome): Row| {
+            Ok(StoredJob {
+                device: row
+                    .device
+                    .parse()
+                    .map_err(|error| damaged(&self.path, "jobs", &error))?,
+                batch: row
+                    .batch
+                    .parse()
+                    .map_err(|error| damaged(&self.path, "jobs", &error))?,
+                seed: u64::from_le_bytes(row.seed),
+                job: self.decoded("jobs", &row.job)?,
+                outcome: outcome.map(|bytes| self.decoded("jobs", &bytes)).transpose()?,
+            })
+        };
+        rows.into_iter().map(job).collect()
+    }
+
+    /// The devices of the study.
+    pub fn devices(&self) -> Result<Vec<Device>, Error> {
+        let rows: Vec<Vec<u8>> =
+            self.rows("SELECT description FROM devices ORDER BY rowid", |row| row.get(0))?;
+        rows.iter().map(|bytes| self.decoded("devices", bytes)).collect()
+    }
+
+    /// The jobs without an outcome, as the batches in which their devices got them.
+    pub fn open_batches(&self) -> Result<Vec<(DeviceId, Batch)>, Error> {
+        let mut batches: Vec<(DeviceId, Batch)> = Vec::new();
+        for stored in self.jobs()?.into_iter().filter(|job| job.outcome.is_none()) {
+            match batches.iter_mut().find(|(_, batch)| batch.id == stored.batch) {
+                Some((_, batch)) => batch.jobs.push(stored.job),
+                None => batches.push((
+                    stored.device,
+                    Batch {
+                        id: stored.batch,
+                        controller: self.controller.clone(),
+                        seed: stored.seed,
+                        jobs: vec![stored.job],
+                    },
+                )),
+            }
+        }
+        Ok(batches)
+    }
+
+    fn rows<T>(
+        &self,
+        query: &str,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Error> {
+        let mut statement = self.database.prepare(query).map_err(self.failed())?;
+        let rows = statement.query_map([], read).map_err(self.failed())?;
+        rows.collect::<rusqlite::Result<_>>().map_err(self.failed())
+    }
+
+    fn decoded<T: DeserializeOwned + Serialize>(&self, table: &str, bytes: &[u8]) -> Result<T, Error> {
+        wire::decode(bytes).map_err(|error| damaged(&self.path, table, &error))
+    }
+
+    fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + '_ {
+        |source| classify(&self.path, source)
+    }
+}
+
+/// Makes the tables in a new database; refuses one of a later generation.
+fn migrate(transaction: &Transaction<'_>, path: &Path, controller: &ControllerId) -> Result<(), Error> {
+    let wrap = |source| classify(path, source);
+    let found: i64 = transaction
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(wrap)?;
+    match found {
+        SCHEMA => Ok(()),
+        0 => {
+            let tables: i64 = transaction
+                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+                .map_err(wrap)?;
+            if tables > 0 {
+                return Err(Error::Foreign {
+                    path: path.to_owned(),
+                });
+            }
+            transaction
+                .execute_batch(include_str!("schema.sql"))
+                .map_err(wrap)?;
+            transaction
+                .execute(
+                    "INSERT INTO study (only_one, controller) VALUES (1, ?1)",
+                    [controller.as_str()],
+                )
+                .map_err(wrap)?;
+            transaction
+                .pragma_update(None, "user_version", SCHEMA)
+                .map_err(wrap)
+        }
+        found if found > SCHEMA => Err(Error::Newer {
+            path: path.to_owned(),
+            found,
+        }),
+        _ => Err(Error::Foreign {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+fn classify(path: &Path, source: rusqlite::Error) -> Error {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => Error::Busy { path },
+        Some(rusqlite::ErrorCode::NotADatabase) => Error::Foreign { path },
+        _ => Error::Database { path, source },
+    }
+}
+
+fn damaged(path: &Path, table: &str, error: &impl ToString) -> Error {
+    Error::Damaged {
+        path: path.to_owned(),
+        what: format!("table `{table}`: {}", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

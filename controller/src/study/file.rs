@@ -1,0 +1,175 @@
+//! A study as a TOML file.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use edgefront_link::BrokerUrl;
+use edgefront_optimizer::recipe::Recipe;
+use edgefront_protocol::{DeviceId, Plan};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, Visitor};
+
+use super::Study;
+use crate::ui::UsageError;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: Option<String>,
+    model: PathBuf,
+    validation: Option<PathBuf>,
+    calibration: Option<PathBuf>,
+    preprocess: Option<String>,
+    variants: Option<Vec<Variant>>,
+    runtimes: Option<Vec<String>>,
+    threads: Option<Vec<NonZeroU32>>,
+    batch: Option<Vec<NonZeroU32>>,
+    broker: Option<Broker>,
+    devices: Option<Vec<DeviceId>>,
+    seed: Option<u64>,
+    #[serde(default)]
+    plan: FilePlan,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePlan {
+    warmup_runs: Option<u32>,
+    #[serde(default, with = "humantime_serde")]
+    warmup_time: Option<Duration>,
+    min_runs: Option<NonZeroU32>,
+    #[serde(default, with = "humantime_serde")]
+    min_time: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    max_time: Option<Duration>,
+    rounds: Option<NonZeroU32>,
+}
+
+/// The name of a default recipe, or a recipe. Not an untagged enum: that would lose the place and the reason
+/// of an error within the recipe.
+#[derive(Debug)]
+struct Variant(Recipe);
+
+impl<'de> Deserialize<'de> for Variant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrRecipe;
+
+        impl<'de> Visitor<'de> for NameOrRecipe {
+            type Value = Variant;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a variant, or a table with `name` and `steps`")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Variant, E> {
+                super::named_variant(name).map(Variant).map_err(E::custom)
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Variant, A::Error> {
+                Recipe::deserialize(MapAccessDeserializer::new(map)).map(Variant)
+            }
+        }
+        deserializer.deserialize_any(NameOrRecipe)
+    }
+}
+
+#[derive(Debug)]
+struct Broker(BrokerUrl);
+
+impl<'de> Deserialize<'de> for Broker {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(de::Error::custom)
+    }
+}
+
+impl Study {
+    /// Reads a study file. Its paths are relative to its own folder.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the study file {}", path.display()))?;
+        let file: File =
+            toml::from_str(&text).map_err(|error| UsageError::new(located(path, &text, &error)))?;
+        let study = file.into_study(path);
+        study.validate().with_context(|| path.display().to_string())?;
+        Ok(study)
+    }
+}
+
+impl File {
+    fn into_study(self, path: &Path) -> Study {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let within = |path: PathBuf| folder.join(path);
+        let name = self.name.unwrap_or_else(|| super::stem(path));
+        let defaults = Study::new(name, within(self.model));
+        let counts = |given: Option<Vec<NonZeroU32>>, default: Vec<u32>| {
+            given.map_or(default, |counts| counts.into_iter().map(u32::from).collect())
+        };
+        Study {
+            validation: self.validation.map(within),
+            calibration: self.calibration.map(within),
+            preprocess: self.preprocess.map(|name| preprocessing(folder, name)),
+            variants: self.variants.map_or(defaults.variants, |variants| {
+                variants.into_iter().map(|Variant(recipe)| recipe).collect()
+            }),
+            runtimes: self.runtimes,
+            threads: counts(self.threads, defaults.threads),
+            batch: counts(self.batch, defaults.batch),
+            broker: self.broker.map(|Broker(url)| url),
+            devices: self.devices.unwrap_or(defaults.devices),
+            seed: self.seed.unwrap_or(defaults.seed),
+            plan: self.plan.over(defaults.plan),
+            name: defaults.name,
+            model: defaults.model,
+            shape: defaults.shape,
+        }
+    }
+}
+
+impl FilePlan {
+    fn over(self, below: Plan) -> Plan {
+        Plan {
+            warmup_runs: self.warmup_runs.unwrap_or(below.warmup_runs),
+            warmup_time: self.warmup_time.map_or(below.warmup_time, Into::into),
+            min_runs: self.min_runs.map_or(below.min_runs, u32::from),
+            min_time: self.min_time.map_or(below.min_time, Into::into),
+            max_time: self.max_time.map_or(below.max_time, Into::into),
+            rounds: self.rounds.map_or(below.rounds, u32::from),
+        }
+    }
+}
+
+/// A preprocessing file, too, is relative to the study's folder.
+fn preprocessing(folder: &Path, name: String) -> String {
+    let is_file = Path::new(&name)
+        .extension()
+        .is_some_and(|extension| extension == "toml");
+    if is_file {
+        folder.join(name).display().to_string()
+    } else {
+        name
+    }
+}
+
+/// File, line, the line's text with its key, and the reason, in one line.
+fn located(path: &Path, text: &str, error: &toml::de::Error) -> String {
+    let reason = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let Some(span) = error.span() else {
+        return format!("{}: {reason}", path.display());
+    };
+    let before = text.get(..span.start).unwrap_or(text);
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default().trim();
+    if line.is_empty() || reason.contains(line) {
+        return format!("{}:{number}: {reason}", path.display());
+    }
+    format!("{}:{number}: {reason}, in `{line}`", path.display())
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -1,0 +1,76 @@
+//! What a study found, read from its store alone.
+
+use std::collections::BTreeMap;
+
+use edgefront_protocol::results::{FailedJob, Results};
+use edgefront_protocol::{Device, DeviceId};
+
+use crate::results::{self, Settled};
+use crate::store::{self, Store, StoredJob};
+
+/// The stage of what failed because its device was not there.
+pub(super) const DEVICE: &str = "device";
+/// The variant whose predictions the others are compared with.
+const REFERENCE: &str = "fp32";
+/// Where it is taken from, best first: one runtime for all, so that runtimes can be compared too.
+const REFERENCE_RUNTIMES: [&str; 2] = ["ort", "tract"];
+
+/// The results of the jobs that have ended. Those that have not are not failures: they may still be measured.
+pub(super) fn results(store: &Store, name: &str) -> Result<Results, store::Error> {
+    let jobs = store.jobs()?;
+    let settled: Vec<Settled> = jobs.iter().filter_map(settled).collect();
+    Ok(results::build(&results::Study {
+        name,
+        jobs: &settled,
+        unmade: &store.failures()?,
+        devices: &store.devices()?,
+        reference: reference(&settled),
+    }))
+}
+
+/// An entry of the results for every job of these devices that has not ended.
+pub(super) fn open_jobs(
+    store: &Store,
+    devices: &BTreeMap<DeviceId, Device>,
+    error: &str,
+) -> Result<Vec<FailedJob>, store::Error> {
+    let jobs = store.jobs()?;
+    let open = jobs
+        .iter()
+        .filter(|job| job.outcome.is_none() && devices.contains_key(&job.device));
+    Ok(open
+        .map(|stored| FailedJob {
+            device: stored.device.to_string(),
+            variant: stored.job.variant.clone(),
+            runtime: stored.job.target.runtime.clone(),
+            stage: DEVICE.to_owned(),
+            error: error.to_owned(),
+        })
+        .collect())
+}
+
+fn settled(stored: &StoredJob) -> Option<Settled> {
+    let outcome = stored.outcome.as_ref()?;
+    Some(Settled {
+        device: stored.device.clone(),
+        variant: stored.job.variant.clone(),
+        artifact: stored.job.artifact,
+        target: stored.job.target.clone(),
+        result: outcome.result.clone(),
+    })
+}
+
+/// The predictions of the FP32 variant, from the best runtime that measured it, first device first.
+fn reference(jobs: &[Settled]) -> Option<&[u32]> {
+    let rank = |job: &Settled| {
+        REFERENCE_RUNTIMES
+            .iter()
+            .position(|name| *name == job.target.runtime)
+            .unwrap_or(REFERENCE_RUNTIMES.len())
+    };
+    jobs.iter()
+        .filter(|job| job.variant == REFERENCE)
+        .filter_map(|job| Some((rank(job), job.result.as_ref().ok()?.score.as_ref()?)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, score)| score.predictions.as_slice())
+}

@@ -1,0 +1,257 @@
+//! What a study must know of a model: its one input and how many classes it tells apart.
+
+use std::collections::HashSet;
+
+use edgefront_optimizer::Model;
+use edgefront_optimizer::proto::{DataType, DimensionValue, TypeValue, ValueInfoProto};
+use edgefront_protocol::Shape;
+use edgefront_protocol::pack::PictureShape;
+
+use super::Study;
+use crate::ui::UsageError;
+
+/// An extent of a model's input or output; `None` is dynamic.
+type Extent = Option<u64>;
+
+/// Inputs and outputs of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Interface {
+    inputs: Vec<Port>,
+    /// Number of classes, where the model's one output tells it.
+    pub(crate) classes: Option<usize>,
+    /// The shape that the user gave for the one input.
+    given: Option<Shape>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Port {
+    name: String,
+    is_float: bool,
+    shape: Vec<Extent>,
+}
+
+impl Interface {
+    /// Reads it from the graph. Initializers that are also listed as inputs are not inputs.
+    pub(crate) fn of(model: &Model, given: Option<Shape>) -> Self {
+        let graph = model.graph();
+        let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name()).collect();
+        let inputs = graph
+            .input
+            .iter()
+            .filter(|value| !constants.contains(value.name()));
+        let classes = match &graph.output[..] {
+            [output] => port(output).shape.last().copied().flatten(),
+            _ => None,
+        };
+        Self {
+            inputs: inputs.map(port).collect(),
+            classes: classes.and_then(|classes| usize::try_from(classes).ok()),
+            given,
+        }
+    }
+
+    /// Refuses batches and shapes that the model cannot have.
+    pub(super) fn check_target(&self, study: &Study) -> anyhow::Result<()> {
+        for &batch in &study.batch {
+            self.check_batch(batch)?;
+        }
+        self.check_all_axes()
+    }
+
+    /// Every axis but the first of every input is known, from the model or from the shape that was given.
+    pub(crate) fn check_all_axes(&self) -> anyhow::Result<()> {
+        self.inputs.iter().try_for_each(|input| self.check_axes(input))
+    }
+
+    fn check_batch(&self, batch: u32) -> anyhow::Result<()> {
+        for input in &self.inputs {
+            if let Some(&Some(fixed)) = input.shape.first()
+                && fixed != u64::from(batch)
+            {
+                return Err(UsageError::new(format!(
+                    "input `{}` takes {fixed} pictures per inference and the study wants {batch}; \
+                     give --batch {fixed}, or export the model with a dynamic batch",
+                    input.name
+                )));
+            }
+        }
+        match &self.given {
+            Some(given) if given.first() != Some(&u64::from(batch)) => Err(UsageError::new(format!(
+                "--shape {} does not begin with the batch, {batch}",
+                written(given)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_axes(&self, input: &Port) -> anyhow::Result<()> {
+        let Some(given) = &self.given else {
+            if input.shape.iter().skip(1).any(Option::is_none) {
+                return Err(UsageError::new(format!(
+                    "input `{}` has dynamic axes, {}; give --shape",
+                    input.name,
+                    shape_of(input)
+                )));
+            }
+            return Ok(());
+        };
+        if self.inputs.len() > 1 {
+            return Err(UsageError::new("--shape needs a model with one input"));
+        }
+        let fits = given.len() == input.shape.len()
+            && given
+                .iter()
+                .zip(&input.shape)
+                .all(|(given, own)| own.is_none_or(|own| own == *given));
+        if fits {
+            return Ok(());
+        }
+        Err(UsageError::new(format!(
+            "--shape {} does not fit input `{}`, {}",
+            written(given),
+            input.name,
+            shape_of(input)
+        )))
+    }
+
+    /// The pictures that the model takes; an error where it takes no pictures.
+    pub(crate) fn picture(&self) -> anyhow::Result<PictureShape> {
+        let [input] = &self.inputs[..] else {
+            anyhow::bail!(
+                "the model has {} inputs, and data sets feed models with one; leave out the data",
+                self.inputs.len()
+            );
+        };
+        let known: Option<Vec<usize>> = match &self.given {
+            Some(given) => given.iter().map(|&extent| usize::try_from(extent).ok()).collect(),
+            None => input
+                .shape
+                .iter()
+                .map(|extent| Some(extent.unwrap_or(1) as usize))
+                .collect(),
+        };
+        match known.as_deref() {
+            Some(&[_, channels, height, width]) if input.is_float => Ok(PictureShape {
+                channels,
+                height,
+                width,
+            }),
+            _ => anyhow::bail!(
+                "input `{}` is {}, and data sets feed float inputs of shape [batch, channels, height, width]; \
+                 leave out the data",
+                input.name,
+                shape_of(input)
+            ),
+        }
+    }
+
+    /// The shapes of the inputs for a job; empty where the model's own are enough.
+    pub(super) fn shapes(&self, batch: u32) -> Vec<Shape> {
+        let with_batch = |given: &Shape| {
+            let mut shape = given.clone();
+            shape[0] = u64::from(batch);
+            shape
+        };
+        self.given.iter().map(with_batch).collect()
+    }
+}
+
+fn port(value: &ValueInfoProto) -> Port {
+    let tensor = match value.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
+        Some(TypeValue::TensorType(tensor)) => Some(tensor),
+        _ => None,
+    };
+    let extent = |value: Option<&DimensionValue>| match value {
+        Some(DimensionValue::DimValue(extent)) => u64::try_from(*extent).ok(),
+        _ => None,
+    };
+    let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
+    Port {
+        name: value.name().to_owned(),
+        is_float: tensor.is_some_and(|tensor| tensor.elem_type() == DataType::Float as i32),
+        shape: shape.map_or_else(Vec::new, |shape| {
+            shape.dim.iter().map(|dim| extent(dim.value.as_ref())).collect()
+        }),
+    }
+}
+
+/// `1x3x64x64`.
+fn written(shape: &[u64]) -> String {
+    let extents: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    extents.join("x")
+}
+
+/// `[?, 3, 64, 64]`.
+fn shape_of(port: &Port) -> String {
+    let extent = |extent: &Extent| extent.map_or_else(|| "?".to_owned(), |extent| extent.to_string());
+    format!(
+        "[{}]",
+        port.shape.iter().map(extent).collect::<Vec<_>>().join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::ui::one_line;
+
+    /// `tiny.onnx`: one float input of [batch, 3, 8, 8], ten classes.
+    fn tiny(given: Option<Shape>) -> Interface {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx");
+        Interface::of(&Model::read(&path).unwrap(), given)
+    }
+
+    fn study(batch: u32) -> Study {
+        Study {
+            batch: vec![batch],
+            ..Study::new("test", "tiny.onnx")
+        }
+    }
+
+    #[test]
+    fn the_interface_is_read_from_the_graph() {
+        let interface = tiny(None);
+        assert_eq!(interface.classes, Some(10));
+        let picture = PictureShape {
+            channels: 3,
+            height: 8,
+            width: 8,
+        };
+        assert_eq!(interface.picture().unwrap(), picture);
+        assert!(interface.check_target(&study(4)).is_ok());
+        assert!(interface.shapes(4).is_empty());
+    }
+
+    #[test]
+    fn a_given_shape_is_taken_where_it_fits() {
+        let interface = tiny(Some(vec![1, 3, 8, 8]));
+        assert!(interface.check_target(&study(1)).is_ok());
+        assert_eq!(interface.shapes(1), [vec![1, 3, 8, 8]]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_with_the_mend() {
+        let mut fixed = tiny(None);
+        fixed.inputs[0].shape[0] = Some(1);
+        let mut dynamic = tiny(None);
+        dynamic.inputs[0].shape[2] = None;
+        let mut two = tiny(None);
+        two.inputs.push(two.inputs[0].clone());
+        let mut bytes = tiny(None);
+        bytes.inputs[0].is_float = false;
+        let said = [
+            fixed.check_target(&study(4)).unwrap_err(),
+            dynamic.check_target(&study(1)).unwrap_err(),
+            tiny(Some(vec![2, 3, 8, 8])).check_target(&study(1)).unwrap_err(),
+            tiny(Some(vec![1, 3, 16, 16]))
+                .check_target(&study(1))
+                .unwrap_err(),
+            two.picture().unwrap_err(),
+            bytes.picture().unwrap_err(),
+        ];
+        let said: Vec<String> = said.iter().map(one_line).collect();
+        insta::assert_snapshot!(said.join("\n"));
+    }
+}

@@ -1,0 +1,249 @@
+//! From a study and a device to the device's jobs.
+
+use edgefront_protocol::results::FailedJob;
+use edgefront_protocol::{
+    Artifact, BatchId, BlobRef, Device, Job, JobId, Precision, RuntimeState, Stage, Target,
+};
+
+use super::Study;
+use super::model::Interface;
+use crate::store::StoredJob;
+
+/// A variant as it was made for a device.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Variant {
+    pub(super) name: String,
+    pub(super) precision: Precision,
+    pub(super) artifact: Artifact,
+}
+
+/// What the jobs of a device have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Common<'a> {
+    pub(super) study: &'a Study,
+    pub(super) variants: &'a [Variant],
+    pub(super) validation: Option<BlobRef>,
+    pub(super) interface: &'a Interface,
+}
+
+/// The runtimes of a device that a study measures, and those that it cannot.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Choice {
+    /// Names of those that can run.
+    pub(super) ready: Vec<String>,
+    /// One entry for each that was asked for and cannot.
+    pub(super) failed: Vec<FailedJob>,
+    /// What the user should know of those that nobody asked for.
+    pub(super) notes: Vec<String>,
+}
+
+/// Chooses the runtimes of a device. What was asked for and is missing fails; what is missing of the default
+/// is said.
+pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
+    let mut choice = Choice::default();
+    let defaults = || Study::DEFAULT_RUNTIMES.map(str::to_owned).to_vec();
+    for name in study.runtimes.clone().unwrap_or_else(defaults) {
+        match (absence(device, &name), &study.runtimes) {
+            (None, _) => choice.ready.push(name),
+            (Some(reason), None) => {
+                choice
+                    .notes
+                    .push(format!("{} measures without {name}: {reason}", device.id));
+            }
+            (Some(reason), Some(_)) => choice.failed.push(missing(device, &name, &reason)),
+        }
+    }
+    if choice.ready.is_empty() && study.runtimes.is_none() {
+        let names = Study::DEFAULT_RUNTIMES.join(" and ");
+        choice.failed.push(missing(
+            device,
+            "",
+            &format!("it has none of the runtimes {names}"),
+        ));
+    }
+    choice
+}
+
+/// Why the device cannot run the runtime; `None` if it can.
+fn absence(device: &Device, name: &str) -> Option<String> {
+    match device.runtimes.iter().find(|status| status.name == name) {
+        Some(status) => match &status.state {
+            RuntimeState::Ready { .. } => None,
+            RuntimeState::Absent(absence) => Some(absence.reason.clone()),
+        },
+        None => Some(format!(
+            "its agent (version {}) does not know this runtime; update it",
+            device.agent_version
+        )),
+    }
+}
+
+fn missing(device: &Device, runtime: &str, reason: &str) -> FailedJob {
+    FailedJob {
+        device: device.id.to_string(),
+        variant: String::new(),
+        runtime: runtime.to_owned(),
+        stage: Stage::Load.to_string(),
+        error: reason.to_owned(),
+    }
+}
+
+/// The jobs that the device does not have yet, in the order in which the results list them.
+pub(super) fn new_jobs(common: Common<'_>, runtimes: &[String], existing: &[&StoredJob]) -> Vec<Job> {
+    let study = common.study;
+    let mut jobs = Vec::new();
+    for variant in common.variants {
+        for runtime in runtimes {
+            for &threads in &study.threads {
+                for &batch in &study.batch {
+                    let target = Target {
+                        runtime: runtime.clone(),
+                        provider: "cpu".to_owned(),
+                        precision: variant.precision,
+                        threads,
+                        batch,
+                    };
+                    let is_there = existing
+                        .iter()
+                        .any(|stored| stored.job.variant == variant.name && stored.job.target == target);
+                    if !is_there {
+                        jobs.push(job(common, variant, target));
+                    }
+                }
+            }
+        }
+    }
+    jobs
+}
+
+fn job(common: Common<'_>, variant: &Variant, target: Target) -> Job {
+    Job {
+        id: new_job_id(),
+        variant: variant.name.clone(),
+        artifact: variant.artifact,
+        inputs: common.interface.shapes(target.batch),
+        validation: common.validation,
+        plan: common.study.plan,
+        target,
+    }
+}
+
+/// A name that no other job has.
+fn new_job_id() -> JobId {
+    unique("j").parse().expect("invariant: a valid name")
+}
+
+/// A name that no other batch has.
+pub(super) fn new_batch_id() -> BatchId {
+    unique("b").parse().expect("invariant: a valid name")
+}
+
+/// 64 random bits after a letter.
+pub(super) fn unique(kind: &str) -> String {
+    format!("{kind}{:016x}", rand::random::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use edgefront_protocol::{Absence, BatchId, Bytes, Digest, Format, RuntimeStatus};
+
+    use super::*;
+    use crate::store::fixture;
+
+    fn device() -> Device {
+        let mut device = fixture::device("pi");
+        let reason = "libonnxruntime.so is missing; run `edgefront runtimes install ort`".to_owned();
+        device.runtimes.push(RuntimeStatus {
+            name: "ort".into(),
+            state: RuntimeState::Absent(Absence { reason }),
+        });
+        device
+    }
+
+    fn asking(runtimes: &[&str]) -> Study {
+        let runtimes = runtimes.iter().map(|name| (*name).to_owned()).collect();
+        Study {
+            runtimes: Some(runtimes),
+            ..Study::new("test", "m.onnx")
+        }
+    }
+
+    #[test]
+    fn a_default_runtime_that_is_missing_is_said_and_one_that_was_asked_for_fails() {
+        let by_default = choose_runtimes(&Study::new("test", "m.onnx"), &device());
+        assert_eq!(by_default.ready, ["tract"]);
+        assert!(by_default.failed.is_empty());
+        assert_eq!(
+            by_default.notes,
+            ["pi measures without ort: libonnxruntime.so is missing; run `edgefront runtimes install ort`"]
+        );
+        let asked = choose_runtimes(&asking(&["ort", "tract", "tflite"]), &device());
+        assert_eq!(asked.ready, ["tract"]);
+        let failed: Vec<_> = asked.failed.iter().map(|entry| entry.runtime.as_str()).collect();
+        assert_eq!(failed, ["ort", "tflite"]);
+        assert!(asked.notes.is_empty());
+    }
+
+    #[test]
+    fn a_device_with_none_of_the_default_runtimes_fails() {
+        let mut device = device();
+        device.runtimes.retain(|status| status.name == "ort");
+        let choice = choose_runtimes(&Study::new("test", "m.onnx"), &device);
+        assert!(choice.ready.is_empty());
+        assert_eq!(choice.failed.len(), 1);
+    }
+
+    fn variant(name: &str) -> Variant {
+        let blob = BlobRef {
+            digest: Digest::of(name.as_bytes()),
+            bytes: Bytes(7),
+        };
+        Variant {
+            name: name.into(),
+            precision: Precision::Fp32,
+            artifact: Artifact {
+                blob,
+                format: Format::Onnx,
+            },
+        }
+    }
+
+    #[test]
+    fn every_combination_becomes_one_job_and_none_twice() {
+        let study = Study {
+            threads: vec![1, 2],
+            batch: vec![1, 8],
+            ..Study::new("test", "m.onnx")
+        };
+        let variants = [variant("fp32"), variant("prune50")];
+        let interface = Interface::default();
+        let common = Common {
+            study: &study,
+            variants: &variants,
+            validation: None,
+            interface: &interface,
+        };
+        let runtimes = ["tract".to_owned(), "ort".to_owned()];
+        let jobs = new_jobs(common, &runtimes, &[]);
+        assert_eq!(jobs.len(), 16);
+        let ids: std::collections::BTreeSet<_> = jobs.iter().map(|job| &job.id).collect();
+        assert_eq!(ids.len(), 16);
+
+        let batch: BatchId = fixture::id("b1");
+        let stored = |job: &Job| StoredJob {
+            device: fixture::id("pi"),
+            batch: batch.clone(),
+            seed: 0,
+            job: job.clone(),
+            outcome: None,
+        };
+        let existing: Vec<StoredJob> = jobs[..5].iter().map(stored).collect();
+        let rest = new_jobs(common, &runtimes, &existing.iter().collect::<Vec<_>>());
+        let targets = |jobs: &[Job]| -> Vec<_> {
+            jobs.iter()
+                .map(|job| (job.variant.clone(), job.target.clone()))
+                .collect()
+        };
+        assert_eq!(targets(&rest), targets(&jobs[5..]));
+    }
+}

@@ -1,0 +1,170 @@
+//! What a study reads: the model and the data. All that is wrong with them shows here, before anything is
+//! written or any device is asked.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use edgefront_optimizer::Model;
+use edgefront_optimizer::calibrate::Samples;
+use edgefront_optimizer::recipe::Recipe;
+use edgefront_protocol::pack::{Pack, PictureShape};
+use edgefront_protocol::{BlobRef, Bytes, DeviceId, Digest, Plan, Shape};
+use edgefront_runtimes::{Data, Tensor};
+use serde::Serialize;
+
+use super::Study;
+use super::model::Interface;
+use crate::data;
+use crate::ui::Ui;
+
+/// A study whose inputs are read and fit one another.
+pub(super) struct Prepared<'a> {
+    pub(super) study: &'a Study,
+    pub(super) model: Arc<Model>,
+    pub(super) interface: Interface,
+    /// Pictures to calibrate on, and the digest of their pack.
+    pub(super) calibration: Option<(Arc<Pictures>, Digest)>,
+    /// The pack to score on, encoded.
+    pub(super) validation: Option<Encoded>,
+    pub(super) definition: Definition,
+}
+
+/// A file that is to be written.
+pub(super) struct Encoded {
+    pub(super) blob: BlobRef,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Encoded {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        let blob = BlobRef {
+            digest: Digest::of(&bytes),
+            bytes: Bytes(bytes.len() as u64),
+        };
+        Self { blob, bytes }
+    }
+}
+
+/// All that decides what is measured. Two studies are the same where this is equal.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Definition {
+    name: String,
+    pub(super) model: Digest,
+    shape: Option<Shape>,
+    validation: Option<Digest>,
+    calibration: Option<Digest>,
+    variants: Vec<Recipe>,
+    runtimes: Option<Vec<String>>,
+    threads: Vec<u32>,
+    batch: Vec<u32>,
+    devices: Vec<DeviceId>,
+    plan: Plan,
+    seed: u64,
+}
+
+/// Reads the model and the data of a valid study.
+pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<'a>> {
+    study.validate()?;
+    let spinner = ui.spinner(format!("reading {}", study.model.display()));
+    let model = Model::read(&study.model)?;
+    let interface = Interface::of(&model, study.shape.clone());
+    interface
+        .check_target(study)
+        .with_context(|| study.model.display().to_string())?;
+    let load = |path: &Path| {
+        spinner.set_message(format!("reading {}", path.display()));
+        let picture = interface
+            .picture()
+            .with_context(|| study.model.display().to_string())?;
+        anyhow::Ok((
+            data::load(path, study.preprocess.as_deref(), picture)?,
+            path.to_owned(),
+        ))
+    };
+    let calibration = study.calibration.as_deref().map(load).transpose()?;
+    let calibration = calibration.map(|(pack, _)| {
+        let pack = pack.without_labels();
+        let digest = Digest::of(&pack.encode());
+        (Arc::new(Pictures::new(pack)), digest)
+    });
+    let validation = study.validation.as_deref().map(load).transpose()?;
+    let validation = validation
+        .map(|(pack, path)| labelled(&pack, &interface, &path))
+        .transpose()?;
+    spinner.finish_and_clear();
+    let definition = Definition {
+        name: study.name.clone(),
+        model: Digest::of(&model.encode()),
+        shape: study.shape.clone(),
+        validation: validation.as_ref().map(|pack| pack.blob.digest),
+        calibration: calibration.as_ref().map(|(_, digest)| *digest),
+        variants: study.variants.clone(),
+        runtimes: study.runtimes.clone(),
+        threads: study.threads.clone(),
+        batch: study.batch.clone(),
+        devices: study.devices.clone(),
+        plan: study.plan,
+        seed: study.seed,
+    };
+    Ok(Prepared {
+        study,
+        model: Arc::new(model),
+        interface,
+        calibration,
+        validation,
+        definition,
+    })
+}
+
+/// The pack, once its labels are known to fit the model.
+fn labelled(pack: &Pack, interface: &Interface, path: &Path) -> anyhow::Result<Encoded> {
+    let classes = interface.classes.unwrap_or(usize::MAX);
+    pack.labels_for(classes)
+        .with_context(|| path.display().to_string())?;
+    Ok(Encoded::new(pack.encode()))
+}
+
+impl Definition {
+    pub(super) fn to_json(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
+
+    /// Names of what differs from a stored definition.
+    pub(super) fn differences(&self, stored: &str) -> anyhow::Result<Vec<String>> {
+        let stored: serde_json::Map<String, serde_json::Value> = serde_json::from_str(stored)?;
+        let serde_json::Value::Object(own) = serde_json::to_value(self)? else {
+            anyhow::bail!("a definition is not an object");
+        };
+        let differs = |(key, value): &(String, serde_json::Value)| stored.get(key) != Some(value);
+        Ok(own.into_iter().filter(differs).map(|(key, _)| key).collect())
+    }
+}
+
+/// Pictures as samples of a model's one input.
+#[derive(Debug)]
+pub(crate) struct Pictures(Pack);
+
+impl Pictures {
+    /// The pictures of a pack.
+    pub(crate) fn new(pack: Pack) -> Self {
+        Self(pack)
+    }
+}
+
+impl Samples for Pictures {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn sample(&self, index: usize) -> Vec<Tensor> {
+        let PictureShape {
+            channels,
+            height,
+            width,
+        } = self.0.picture();
+        let data = Data::F32(self.0.input(index..index + 1));
+        let tensor = Tensor::new(vec![1, channels, height, width], data);
+        vec![tensor.expect("invariant: a pack's picture fills its shape")]
+    }
+}

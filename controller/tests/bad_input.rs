@@ -1,0 +1,198 @@
+//! What bad input gets: one line that names the thing and the mend, a documented exit code, and nothing
+//! half-written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use edgefront_protocol::pack::{Pack, PictureShape};
+
+/// A folder with a good model and good data, in which the command runs.
+struct Place(tempfile::TempDir);
+
+const GOOD: [&str; 8] = [
+    "optimize",
+    "tiny.onnx",
+    "--val",
+    "val.safetensors",
+    "--variants",
+    "fp32",
+    "--out",
+    "out",
+];
+
+fn pictures(side: usize) -> Pack {
+    let picture = PictureShape {
+        channels: 3,
+        height: side,
+        width: side,
+    };
+    let values: Vec<f32> = (0..4 * 3 * side * side).map(|i| (i % 7) as f32 / 7.0).collect();
+    Pack::from_floats(4, picture, &values).unwrap()
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx");
+        place.write("tiny.onnx", &fs::read(model).unwrap());
+        place.write(
+            "val.safetensors",
+            &pictures(8).with_labels(vec![0, 1, 2, 9]).unwrap().encode(),
+        );
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_edgefront"))
+            .args(args)
+            .current_dir(self.0.path())
+            .env("EDGEFRONT_LOG", "off")
+            .output()
+            .unwrap()
+    }
+
+    /// Exit code and words of a command, and the files that it left.
+    fn said(&self, args: &[&str]) -> String {
+        let before = self.files();
+        let output = self.run(args);
+        let mut left = self.files();
+        left.retain(|file| !before.contains(file));
+        let words = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        let words = words
+            .concat()
+            .replace(&self.0.path().display().to_string(), "PLACE");
+        format!("exit {}\n{}left {left:?}", output.status.code().unwrap(), words)
+    }
+
+    fn files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.0.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.push(path.strip_prefix(self.0.path()).unwrap().display().to_string());
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+/// The good command with some arguments in place of others.
+fn with<'a>(changes: &[(&str, &'a str)], more: &[&'a str]) -> Vec<&'a str> {
+    let change = |arg: &'static str| {
+        changes
+            .iter()
+            .find(|(old, _)| *old == arg)
+            .map_or(arg, |(_, new)| new)
+    };
+    GOOD.map(change).into_iter().chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn a_missing_model() {
+    insta::assert_snapshot!(Place::new().said(&with(&[("tiny.onnx", "no.onnx")], &[])));
+}
+
+#[test]
+fn a_truncated_model() {
+    let place = Place::new();
+    let bytes = fs::read(place.path("tiny.onnx")).unwrap();
+    place.write("cut.onnx", &bytes[..bytes.len() / 2]);
+    insta::assert_snapshot!(place.said(&with(&[("tiny.onnx", "cut.onnx")], &[])));
+}
+
+#[test]
+fn an_unsupported_operator() {
+    let place = Place::new();
+    let bytes = fs::read(place.path("tiny.onnx")).unwrap();
+    let at = bytes.windows(4).position(|window| window == b"Gemm").unwrap();
+    let mut other = bytes.clone();
+    other[at..at + 4].copy_from_slice(b"Foo7");
+    place.write("foo.onnx", &other);
+    insta::assert_snapshot!(place.said(&with(&[("tiny.onnx", "foo.onnx")], &[])));
+}
+
+#[test]
+fn data_without_labels() {
+    let place = Place::new();
+    place.write("bare.safetensors", &pictures(8).encode());
+    insta::assert_snapshot!(place.said(&with(&[("val.safetensors", "bare.safetensors")], &[])));
+}
+
+#[test]
+fn a_label_out_of_range() {
+    let place = Place::new();
+    let pack = pictures(8).with_labels(vec![0, 1, 10, 2]).unwrap();
+    place.write("wrong.safetensors", &pack.encode());
+    insta::assert_snapshot!(place.said(&with(&[("val.safetensors", "wrong.safetensors")], &[])));
+}
+
+#[test]
+fn data_of_a_wrong_shape() {
+    let place = Place::new();
+    let pack = pictures(4).with_labels(vec![0; 4]).unwrap();
+    place.write("small.safetensors", &pack.encode());
+    insta::assert_snapshot!(place.said(&with(&[("val.safetensors", "small.safetensors")], &[])));
+}
+
+#[test]
+fn a_broker_that_is_not_there() {
+    // Port 1 is reserved and nobody listens on it.
+    let more = ["--broker", "mqtt://127.0.0.1:1", "--devices", "pi"];
+    insta::assert_snapshot!(Place::new().said(&with(&[], &more)));
+}
+
+#[test]
+fn devices_without_a_broker() {
+    insta::assert_snapshot!(Place::new().said(&with(&[], &["--devices", "pi"])));
+}
+
+#[test]
+fn a_runtime_that_is_not_installed() {
+    let place = Place::new();
+    fs::create_dir(place.path("empty")).unwrap();
+    let said = place.said(&with(&[], &["--runtimes", "ort", "--runtime-path", "empty"]));
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn an_unknown_runtime_and_an_unknown_variant() {
+    let place = Place::new();
+    let runtime = place.said(&with(&[], &["--runtimes", "onnx"]));
+    let variant = place.said(&with(&[("fp32", "fp31")], &[]));
+    insta::assert_snapshot!(format!("{runtime}\n{variant}"));
+}
+
+#[test]
+fn quantized_variants_without_calibration_data() {
+    insta::assert_snapshot!(Place::new().said(&with(&[("fp32", "fp32,ptq-int8")], &[])));
+}
+
+#[test]
+fn an_unknown_key_in_a_study() {
+    let place = Place::new();
+    place.write(
+        "study.toml",
+        b"model = 'tiny.onnx'\nvariants = ['fp32']\n\n[plan]\nmin_run = 5\n",
+    );
+    insta::assert_snapshot!(place.said(&["run", "study.toml"]));
+}
+
+#[test]
+fn a_study_that_is_not_there() {
+    insta::assert_snapshot!(Place::new().said(&["run", "study.toml"]));
+}
