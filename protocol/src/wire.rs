@@ -33,8 +33,9 @@ pub enum WireError {
 
 /// Writes the envelope and `message`.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    postcard::to_extend(message, vec![MAJOR, MINOR])
-        .expect("messages hold only types that postcard can write")
+    // Not `to_extend`, which goes byte by byte: a chunk is long.
+    let body = postcard::to_stdvec(message).expect("messages hold only types that postcard can write");
+    [&[MAJOR, MINOR], body.as_slice()].concat()
 }
 
 /// Reads a message. Never panics, whatever the bytes.
