@@ -49,7 +49,7 @@ pub struct Settings {
     /// The broker.
     pub url: BrokerUrl,
     /// The client identifier; a persistent session belongs to it. A second connection with the same
-    /// identifier takes the first one's place. Not empty.
+    /// identifier takes the first one's place. Empty: the broker forgets the client when it leaves.
     pub client_id: String,
     /// Filters to subscribe at every connect, QoS 1.
     pub subscriptions: Vec<String>,
@@ -252,7 +252,7 @@ fn client(settings: &Settings) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(&settings.client_id, &settings.url.host, settings.url.port);
     options
         .set_keep_alive(KEEP_ALIVE)
-        .set_clean_session(false)
+        .set_clean_session(settings.client_id.is_empty())
         .set_max_packet_size(MAX_PACKET_BYTES, MAX_PACKET_BYTES);
     if let Some((user, password)) = &settings.url.credentials {
         options.set_credentials(user, password);
