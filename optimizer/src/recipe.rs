@@ -189,3 +189,65 @@ impl Recipe {
         self.steps.iter().any(|step| matches!(step, Step::Quantize(_)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use edgefront_runtimes::{Data, Search, Tensor};
+
+    use super::*;
+    use crate::graph::build::Builder;
+
+    struct Ones;
+
+    impl Samples for Ones {
+        fn len(&self) -> usize {
+            3
+        }
+
+        fn sample(&self, _: usize) -> Vec<Tensor> {
+            vec![Tensor::new(vec![1, 2, 4, 4], Data::F32(vec![1.0; 32])).unwrap()]
+        }
+    }
+
+    fn small() -> Model {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["batch", "2", "4", "4"]);
+        let weights = b.floats(&[2, 2, 1, 1], &[1.0, 0.1, -2.0, 0.3]);
+        let y = b.op("Conv", &[&x, &weights], &[]);
+        let y = b.op("Relu", &[&y], &[]);
+        b.finish(&[&y])
+    }
+
+    fn apply_with(samples: Option<&dyn Samples>, recipe: &Recipe) -> Result<(Model, Vec<PassReport>), Error> {
+        let context = Context {
+            calibration: samples,
+            runtimes: &Registry::new(&Search::default()),
+            threads: 1,
+            activations: ActivationType::U8,
+            progress: &|_| {},
+        };
+        apply(&small(), recipe, &context)
+    }
+
+    #[test]
+    fn every_default_recipe_is_known_and_makes_its_variant() {
+        for name in DEFAULT {
+            let recipe = named(name).unwrap();
+            assert_eq!(recipe.name, name);
+            assert_eq!(recipe.needs_calibration(), recipe.precision() == Precision::Int8);
+            let (variant, reports) = apply_with(Some(&Ones), &recipe).unwrap();
+            assert_eq!(variant == small(), name == "fp32", "{name}");
+            assert_eq!(reports.is_empty(), name == "fp32", "{name}");
+        }
+        assert_eq!(named("int4"), None);
+    }
+
+    #[test]
+    fn a_recipe_that_needs_samples_says_so() {
+        let error = apply_with(None, &named("ptq-int8").unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "quantize: it needs samples; give some with `--calib`"
+        );
+    }
+}

@@ -62,6 +62,7 @@ impl Extremes {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Extremes are copies of values, not results of arithmetic.
 mod tests {
     use proptest::prelude::*;
 

@@ -3,6 +3,7 @@
 //! The model runs once over the samples with the wanted activations as additional outputs. The values of each
 //! batch go into one observer an activation and are dropped, so memory does not grow with the samples.
 
+mod batch;
 mod energy;
 mod entropy;
 mod extremes;

@@ -8,14 +8,11 @@ use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
 use super::observer::Observer;
-use super::{Calibration, Extremes, Samples};
+use super::{Calibration, Extremes, Samples, batch};
 use crate::error::Error;
 use crate::graph::build::value_info;
 use crate::model::Model;
-use crate::proto::{DataType, DimensionValue, TypeValue, ValueInfoProto};
-
-/// Samples that run at once where the model's batch axis is dynamic.
-const BATCH: usize = 8;
+use crate::proto::DataType;
 
 /// The range of each of `values` over the samples, by name.
 pub fn ranges(
@@ -35,7 +32,7 @@ pub fn ranges(
         .collect();
 
     let runtime = runtime(calibration.runtimes)?;
-    let batch = if artifact.dynamic_batch { BATCH } else { 1 };
+    let batch = batch::size(model, values, &calibration.samples.sample(0));
     let mut loaded: Option<Loaded> = None;
     for start in (0..total).step_by(batch) {
         let range = start..total.min(start + batch);
@@ -104,25 +101,20 @@ fn runtime(registry: &Registry) -> Result<&dyn Runtime, Error> {
     Ok(registry.get("tract")?)
 }
 
-/// A model file that returns the activations as well, and what is known of it.
+/// A model file that returns the activations as well.
 struct Artifact {
     file: NamedTempFile,
     inputs: Vec<String>,
-    dynamic_batch: bool,
 }
 
 impl Artifact {
     fn with_outputs(model: &Model, values: &[String]) -> Result<Self, Error> {
+        let inputs = batch::inputs(model)
+            .into_iter()
+            .map(|input| input.name().to_owned());
+        let inputs: Vec<String> = inputs.collect();
         let mut proto = model.proto().clone();
         let graph = proto.graph.as_mut().expect("a model has a graph");
-        let constant: Vec<&str> = graph.initializer.iter().map(|tensor| tensor.name()).collect();
-        let inputs: Vec<&ValueInfoProto> = graph
-            .input
-            .iter()
-            .filter(|input| !constant.contains(&input.name()))
-            .collect();
-        let dynamic_batch = !inputs.is_empty() && inputs.iter().all(|input| has_dynamic_batch(input));
-        let inputs: Vec<String> = inputs.iter().map(|input| input.name().to_owned()).collect();
         let returned: Vec<String> = graph
             .output
             .iter()
@@ -141,21 +133,8 @@ impl Artifact {
             .tempfile()
             .map_err(temporary)?;
         std::io::Write::write_all(&mut file, &Model::from_proto(proto).encode()).map_err(temporary)?;
-        Ok(Self {
-            file,
-            inputs,
-            dynamic_batch,
-        })
+        Ok(Self { file, inputs })
     }
-}
-
-fn has_dynamic_batch(input: &ValueInfoProto) -> bool {
-    let Some(TypeValue::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref())
-    else {
-        return false;
-    };
-    let first = tensor.shape.as_ref().and_then(|shape| shape.dim.first());
-    first.is_some_and(|dim| !matches!(dim.value, Some(DimensionValue::DimValue(_))))
 }
 
 /// The artifact, loaded for one batch.

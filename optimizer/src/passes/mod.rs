@@ -18,7 +18,7 @@ use crate::graph::Graph;
 use crate::model::Model;
 
 /// Puts the graph together and checks it, so that a defect of a pass never reaches a file.
-fn finish(pass: &str, graph: Graph) -> Result<Model, Error> {
+pub(crate) fn finish(pass: &str, graph: Graph) -> Result<Model, Error> {
     let broke = |source| Error::Pass {
         pass: pass.to_owned(),
         source: Box::new(source),

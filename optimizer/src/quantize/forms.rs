@@ -82,26 +82,13 @@ pub(super) fn clamp(graph: &Graph, id: NodeId) -> Option<(f32, f32)> {
     }
     let limit = |index: usize, open: f32| match node.input_name(index) {
         None => Some(open),
-        Some(name) => constant(graph, name)?.values::<f32>().ok()?.first().copied(),
+        Some(name) => graph.initializer(name)?.values::<f32>().ok()?.first().copied(),
     };
     Some((limit(1, f32::NEG_INFINITY)?, limit(2, f32::INFINITY)?))
 }
 
-/// The constant of that name, be it an initializer or the output of a `Constant`.
-fn constant<'a>(graph: &'a Graph, name: &str) -> Option<&'a TensorProto> {
-    if let Some(tensor) = graph.initializer(name) {
-        return Some(tensor);
-    }
-    let node = graph.node(graph.producer(name)?);
-    if node.is("Constant") {
-        node.tensor("value")
-    } else {
-        None
-    }
-}
-
 fn has_constant_input(graph: &Graph, node: &NodeProto) -> bool {
-    node.input.iter().any(|input| constant(graph, input).is_some())
+    node.input.iter().any(|input| graph.initializer(input).is_some())
 }
 
 fn convolution(graph: &Graph, id: NodeId) -> Result<Form, String> {

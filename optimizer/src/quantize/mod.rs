@@ -15,6 +15,7 @@ use crate::calibrate::{self, Calibration};
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::model::Model;
+use crate::passes::finish;
 use crate::recipe::{Context, Progress};
 use crate::report::PassReport;
 
@@ -29,7 +30,7 @@ pub const NAME: &str = "quantize";
 /// The oldest opset whose `DequantizeLinear` has scales per channel.
 const OLDEST_OPSET: i64 = 13;
 
-/// Quantizes a valid model.
+/// Quantizes a valid model that is prepared for passes.
 ///
 /// # Errors
 /// Where there are no samples or they do not fit the model, where weights or activations are not finite, and
@@ -72,7 +73,7 @@ pub fn quantize(model: &Model, options: &Options, context: &Context) -> Result<(
     };
     let ranges = calibrate::ranges(model, &observed, &calibration)?;
     rewrite::Rewriter::new(&mut graph, &plan, options, &ranges, kind).run()?;
-    Ok((graph.finish()?, report))
+    Ok((finish(NAME, graph)?, report))
 }
 
 fn describe(form: Form, options: &Options, kind: ActivationType) -> String {

@@ -60,6 +60,7 @@ impl Params {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Zero and the scale of nothing are exact.
 mod tests {
     use proptest::prelude::*;
 

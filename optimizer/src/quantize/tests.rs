@@ -5,13 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::calibrate::{Method, Samples};
+use crate::check::check;
 use crate::graph::build::Builder;
 use crate::proto::{AttributeProto, DataType};
 use crate::recipe::{Recipe, Step};
-
-fn check(model: &Model) -> Result<(), Error> {
-    Graph::new(model.clone())?.finish().map(drop)
-}
 
 /// Numbers that look random and are the same on every run.
 #[derive(Clone)]
@@ -324,9 +321,10 @@ fn what_has_no_integer_form_stays_in_float_and_is_named() {
 
 #[test]
 fn fixed_batches_and_dead_inputs_calibrate() {
-    let mut model = resnet();
+    let mut proto = resnet().into_proto();
     let fixed = crate::graph::build::value_info("x", DataType::Float, Some(&["1", "3", "8", "8"]));
-    model.graph_mut().input[0] = fixed;
+    proto.graph.as_mut().unwrap().input[0] = fixed;
+    let model = Model::from_proto(proto);
     // One sample, and activations that are zero or constant.
     let (int8, _) = quantized(&model, &options(true, Activations::U8), &PICTURES(1)).unwrap();
     assert_integer_everywhere(&int8);
@@ -343,12 +341,12 @@ fn fixed_batches_and_dead_inputs_calibrate() {
 #[test]
 fn bad_input_is_an_error_of_one_line() {
     let nan = {
-        let mut model = resnet();
-        let weights = &mut model.graph_mut().initializer[0];
+        let mut proto = resnet().into_proto();
+        let weights = &mut proto.graph.as_mut().unwrap().initializer[0];
         let mut values: Vec<f32> = weights.values().unwrap();
         values[0] = f32::NAN;
         *weights = crate::proto::TensorProto::of("w0", &weights.shape().unwrap(), &values);
-        model
+        Model::from_proto(proto)
     };
     let old = {
         let (mut n, x) = Network::new(11);

@@ -101,6 +101,7 @@ pub(super) fn require_finite(tensor: &str, values: &[f32]) -> Result<(), Error> 
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Zero and the scale of nothing are exact.
 mod tests {
     use proptest::prelude::*;
 
