@@ -64,7 +64,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
 }
 
 async fn list(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let mut survey = Survey::open(&args.broker, "").await?;
+    let mut survey = Survey::open(&args.broker).await?;
     let mut rows = BTreeMap::new();
     while let Ok(presence) = tokio::time::timeout(SILENCE, survey.next()).await {
         let row = row(presence?);

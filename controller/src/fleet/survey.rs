@@ -16,11 +16,11 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Connects. `client_id` is empty for a session that the broker forgets.
-    pub async fn open(url: &BrokerUrl, client_id: &str) -> anyhow::Result<Self> {
+    /// Connects, for a session that the broker forgets.
+    pub async fn open(url: &BrokerUrl) -> anyhow::Result<Self> {
         let settings = Settings {
             url: url.clone(),
-            client_id: client_id.to_owned(),
+            client_id: String::new(),
             subscriptions: vec![Topic::all_presence()],
             will: None,
         };
@@ -45,8 +45,8 @@ impl Survey {
     }
 }
 
-/// Waits until all of `devices` were seen online, for `patience` at most, and returns those that were. `ended`
-/// hears the first one that is still missing.
+/// Waits until all of `devices` were seen online, for `patience` at most, and returns those that were.
+/// `missing` hears which one is waited for.
 pub async fn survey(
     url: &BrokerUrl,
     devices: &[DeviceId],
@@ -54,7 +54,7 @@ pub async fn survey(
     missing: impl Fn(&DeviceId),
 ) -> anyhow::Result<BTreeMap<DeviceId, Device>> {
     let mut found = BTreeMap::new();
-    let mut survey = Survey::open(url, "").await?;
+    let mut survey = Survey::open(url).await?;
     let deadline = tokio::time::Instant::now() + patience;
     while let Some(first) = devices.iter().find(|device| !found.contains_key(*device)) {
         missing(first);

@@ -10,12 +10,13 @@ use edgefront_link::BrokerUrl;
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_protocol::results::{FailedJob, Results};
 use edgefront_protocol::{Batch, BatchId, Device, DeviceId};
+use tokio::runtime::Runtime;
 
 use super::plan::{Common, choose_runtimes, new_batch_id, new_jobs, unique};
 use super::prepare::{Prepared, prepare};
 use super::variants::{Made, Maker, activations_for};
 use super::{Existing, Options, Study, findings};
-use crate::fleet::{self, Blobs, Local, Work};
+use crate::fleet::{self, Blobs, Local, Survey, Work};
 use crate::report;
 use crate::store::{Store, StoredJob};
 use crate::ui::{Exit, Ui, UsageError};
@@ -71,6 +72,11 @@ impl Findings {
 /// stands beside the results.
 pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Findings> {
     let prepared = prepare(study, ui)?;
+    let runtime = Runtime::new().context("cannot start the threads of the controller")?;
+    if let Some(url) = &study.broker {
+        // Before anything is written.
+        runtime.block_on(Survey::open(url))?;
+    }
     fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
     let controller = unique("c").parse().expect("invariant: a valid name");
     let mut store = Store::open(&options.out, &controller)?;
@@ -85,7 +91,7 @@ pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Find
             options,
             ui,
         };
-        let stopped = course.follow(&mut store, cancelled, &state)?;
+        let stopped = course.follow(runtime, &mut store, cancelled, &state)?;
         if stopped.is_some() {
             return Ok(Findings {
                 results: findings::results(&store, &study.name)?,
@@ -149,11 +155,11 @@ impl Course<'_> {
     /// Goes on until every job has ended, its device is given up, or something stops it; returns what did.
     fn follow(
         &self,
+        runtime: Runtime,
         store: &mut Store,
         cancelled: Vec<(DeviceId, BatchId)>,
         state: &Path,
     ) -> anyhow::Result<Option<anyhow::Error>> {
-        let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the controller")?;
         let stopped = runtime.block_on(async {
             match &self.prepared.study.broker {
                 Some(url) => self.remotely(store, cancelled, url).await,

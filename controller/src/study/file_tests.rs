@@ -35,7 +35,10 @@ fn every_commented_setting_of_the_shipped_study_is_one() {
     let mut settings = String::new();
     for line in text.lines() {
         let line = line.strip_prefix("# ").unwrap_or(line);
-        let is_setting = line.contains(" = ") || line.starts_with('[') || line.starts_with([' ', ']']);
+        let is_setting = line.contains(" = ")
+            || line.starts_with('[')
+            || line.starts_with("    ")
+            || line.starts_with(']');
         if is_setting {
             settings.push_str(line);
             settings.push('\n');

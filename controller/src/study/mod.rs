@@ -181,13 +181,13 @@ impl Study {
         }
         let others = self.variants.iter().filter(|recipe| !recipe.needs_calibration());
         let others: Vec<&str> = others.map(|recipe| recipe.name.as_str()).collect();
-        let mend = match others[..] {
-            [] => "give some".to_owned(),
-            _ => format!("give some, or choose the variants {}", others.join(",")),
+        let or = match others[..] {
+            [] => String::new(),
+            _ => format!(", or choose the variants {}", others.join(",")),
         };
         Err(UsageError::new(format!(
-            "calibration data are missing for the variants {}: {mend}",
-            needing.join(",")
+            "{} cannot be made without calibration data; give --calib{or}",
+            needing.join(", ")
         )))
     }
 }

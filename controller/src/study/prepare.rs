@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use edgefront_optimizer::Model;
 use edgefront_optimizer::calibrate::Samples;
+use edgefront_optimizer::check::check;
 use edgefront_optimizer::recipe::Recipe;
 use edgefront_protocol::pack::{Pack, PictureShape};
 use edgefront_protocol::{BlobRef, Bytes, DeviceId, Digest, Plan, Shape};
@@ -68,6 +69,10 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     study.validate()?;
     let spinner = ui.spinner(format!("reading {}", study.model.display()));
     let model = Model::read(&study.model)?;
+    if study.variants.iter().any(|recipe| !recipe.steps.is_empty()) {
+        // What runs as it is may hold what only a runtime knows.
+        check(&model).map_err(|error| error.in_file(&study.model))?;
+    }
     let interface = Interface::of(&model, study.shape.clone());
     interface
         .check_target(study)
