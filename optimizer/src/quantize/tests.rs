@@ -132,7 +132,7 @@ fn resnet() -> Model {
     n.b.finish(&[&y])
 }
 
-/// Inverted residual blocks with depthwise convolutions and ReLU6, as in MobileNetV2.
+/// Inverted residual blocks with depthwise convolutions and `ReLU6`, as in MobileNetV2.
 fn mobilenet() -> Model {
     let (mut n, x) = Network::new(17);
     let stem = n.conv(&x, [8, 3, 3], 1);
