@@ -195,7 +195,7 @@ impl Dispatcher {
     async fn handle(&mut self, event: Event) -> Result<(), Error> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            tracing::debug!("{event:?}");
+            tracing::trace!("{event:?}");
             let effects = self.machine.handle(event);
             self.carry_out(effects, &mut events).await?;
         }

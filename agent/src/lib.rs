@@ -25,7 +25,8 @@ use store::Store;
 /// Runs an agent until `shutdown` ends: then it leaves in order, and a later run on the same state folder
 /// goes on where this one was.
 ///
-/// A broker that does not answer is tried again for ever; the log tells of it.
+/// A broker that does not answer is tried again for ever; the log tells of it. Workers die with the thread that
+/// started them, so this must run on one that lives as long: a runtime's own, or the main thread.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.state_dir)?;
     let device = device::describe(&config).await;

@@ -317,13 +317,13 @@ impl Machine {
     }
 
     fn on_state(&mut self, job: &JobId, state: JobState) {
-        if self.is_pending(job) {
+        if self.is_measured(job) {
             self.say_state(job, state);
         }
     }
 
     fn on_ended(&mut self, outcome: Outcome) {
-        if self.is_pending(&outcome.job) {
+        if self.is_measured(&outcome.job) {
             self.end(outcome);
         }
     }
@@ -494,8 +494,12 @@ impl Machine {
             .filter(|job| !self.outcomes.contains_key(&job.id))
     }
 
-    fn is_pending(&self, job: &JobId) -> bool {
-        self.batch_of(job).is_some() && !self.outcomes.contains_key(job)
+    /// Whether the job is among those that are measured now and has not ended.
+    fn is_measured(&self, job: &JobId) -> bool {
+        let batch = self.batch_of(job).map(|batch| &batch.id);
+        let measuring =
+            matches!(&self.activity, Activity::Measuring { batch: active } if batch == Some(active));
+        measuring && !self.outcomes.contains_key(job)
     }
 
     fn find(&self, id: &BatchId) -> Option<&Batch> {

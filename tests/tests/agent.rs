@@ -83,6 +83,8 @@ struct Controller {
     presence: Option<Presence>,
     states: BTreeMap<JobId, JobState>,
     outcomes: BTreeMap<JobId, Outcome>,
+    /// Sent again at every connect: what a device said meanwhile was lost.
+    batches: Vec<Batch>,
 }
 
 impl Controller {
@@ -103,7 +105,13 @@ impl Controller {
             presence: None,
             states: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            batches: Vec::new(),
         }
+    }
+
+    async fn measure(&mut self, batch: Batch) {
+        self.send(Topic::Batch, &batch).await;
+        self.batches.push(batch);
     }
 
     fn offer(&mut self, content: Vec<u8>) -> BlobRef {
@@ -141,6 +149,11 @@ impl Controller {
     }
 
     async fn on_event(&mut self, event: Event) {
+        if let Event::Connected = event {
+            for batch in &self.batches {
+                self.send(Topic::Batch, batch).await;
+            }
+        }
         let Event::Message { topic, payload, .. } = event else {
             return;
         };
@@ -251,7 +264,7 @@ fn tiny() -> Vec<u8> {
 /// Many chunks, no two alike.
 fn large() -> Vec<u8> {
     (0..3_000_001_u32)
-        .flat_map(|i| (i * i).to_le_bytes()[1..3].to_vec())
+        .flat_map(|i| i.wrapping_mul(i).to_le_bytes()[1..3].to_vec())
         .collect()
 }
 
@@ -273,8 +286,8 @@ async fn a_batch_is_fetched_measured_and_forgotten_when_acknowledged(kind: Kind)
         job("large", "null", bytes, short()),
     ];
     let sent = batch("b1", jobs);
-    controller.send(Topic::Batch, &sent).await;
-    controller.send(Topic::Batch, &sent).await;
+    controller.measure(sent.clone()).await;
+    controller.measure(sent).await;
     controller.until("outcomes", |c| c.outcomes.len() == 2).await;
     for outcome in controller.outcomes.values() {
         let measurement = outcome.result.as_ref().unwrap();
@@ -293,7 +306,7 @@ async fn a_batch_is_fetched_measured_and_forgotten_when_acknowledged(kind: Kind)
     }
     // What is sent after the acknowledgements is answered after them.
     let next = batch("b2", vec![job("next", "abacus", model, short())]);
-    controller.send(Topic::Batch, &next).await;
+    controller.measure(next).await;
     controller
         .until("the next outcome", |c| c.outcomes.len() == 3)
         .await;
@@ -317,10 +330,10 @@ async fn a_crash_while_measuring_costs_no_job_and_repeats_none(kind: Kind) {
     controller.is_online().await;
     let model = controller.offer(tiny());
     let done = batch("done", vec![job("done", "null", model, short())]);
-    controller.send(Topic::Batch, &done).await;
+    controller.measure(done).await;
     controller.until("an outcome", |c| c.outcomes.len() == 1).await;
     let jobs = ["a", "b"].map(|name| job(name, "null", model, long())).to_vec();
-    controller.send(Topic::Batch, &batch("open", jobs)).await;
+    controller.measure(batch("open", jobs)).await;
     let measuring = |c: &Controller| {
         c.states
             .values()
@@ -353,9 +366,8 @@ async fn a_broker_that_comes_back_finds_device_and_outcomes_again(kind: Kind) {
     let _agent = Agent::start(&broker);
     controller.is_online().await;
     let model = controller.offer(tiny());
-    controller
-        .send(Topic::Batch, &batch("b", vec![job("a", "null", model, short())]))
-        .await;
+    let jobs = vec![job("a", "null", model, short())];
+    controller.measure(batch("b", jobs)).await;
     controller.until("an outcome", |c| c.outcomes.len() == 1).await;
     (controller.presence, controller.outcomes) = (None, BTreeMap::new());
     broker.start_again();

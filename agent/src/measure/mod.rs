@@ -14,7 +14,7 @@ mod tally;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
 use edgefront_protocol::{Job, JobId, JobState, Pack, PictureShape};
@@ -30,6 +30,9 @@ pub use tally::Tally;
 use crate::worker::message::Feed;
 use crate::worker::picture_batch;
 use crate::{Config, WorkerCommand};
+
+/// Least time between two reports of how far the rounds are.
+const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// One job with its blobs on this device.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,6 +143,7 @@ impl Bench {
     /// Lets the jobs take turns until each has had its last round.
     async fn run_rounds(&mut self, group: Vec<Slot>) -> Vec<Slot> {
         let mut group: Vec<Option<Slot>> = group.into_iter().map(Some).collect();
+        let mut told: Option<Instant> = None;
         loop {
             let order: Vec<usize> = self
                 .shuffle
@@ -154,7 +158,10 @@ impl Bench {
             if order.is_empty() {
                 return group.into_iter().flatten().collect();
             }
-            self.say_rounds(&group).await;
+            if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                self.say_rounds(&group).await;
+                told = Some(Instant::now());
+            }
             for (position, index) in order.into_iter().enumerate() {
                 group[index] = match group[index].take() {
                     Some(slot) => self.run_round(slot, position as u32).await,
