@@ -4,10 +4,12 @@
 //! that it loaded, a [`Session`] is the mutable state of running it. What was asked for and is missing is an
 //! error: no runtime falls back to another provider, precision or thread count.
 
-#[cfg(feature = "tract")]
+#[cfg(any(feature = "ort", feature = "tract"))]
 mod guard;
 mod library;
 mod null;
+#[cfg(feature = "ort")]
+pub mod ort;
 mod port;
 mod registry;
 mod tensor;

@@ -29,9 +29,8 @@ pub(crate) fn require_cpu(runtime: &'static str, options: &Options) -> Result<()
     })
 }
 
-/// The inputs with every axis known: from `options.inputs` where given, else the file's own extents with an
-/// open leading axis bound to the batch. The error is a reason in one line.
-pub(crate) fn resolve(declared: &[Declared], options: &Options) -> Result<Vec<Port>, String> {
+/// Refuses numbers of threads or pictures that make no sense.
+pub(crate) fn check_options(options: &Options) -> Result<(), String> {
     if !(1..=MAX_THREADS).contains(&options.threads) {
         return Err(format!(
             "{} threads are asked for, it takes 1 to {MAX_THREADS}",
@@ -41,6 +40,13 @@ pub(crate) fn resolve(declared: &[Declared], options: &Options) -> Result<Vec<Po
     if options.batch == 0 {
         return Err("the batch is 0, it must be at least 1".to_owned());
     }
+    Ok(())
+}
+
+/// The inputs with every axis known: from `options.inputs` where given, else the file's own extents with an
+/// open leading axis bound to the batch. The error is a reason in one line.
+pub(crate) fn resolve(declared: &[Declared], options: &Options) -> Result<Vec<Port>, String> {
+    check_options(options)?;
     if !options.inputs.is_empty() && options.inputs.len() != declared.len() {
         return Err(format!(
             "{} input shapes are given and the model has {}",

@@ -18,6 +18,8 @@ impl Registry {
                 Box::new(Null),
                 #[cfg(feature = "tract")]
                 Box::new(crate::tract::Tract),
+                #[cfg(feature = "ort")]
+                Box::new(crate::ort::Ort::new(search)),
             ],
         }
     }

@@ -55,7 +55,10 @@ struct TractModel {
 }
 
 fn prepare(path: &Path, options: &Options) -> Result<TractModel, String> {
-    let mut model = tract_onnx::onnx().model_for_path(path).map_err(words)?;
+    // The shapes of inner values that a file states carry the open batch axis, which no longer fits once the
+    // inputs are bound; tract infers them all anew.
+    let onnx = tract_onnx::onnx().with_ignore_value_info(true);
+    let mut model = onnx.model_for_path(path).map_err(words)?;
     let inputs = port::resolve(&declared(&model)?, options)?;
     let outputs = output_names(&model).map_err(words)?;
     for (index, input) in inputs.iter().enumerate() {
