@@ -224,9 +224,65 @@ impl From<ActivationsName> for Activations {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use edgefront_optimizer::NodeReport;
+    use edgefront_protocol::pack::{Pack, PictureShape};
 
     use super::*;
+    use crate::ui::one_line;
+
+    /// Runs the command on the fixture `tiny.onnx` and pictures of `side`, and returns the output's path.
+    fn quantize(dir: &Path, side: usize) -> (anyhow::Result<Exit>, PathBuf) {
+        let picture = PictureShape {
+            channels: 3,
+            height: side,
+            width: side,
+        };
+        let values: Vec<f32> = (0..4 * picture.volume()).map(|i| (i % 7) as f32 / 7.0).collect();
+        let pack = Pack::from_floats(4, picture, &values).unwrap();
+        let calib = dir.join("calib.safetensors");
+        fs::write(&calib, pack.encode()).unwrap();
+        let output = dir.join("int8.onnx");
+        let args = Args {
+            model: Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx"),
+            output: output.clone(),
+            calib,
+            method: MethodName::Mse,
+            per_channel: true,
+            activations: ActivationsName::U8,
+            samples: Some(3),
+            preprocess: None,
+            runtime: RuntimeArgs::default(),
+        };
+        (run(args, &Ui::new(true)), output)
+    }
+
+    #[test]
+    fn writes_a_valid_model_that_computes_in_integers() {
+        let dir = tempfile::tempdir().unwrap();
+        let (exit, output) = quantize(dir.path(), 8);
+        assert_eq!(exit.unwrap(), Exit::Done);
+        let summary = check::check(&Model::read(&output).unwrap()).unwrap();
+        let count = |operator: &str| summary.operators.get(operator).copied().unwrap_or(0);
+        assert!(
+            count("QuantizeLinear") > 0 && count("DequantizeLinear") > 0,
+            "{summary:?}"
+        );
+        assert_eq!(count("Relu"), 0);
+    }
+
+    #[test]
+    fn pictures_of_another_size_are_an_error_and_leave_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (exit, output) = quantize(dir.path(), 9);
+        let error = one_line(&exit.unwrap_err());
+        assert!(
+            error.contains("pictures are 3x9x9, the model takes 3x8x8"),
+            "{error}"
+        );
+        assert!(!output.exists());
+    }
 
     #[test]
     fn says_sizes_and_what_stayed_in_float() {
