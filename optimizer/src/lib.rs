@@ -8,6 +8,8 @@ pub mod calibrate;
 pub mod check;
 mod error;
 mod external;
+#[cfg(test)]
+mod external_tests;
 pub mod graph;
 mod model;
 pub mod passes;
@@ -17,6 +19,8 @@ pub mod recipe;
 pub mod report;
 pub mod shape;
 mod tensor;
+#[cfg(test)]
+mod testing;
 
 pub use error::Error;
 pub use model::Model;

@@ -8,10 +8,10 @@ use crate::proto::node;
 fn forked() -> Model {
     let mut b = Builder::new(17);
     let x = b.input("x", &["2"]);
-    let r = b.op("Relu", &[&x], &[]);
-    let s = b.op("Sigmoid", &[&r], &[]);
-    let t = b.op("Tanh", &[&r], &[]);
-    b.finish(&[&s, &t])
+    let rectified = b.op("Relu", &[&x], &[]);
+    let y = b.op("Sigmoid", &[&rectified], &[]);
+    let z = b.op("Tanh", &[&rectified], &[]);
+    b.finish(&[&y, &z])
 }
 
 #[test]

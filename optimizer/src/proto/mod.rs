@@ -44,3 +44,6 @@ pub type TensorShapeProto = Kept<onnx::TensorShapeProto>;
 pub type TypeProto = Kept<onnx::TypeProto>;
 /// A value's name and type.
 pub type ValueInfoProto = Kept<onnx::ValueInfoProto>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+use edgefront_runtimes::DataType as Kind;
+
+use super::{lines, operators};
+use crate::check::check;
+use crate::graph::build::Builder;
+use crate::model::Model;
+use crate::passes::fp16;
+use crate::proto::{AttributeProto, DataType};
+use crate::testing::{Noise, batch_norm, difference, int, ints, noise_tensor, run_on};
+
+const SHAPE: [usize; 4] = [1, 4, 6, 6];
+
+/// One network for each operator that a runtime might lack in half precision.
+fn networks() -> Vec<(&'static str, Model)> {
+    let unary = [
+        "Relu",
+        "LeakyRelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Elu",
+        "Softplus",
+        "Exp",
+        "Erf",
+        "Softmax",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Flatten",
+        "Abs",
+        "Neg",
+        "Identity",
+    ];
+    let mut networks: Vec<(&str, Model)> = unary
+        .into_iter()
+        .map(|operator| (operator, around(|b, _, x| b.op(operator, &[x], &[]))))
+        .collect();
+    let window = [ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])];
+    networks.push(("MaxPool", around(|b, _, x| b.op("MaxPool", &[x], &window))));
+    networks.push((
+        "AveragePool",
+        around(|b, _, x| b.op("AveragePool", &[x], &window)),
+    ));
+    networks.push(("LRN", around(|b, _, x| b.op("LRN", &[x], &[int("size", 3)]))));
+    networks.push((
+        "ReduceMean",
+        around(|b, _, x| b.op("ReduceMean", &[x], &[ints("axes", &[2, 3])])),
+    ));
+    networks.push((
+        "BatchNormalization",
+        around(|b, noise, x| batch_norm(b, noise, x, 4)),
+    ));
+    networks.push((
+        "Clip",
+        around(|b, _, x| {
+            let (low, high) = (b.floats(&[], &[0.0]), b.floats(&[], &[0.5]));
+            b.op("Clip", &[x, &low, &high], &[])
+        }),
+    ));
+    networks.push((
+        "PRelu",
+        around(|b, _, x| {
+            let slope = b.floats(&[4, 1, 1], &[0.1, 0.2, 0.3, 0.4]);
+            b.op("PRelu", &[x, &slope], &[])
+        }),
+    ));
+    for operator in ["Add", "Sub", "Mul", "Div", "Max", "Min"] {
+        networks.push((
+            operator,
+            around(|b, _, x| {
+                let other = b.floats(&[4, 1, 1], &[0.5, 1.0, 1.5, 2.0]);
+                b.op(operator, &[x, &other], &[])
+            }),
+        ));
+    }
+    networks.push((
+        "Resize",
+        around(|b, _, x| {
+            let scales = b.floats(&[4], &[1.0, 1.0, 2.0, 2.0]);
+            let mode = AttributeProto::from_text("mode", "nearest");
+            let nearest = AttributeProto::from_text("nearest_mode", "floor");
+            let transform = AttributeProto::from_text("coordinate_transformation_mode", "asymmetric");
+            b.op("Resize", &[x, "", &scales], &[mode, nearest, transform])
+        }),
+    ));
+    networks.push((
+        "ConvTranspose",
+        around(|b, noise, x| {
+            let weights = noise.take(4 * 2 * 9);
+            let w = b.floats(&[4, 2, 3, 3], &weights);
+            b.op("ConvTranspose", &[x, &w], &[])
+        }),
+    ));
+    networks.push((
+        "Gemm",
+        around(|b, noise, x| {
+            let x = b.op("Flatten", &[x], &[]);
+            let weights = noise.take(144 * 3);
+            let w = b.floats(&[144, 3], &weights);
+            let bias = noise.take(3);
+            let bias = b.floats(&[3], &bias);
+            b.op("Gemm", &[&x, &w, &bias], &[])
+        }),
+    ));
+    networks
+}
+
+/// A convolution, then what `build` adds.
+fn around(build: impl FnOnce(&mut Builder, &mut Noise, &str) -> String) -> Model {
+    let mut b = Builder::new(17);
+    let mut noise = Noise(4);
+    let x = b.input("x", &["batch", "4", "6", "6"]);
+    let weights: Vec<f32> = noise.take(4 * 4).iter().map(|weight| weight / 2.0).collect();
+    let w = b.floats(&[4, 4, 1, 1], &weights);
+    let y = b.op("Conv", &[&x, &w], &[]);
+    let y = build(&mut b, &mut noise, &y);
+    b.finish(&[&y])
+}
+
+fn assert_close_on(runtime: &str) {
+    for (operator, model) in networks() {
+        let (halved, _) = fp16(&model).unwrap_or_else(|error| panic!("{operator}: {error}"));
+        let inputs = [noise_tensor(&SHAPE)];
+        let before = run_on("tract", &model, &inputs).swap_remove(0);
+        let after = run_on(runtime, &halved, &inputs).swap_remove(0);
+        assert_eq!(after.data_type(), Kind::F32, "{operator}");
+        let difference = difference(&before, &after);
+        assert!(difference < 5e-3, "{operator}: {difference}");
+        assert!(
+            difference > 0.0,
+            "{operator}: it was not computed in half precision"
+        );
+    }
+}
+
+#[test]
+fn every_operator_runs_on_tract() {
+    assert_close_on("tract");
+}
+
+#[test]
+fn every_operator_runs_on_ort() {
+    assert_close_on("ort");
+}
+
+#[test]
+fn inputs_and_outputs_stay_float32_and_weights_halve() {
+    let model = around(|b, _, x| {
+        let y = b.op("Relu", &[x], &[]);
+        b.op("Add", &[&y, x], &[])
+    });
+    let (halved, report) = fp16(&model).unwrap();
+    assert_eq!(operators(&halved), ["Cast", "Conv", "Relu", "Add", "Cast"]);
+    let summary = check(&halved).unwrap();
+    assert_eq!(summary.inputs[0].data_type, "float32");
+    assert_eq!(summary.outputs[0].data_type, "float32");
+    assert_eq!(summary.outputs[0].name, "v2");
+    let weights = &halved.graph().initializer[0];
+    assert_eq!(weights.element_type().unwrap(), DataType::Float16);
+    assert_eq!(report.count_applied(), 3);
+}
+
+#[test]
+fn constants_out_of_range_saturate_and_are_reported() {
+    let model = around(|b, _, x| {
+        let low = b.floats(&[], &[-1e9]);
+        let high = b.floats(&[], &[f32::INFINITY]);
+        b.op("Clip", &[x, &low, &high], &[])
+    });
+    let (halved, report) = fp16(&model).unwrap();
+    let floats: Vec<f32> = halved.graph().initializer[1..]
+        .iter()
+        .flat_map(|tensor| tensor.floats().unwrap())
+        .collect();
+    assert_eq!(floats, [-65504.0, f32::INFINITY]);
+    insta::assert_snapshot!(lines(&report), @r"
+    +conv_0: computes in half precision
+    +clip_1: computes in half precision; 1 constants beyond 65504 saturate
+    ");
+}
+
+#[test]
+fn kept_operators_stand_between_casts() {
+    let model = around(|b, _, x| {
+        let y = b.op("LRN", &[x], &[int("size", 3)]);
+        b.op("Relu", &[&y], &[])
+    });
+    let (halved, report) = fp16(&model).unwrap();
+    assert_eq!(
+        operators(&halved),
+        ["Cast", "Conv", "Cast", "LRN", "Cast", "Relu", "Cast"]
+    );
+    insta::assert_snapshot!(lines(&report), @r"
+    +conv_0: computes in half precision
+    -lrn_1: kept in float32: not every runtime has it in half precision
+    +relu_2: computes in half precision
+    ");
+}

@@ -1,0 +1,174 @@
+use edgefront_runtimes::Tensor;
+
+use super::{lines, operators};
+use crate::check::check;
+use crate::graph::build::{Builder, value_info};
+use crate::model::Model;
+use crate::passes::prepare;
+use crate::proto::{AttributeProto, DataType, TensorProto, node};
+use crate::testing::{difference, int, ints, noise_tensor, run_on};
+
+/// Both models' first outputs on the same noise differ by rounding at most.
+fn assert_same(runtime: &str, a: &Model, b: &Model, shape: &[usize]) {
+    let run = |model: &Model| -> Tensor { run_on(runtime, model, &[noise_tensor(shape)]).swap_remove(0) };
+    let difference = difference(&run(a), &run(b));
+    assert!(difference < 1e-5, "{difference}");
+}
+
+#[test]
+fn constants_become_initializers_and_idle_nodes_go() {
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["2", "4"]);
+    let constant = TensorProto::of("", &[4], &[1.0_f32, 2.0, 3.0, 4.0]);
+    let c = b.op("Constant", &[], &[AttributeProto::from_tensor("value", constant)]);
+    let half = b.op("Constant", &[], &[AttributeProto::from_float("value_float", 0.5)]);
+    let y = b.op("Add", &[&x, &c], &[]);
+    let y = b.op("Mul", &[&y, &half], &[]);
+    let y = b.op("Dropout", &[&y], &[]);
+    let shape = b.op("Shape", &[&y], &[]);
+    let y = b.op("Reshape", &[&y, &shape], &[]);
+    let y = b.op("Identity", &[&y], &[]);
+    let model = b.finish(&[&y]);
+    let (prepared, report) = prepare(&model).unwrap();
+    assert_eq!(operators(&prepared), ["Add", "Mul", "Reshape"]);
+    assert_eq!(prepared.graph().output[0].name(), y);
+    insta::assert_snapshot!(lines(&report), @r"
+    +constant_0: made an initializer
+    +constant_1: made an initializer
+    +dropout_4: removed: it does nothing at inference
+    +shape_5: computed: it depends on constant shapes only
+    +identity_7: removed: it does nothing at inference
+    ");
+    assert_same("tract", &model, &prepared, &[2, 4]);
+    assert_eq!(prepare(&prepared).unwrap().0, prepared);
+}
+
+#[test]
+fn an_identity_that_names_an_output_stays_where_it_must() {
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["2", "4"]);
+    let hidden = b.op("Relu", &[&x], &[]);
+    let copy = b.op("Identity", &[&hidden], &[]);
+    let echo = b.op("Identity", &[&x], &[]);
+    let model = b.finish(&[&hidden, &copy, &echo]);
+    let (prepared, _) = prepare(&model).unwrap();
+    assert_eq!(prepared, model);
+}
+
+#[test]
+fn a_dropout_that_trains_or_whose_mask_is_read_stays() {
+    let mut b = Builder::new(17);
+    b.input("x", &["2", "4"]);
+    let yes = onnx_true();
+    b.initializer(yes);
+    b.node(node("Dropout", "trains", &["x", "", "yes"], &["a"]));
+    b.node(node("Dropout", "masks", &["a"], &["y", "mask"]));
+    b.proto_mut()
+        .output
+        .push(value_info("mask", DataType::Bool, None));
+    let model = b.finish(&["y"]);
+    assert_eq!(operators(&prepare(&model).unwrap().0), ["Dropout", "Dropout"]);
+}
+
+fn onnx_true() -> TensorProto {
+    let mut yes = TensorProto::of("yes", &[], &[1_u8]);
+    yes.data_type = Some(DataType::Bool.into());
+    yes
+}
+
+/// A network in the style of 2018: IR version 3, opset 9, initializers also listed as inputs.
+fn old() -> Model {
+    let mut b = Builder::new(9);
+    let x = b.input("x", &["1", "4", "6", "6"]);
+    b.input("w0", &["4", "4", "3", "3"]);
+    let weights: Vec<f32> = (0..144).map(|index| (index % 7) as f32 / 7.0 - 0.4).collect();
+    let w = b.floats(&[4, 4, 3, 3], &weights);
+    let pads = [
+        ints("pads", &[0, 0, 1, 1, 0, 0, 1, 1]),
+        AttributeProto::from_text("mode", "constant"),
+    ];
+    let y = b.op("Pad", &[&x], &pads);
+    let y = b.op("Conv", &[&y, &w], &[]);
+    let bounds = [
+        AttributeProto::from_float("min", -0.5),
+        AttributeProto::from_float("max", 1.5),
+    ];
+    let y = b.op("Clip", &[&y], &bounds);
+    let y = b.op("Dropout", &[&y], &[AttributeProto::from_float("ratio", 0.5)]);
+    let slice = [ints("starts", &[1]), ints("ends", &[5]), ints("axes", &[2])];
+    let y = b.op("Slice", &[&y], &slice);
+    let y = b.op("Unsqueeze", &[&y], &[ints("axes", &[0])]);
+    let y = b.op("Squeeze", &[&y], &[ints("axes", &[0])]);
+    let y = b.op("Softmax", &[&y], &[]);
+    let y = b.op("ReduceSum", &[&y], &[ints("axes", &[3]), int("keepdims", 0)]);
+    let model = b.finish(&[&y]);
+    let mut proto = model.into_proto();
+    proto.ir_version = Some(3);
+    Model::from_proto(proto)
+}
+
+#[test]
+fn old_models_are_upgraded() {
+    let model = old();
+    check(&model).unwrap();
+    let (prepared, report) = prepare(&model).unwrap();
+    let summary = check(&prepared).unwrap();
+    assert_eq!((summary.opset, summary.ir_version), (13, 7));
+    assert_eq!(prepared.graph().input.len(), 1);
+    insta::assert_snapshot!(lines(&report), @r"
+    +pad_0: upgraded from opset 9 to 13
+    +clip_2: upgraded from opset 9 to 13
+    +dropout_3: upgraded from opset 9 to 13
+    +slice_4: upgraded from opset 9 to 13
+    +unsqueeze_5: upgraded from opset 9 to 13
+    +squeeze_6: upgraded from opset 9 to 13
+    +softmax_7: upgraded from opset 9 to 13
+    +reducesum_8: upgraded from opset 9 to 13
+    +w0: no longer an input: its initializer is its value
+    +dropout_3: removed: it does nothing at inference
+    +v7_shape: computed: it depends on constant shapes only
+    ");
+    assert_eq!(
+        operators(&prepared),
+        [
+            "Pad",
+            "Conv",
+            "Clip",
+            "Slice",
+            "Unsqueeze",
+            "Squeeze",
+            "Flatten",
+            "Softmax",
+            "Reshape",
+            "ReduceSum"
+        ]
+    );
+}
+
+#[test]
+fn old_models_compute_the_same_on_tract() {
+    assert_same("tract", &old(), &prepare(&old()).unwrap().0, &[1, 4, 6, 6]);
+}
+
+#[test]
+fn old_models_compute_the_same_on_ort() {
+    assert_same("ort", &old(), &prepare(&old()).unwrap().0, &[1, 4, 6, 6]);
+}
+
+#[test]
+fn upsampling_is_resizing_on_ort() {
+    for (opset, operator) in [(9, "Upsample"), (10, "Resize")] {
+        let mut b = Builder::new(opset);
+        let x = b.input("x", &["1", "2", "3", "3"]);
+        let scales = b.floats(&[4], &[1.0, 1.0, 2.0, 3.0]);
+        let y = b.op(
+            operator,
+            &[&x, &scales],
+            &[AttributeProto::from_text("mode", "nearest")],
+        );
+        let model = b.finish(&[&y]);
+        let (prepared, _) = prepare(&model).unwrap();
+        assert_eq!(operators(&prepared), ["Resize"]);
+        assert_same("ort", &model, &prepared, &[1, 2, 3, 3]);
+    }
+}

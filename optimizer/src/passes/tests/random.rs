@@ -1,0 +1,136 @@
+//! Random small networks: no pass but pruning and half precision changes what a model computes.
+
+use proptest::prelude::*;
+
+use crate::check::check;
+use crate::graph::build::Builder;
+use crate::model::Model;
+use crate::passes;
+use crate::testing::{Noise, batch_norm, difference, int, ints, run};
+
+const SHAPE: [usize; 4] = [2, 3, 8, 8];
+const CHANNELS: usize = 4;
+
+/// A layer that keeps `[batch, CHANNELS, height, width]` but for the spatial extents of pools.
+#[derive(Debug, Clone, Copy)]
+enum Layer {
+    Conv {
+        groups: usize,
+        bias: bool,
+    },
+    ConvTranspose {
+        groups: usize,
+    },
+    BatchNorm,
+    Relu,
+    Identity,
+    Dropout,
+    /// Adds the network's stem.
+    Residual,
+}
+
+fn layer() -> impl Strategy<Value = Layer> {
+    let groups = prop_oneof![Just(1), Just(2), Just(4)];
+    prop_oneof![
+        3 => (groups.clone(), any::<bool>()).prop_map(|(groups, bias)| Layer::Conv { groups, bias }),
+        1 => groups.prop_map(|groups| Layer::ConvTranspose { groups }),
+        3 => Just(Layer::BatchNorm),
+        1 => Just(Layer::Relu),
+        1 => Just(Layer::Identity),
+        1 => Just(Layer::Dropout),
+        1 => Just(Layer::Residual),
+    ]
+}
+
+fn network(layers: &[Layer], seed: u64) -> Model {
+    let mut b = Builder::new(17);
+    let mut noise = Noise(seed);
+    let x = b.input("x", &["batch", "3", "8", "8"]);
+    let weights = noise.take(CHANNELS * 3 * 9);
+    let w = b.floats(&[CHANNELS, 3, 3, 3], &weights);
+    let stem = b.op("Conv", &[&x, &w], &[ints("pads", &[1, 1, 1, 1])]);
+    let mut y = stem.clone();
+    for &layer in layers {
+        y = match layer {
+            Layer::Conv { groups, bias } => convolve(&mut b, &mut noise, "Conv", &y, groups, bias),
+            Layer::ConvTranspose { groups } => {
+                convolve(&mut b, &mut noise, "ConvTranspose", &y, groups, true)
+            }
+            Layer::BatchNorm => batch_norm(&mut b, &mut noise, &y, CHANNELS),
+            Layer::Relu => b.op("Relu", &[&y], &[]),
+            Layer::Identity => b.op("Identity", &[&y], &[]),
+            Layer::Dropout => b.op("Dropout", &[&y], &[]),
+            Layer::Residual => b.op("Add", &[&y, &stem], &[]),
+        };
+    }
+    let y = b.op("GlobalAveragePool", &[&y], &[]);
+    let y = b.op("Flatten", &[&y], &[]);
+    let weights = noise.take(CHANNELS * 5);
+    let w = b.floats(&[5, CHANNELS], &weights);
+    let y = b.op("Gemm", &[&y, &w], &[int("transB", 1)]);
+    b.finish(&[&y])
+}
+
+fn convolve(
+    b: &mut Builder,
+    noise: &mut Noise,
+    operator: &str,
+    x: &str,
+    groups: usize,
+    bias: bool,
+) -> String {
+    let inner = CHANNELS / groups;
+    let weights = noise.take(CHANNELS * inner * 9);
+    let w = b.floats(&[CHANNELS, inner, 3, 3], &weights);
+    let bias = bias.then(|| noise.take(CHANNELS));
+    let bias = bias.map(|values| b.floats(&[CHANNELS], &values));
+    let mut inputs = vec![x, &w];
+    inputs.extend(bias.as_deref());
+    b.op(
+        operator,
+        &inputs,
+        &[ints("pads", &[1, 1, 1, 1]), int("group", groups as i64)],
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn preparing_and_folding_keep_the_outputs(
+        layers in proptest::collection::vec(layer(), 1..8),
+        seed in any::<u64>(),
+    ) {
+        let model = network(&layers, seed);
+        let (prepared, _) = passes::prepare(&model).unwrap();
+        let (folded, report) = passes::fold_batch_norm(&prepared).unwrap();
+        let before = run(&model, &SHAPE);
+        prop_assert!(difference(&before, &run(&prepared, &SHAPE)) < 1e-6);
+        prop_assert!(difference(&before, &run(&folded, &SHAPE)) < 1e-4);
+        let left = check(&folded).unwrap().operators.get("BatchNormalization").copied().unwrap_or(0);
+        prop_assert_eq!(left, report.nodes.len() - report.count_applied());
+    }
+
+    #[test]
+    fn inferred_shapes_are_those_of_the_run(
+        layers in proptest::collection::vec(layer(), 0..8),
+        seed in any::<u64>(),
+    ) {
+        let model = network(&layers, seed);
+        let bindings = [("batch".to_owned(), SHAPE[0])].into();
+        let values = crate::shape::infer(&model, &bindings).unwrap();
+        let output = model.graph().output[0].name();
+        let found = run(&model, &SHAPE);
+        let inferred = values.get(output).unwrap().extents().unwrap();
+        prop_assert_eq!(inferred.as_slice(), found.shape());
+    }
+
+    #[test]
+    fn a_model_survives_being_written_and_read(
+        layers in proptest::collection::vec(layer(), 0..8),
+        seed in any::<u64>(),
+    ) {
+        let model = network(&layers, seed);
+        prop_assert_eq!(Model::decode(&model.encode(), None).unwrap(), model);
+    }
+}
