@@ -7,7 +7,7 @@ use edgefront_protocol::pack::Pack;
 use edgefront_protocol::{Bytes, Digest};
 use serde::Serialize;
 
-use crate::data::{self, Extents};
+use crate::data::{Extents, load_to_pack};
 use crate::files::write_atomically;
 use crate::ui::{Exit, Ui, UsageError};
 
@@ -55,30 +55,29 @@ struct Summary<'a> {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args {
+        data,
+        output,
+        preprocess,
+        size,
+    } = args;
     // Devices and other commands know a pack by its extension.
-    if args
-        .output
+    if output
         .extension()
         .is_none_or(|extension| extension != "safetensors")
     {
-        let message = format!("{}: a pack's name ends with .safetensors", args.output.display());
+        let message = format!("{}: a pack's name ends with .safetensors", output.display());
         return Err(UsageError::new(message));
     }
     let bar = ui.bar(0, "packing");
-    let pack = data::load_to_pack(
-        &args.data,
-        args.preprocess.as_deref(),
-        args.size,
-        &|done, total| {
-            bar.set_length(total);
-            bar.inc(done);
-        },
-    )?;
+    let pack = load_to_pack(&data, preprocess.as_deref(), size, &|done, total| {
+        bar.set_length(total);
+        bar.inc(done);
+    })?;
     bar.finish_and_clear();
     let bytes = pack.encode();
-    write_atomically(&args.output, &bytes)
-        .with_context(|| format!("cannot write {}", args.output.display()))?;
-    present(&pack, &args.output, &bytes, ui)?;
+    write_atomically(&output, &bytes).with_context(|| format!("cannot write {}", output.display()))?;
+    present(&pack, &output, &bytes, ui)?;
     Ok(Exit::Done)
 }
 

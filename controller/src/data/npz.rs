@@ -19,6 +19,8 @@ use super::resample::Size;
 /// what its header claims.
 const PIECE: usize = 1 << 20;
 
+type Entry<'a> = ZipFile<'a, BufReader<File>>;
+
 /// An `.npz` whose directory was read.
 pub(super) struct Archive<'a> {
     path: &'a Path,
@@ -114,10 +116,7 @@ impl<'a> Archive<'a> {
     }
 
     /// The header of an array, and its elements to read; `None` where it is not there.
-    fn array(
-        &mut self,
-        name: &'static str,
-    ) -> Result<Option<(Header, ZipFile<'_, BufReader<File>>)>, Problem> {
+    fn array(&mut self, name: &'static str) -> Result<Option<(Header, Entry<'_>)>, Problem> {
         let Some(index) = self.zip.index_for_name(&format!("{name}.npy")) else {
             return Ok(None);
         };

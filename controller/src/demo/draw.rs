@@ -1,5 +1,5 @@
-//! Random numbers that are the same on every machine and with every version of the libraries: ChaCha8's words,
-//! turned into numbers here.
+//! Random numbers that are the same on every machine and with every version of the libraries: the words of
+//! the cipher `ChaCha8`, turned into numbers here.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};

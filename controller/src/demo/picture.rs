@@ -96,6 +96,11 @@ fn paint(canvas: &mut [Colour], figure: &Figure) {
             (index % SIDE) as f32 - figure.centre[0],
             (index / SIDE) as f32 - figure.centre[1],
         ];
+        // Most pixels lie beyond the farthest point of any figure, the star's 1.1 radii; they stay as they are.
+        let reach = figure.radius * 1.1 + 1.5;
+        if corner[0] * corner[0] + corner[1] * corner[1] > reach * reach {
+            continue;
+        }
         let covered = (0..SAMPLES * SAMPLES).filter(|sample| {
             let step = |n: usize| (n as f32 + 0.5) / SAMPLES as f32;
             let x = (corner[0] + step(sample % SAMPLES)) / figure.radius;
