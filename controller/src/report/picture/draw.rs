@@ -65,9 +65,16 @@ where
         Ok(())
     }
 
-    fn text(&self, text: &str, at: (f64, f64), size: f64, colour: RGBColor, side: HPos) -> Result<(), Error> {
+    fn text(
+        &self,
+        text: &str,
+        at: (f64, f64),
+        size: f64,
+        colour: RGBColor,
+        align: HPos,
+    ) -> Result<(), Error> {
         let style = TextStyle::from((FONT, size * self.scale, FontStyle::Normal).into_font());
-        self.styled_text(text, at, style.color(&colour).pos(Pos::new(side, VPos::Center)))
+        self.styled_text(text, at, style.color(&colour).pos(Pos::new(align, VPos::Center)))
     }
 
     fn line(&self, points: &[(f64, f64)], style: ShapeStyle) -> Result<(), Error> {

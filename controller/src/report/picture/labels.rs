@@ -10,6 +10,16 @@ pub(super) struct Rect {
 }
 
 impl Rect {
+    /// What a line between two corners covers, with a pixel on each side.
+    pub(super) fn around(a: (f64, f64), b: (f64, f64)) -> Self {
+        Self {
+            x: a.0.min(b.0) - 1.0,
+            y: a.1.min(b.1) - 1.0,
+            width: (a.0 - b.0).abs() + 2.0,
+            height: (a.1 - b.1).abs() + 2.0,
+        }
+    }
+
     pub(super) fn right(&self) -> f64 {
         self.x + self.width
     }
@@ -74,21 +84,25 @@ impl Anchor {
 /// A place for each label in order of importance; `None` where the frame has no free place left for it.
 ///
 /// Each label takes, of 16 directions and growing distances, the free place that covers the fewest bubbles
-/// and then is the nearest.
-pub(super) fn place(anchors: &[Anchor], frame: &Rect) -> Vec<Option<Rect>> {
+/// and `lines` and then is the nearest.
+pub(super) fn place(anchors: &[Anchor], lines: &[Rect], frame: &Rect) -> Vec<Option<Rect>> {
     const GAPS: [f64; 8] = [3.0, 9.0, 18.0, 30.0, 46.0, 66.0, 90.0, 130.0];
     // Right, left, above, below first; then what is between.
     const DIRECTIONS: [u32; 16] = [0, 8, 12, 4, 14, 2, 10, 6, 15, 1, 13, 11, 3, 5, 9, 7];
-    let bubbles: Vec<Rect> = anchors.iter().map(Anchor::bounds).collect();
-    let mut placed: Vec<Rect> = Vec::new();
+    let covered: Vec<Rect> = anchors
+        .iter()
+        .map(Anchor::bounds)
+        .chain(lines.iter().copied())
+        .collect();
+    let mut taken: Vec<Rect> = Vec::new();
     let mut places = Vec::with_capacity(anchors.len());
     for anchor in anchors {
         let candidates = GAPS
             .iter()
             .flat_map(|gap| DIRECTIONS.map(|direction| anchor.candidate(direction, *gap)));
-        let free = candidates.filter(|c| frame.contains(c) && !placed.iter().any(|p| p.overlaps(c)));
-        let best = free.min_by_key(|c| bubbles.iter().filter(|bubble| bubble.overlaps(c)).count());
-        placed.extend(best);
+        let free = candidates.filter(|c| frame.contains(c) && !taken.iter().any(|p| p.overlaps(c)));
+        let best = free.min_by_key(|c| covered.iter().filter(|place| place.overlaps(c)).count());
+        taken.extend(best);
         places.push(best);
     }
     places
@@ -119,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_lonely_label_stands_right_of_its_bubble() {
-        let place = place(&[anchor(300.0, 200.0)], &FRAME)[0].unwrap();
+        let place = place(&[anchor(300.0, 200.0)], &[], &FRAME)[0].unwrap();
         assert!(
             (place.x - 311.0).abs() < 1e-9 && (place.y - 193.0).abs() < 1e-9,
             "{place:?}"
@@ -127,11 +141,23 @@ mod tests {
     }
 
     #[test]
+    fn a_label_keeps_off_a_line_through_its_bubble() {
+        let line = Rect {
+            x: 0.0,
+            y: 199.0,
+            width: 600.0,
+            height: 2.0,
+        };
+        let place = place(&[anchor(300.0, 200.0)], &[line], &FRAME)[0].unwrap();
+        assert!(!place.overlaps(&line), "{place:?}");
+    }
+
+    #[test]
     fn twelve_bubbles_in_a_heap_all_get_a_label() {
         let heap: Vec<Anchor> = (0..12)
             .map(|i| anchor(300.0 + f64::from(i % 4), 200.0 + f64::from(i / 4)))
             .collect();
-        assert!(place(&heap, &FRAME).iter().all(Option::is_some));
+        assert!(place(&heap, &[], &FRAME).iter().all(Option::is_some));
     }
 
     proptest! {
@@ -140,7 +166,7 @@ mod tests {
             at in prop::collection::vec((0.0_f64..600.0, 0.0_f64..400.0), 0..60)
         ) {
             let anchors: Vec<Anchor> = at.into_iter().map(|(x, y)| anchor(x, y)).collect();
-            let places: Vec<Rect> = place(&anchors, &FRAME).into_iter().flatten().collect();
+            let places: Vec<Rect> = place(&anchors, &[], &FRAME).into_iter().flatten().collect();
             for (i, a) in places.iter().enumerate() {
                 prop_assert!(FRAME.contains(a));
                 prop_assert!(places[..i].iter().all(|b| !a.overlaps(b)));

@@ -147,8 +147,8 @@ fn panel(
         y: top + FRAME.y,
         ..FRAME
     };
-    let x = Scale::over(shown.iter().map(|s| s.1));
-    let y = Scale::over(shown.iter().map(|s| s.2));
+    let x = Scale::over(shown.iter().flat_map(|s| extent(axes.x, s.0, s.1)));
+    let y = Scale::over(shown.iter().flat_map(|s| extent(axes.y, s.0, s.2)));
     let to_x = |value: f64| frame.x + x.place(value) * frame.width;
     let to_y = |value: f64| frame.bottom() - y.place(value) * frame.height;
     let largest = shown.iter().map(|s| s.0.artifact.bytes).max().unwrap_or(1).max(1);
@@ -165,11 +165,16 @@ fn panel(
             text: label(record, &members),
         })
         .collect();
-    place_labels(&mut bubbles, &frame, text_width);
+    let mut standing: Vec<(f64, f64)> = bubbles.iter().filter(|b| b.pareto).map(|b| b.at).collect();
+    let line = if axes.stepped {
+        steps(&mut standing, axes, &frame)
+    } else {
+        Vec::new()
+    };
+    place_labels(&mut bubbles, &line, &frame, text_width);
     let used: Vec<usize> = (0..series.len())
         .filter(|i| bubbles.iter().any(|b| b.colour == *i))
         .collect();
-    let mut standing: Vec<(f64, f64)> = bubbles.iter().filter(|b| b.pareto).map(|b| b.at).collect();
     Panel {
         title: device_title(results, device),
         x_title: format!("{} ({})", axes.x.label, axes.x.unit),
@@ -184,11 +189,7 @@ fn panel(
             .into_iter()
             .map(|tick| (to_y(tick), tick_label(tick)))
             .collect(),
-        line: if axes.stepped {
-            steps(&mut standing, axes, &frame)
-        } else {
-            Vec::new()
-        },
+        line,
         runtimes: used.into_iter().map(|i| (i, series[i].clone())).collect(),
         sizes: if shown.is_empty() {
             Vec::new()
@@ -204,7 +205,18 @@ fn panel(
     }
 }
 
-fn place_labels(bubbles: &mut [Bubble], frame: &Rect, text_width: &dyn Fn(&str, f64) -> f64) {
+/// A figure with the ends of its confidence interval, all of which the axis shows.
+fn extent(objective: &Objective, record: &Record, value: f64) -> Vec<f64> {
+    let ends = (objective.interval)(record).into_iter().flatten();
+    ends.filter(|end| end.is_finite()).chain([value]).collect()
+}
+
+fn place_labels(
+    bubbles: &mut [Bubble],
+    line: &[(f64, f64)],
+    frame: &Rect,
+    text_width: &dyn Fn(&str, f64) -> f64,
+) {
     let anchor = |b: &Bubble| Anchor {
         x: b.at.0,
         y: b.at.1,
@@ -213,7 +225,11 @@ fn place_labels(bubbles: &mut [Bubble], frame: &Rect, text_width: &dyn Fn(&str, 
         height: LABEL_SIZE + 3.0,
     };
     let anchors: Vec<Anchor> = bubbles.iter().map(anchor).collect();
-    for (bubble, place) in bubbles.iter_mut().zip(place(&anchors, frame)) {
+    let lines: Vec<Rect> = line
+        .windows(2)
+        .map(|ends| Rect::around(ends[0], ends[1]))
+        .collect();
+    for (bubble, place) in bubbles.iter_mut().zip(place(&anchors, &lines, frame)) {
         bubble.label = place;
     }
 }
