@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod frontier;
 pub mod report;
 pub mod results;
+pub mod runtime_install;
 pub mod select;
 pub mod stats;
 pub mod store;
