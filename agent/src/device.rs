@@ -104,8 +104,7 @@ async fn probe(name: &str, limits: &Limits) -> RuntimeState {
             runtime: name.to_owned(),
             runtime_path: limits.runtime_path.as_deref().map(crate::measure::utf8),
         };
-        worker.order(&order).await;
-        worker.answer(Stage::Load, limits.load).await
+        worker.ask(&order, Stage::Load, limits.load).await
     };
     match answer.await {
         Ok(Answer::Probed { version, providers }) => RuntimeState::Ready { version, providers },

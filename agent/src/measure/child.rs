@@ -60,14 +60,21 @@ impl Worker {
         })
     }
 
-    /// Gives an order.
-    pub(crate) async fn order(&mut self, order: &Order) {
-        // A worker that is gone is noticed when its answer does not come.
-        drop(self.orders.write_all(&message::frame(order)).await);
+    /// Gives an order and waits for the answer, which is not a mere sign of life. A worker that dies, or is
+    /// silent for `patience`, has failed at `stage`.
+    pub(crate) async fn ask(
+        &mut self,
+        order: &Order,
+        stage: Stage,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
+        // A worker that is gone or does not listen is noticed when its answer does not come.
+        let frame = message::frame(order);
+        drop(tokio::time::timeout(patience, self.orders.write_all(&frame)).await);
+        self.answer(stage, patience).await
     }
 
-    /// The next answer that is not a mere sign of life. A worker that dies, or is silent for `patience`, has
-    /// failed at `stage`.
+    /// The next answer to an order that has several, as [`ask`](Self::ask) has the first.
     pub(crate) async fn answer(&mut self, stage: Stage, patience: Duration) -> Result<Answer, Failure> {
         loop {
             match tokio::time::timeout(patience, next(&mut self.answers)).await {

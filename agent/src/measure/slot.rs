@@ -44,14 +44,14 @@ impl Slot {
             runtime_path: limits.runtime_path.as_deref().map(utf8),
             feed,
         };
-        worker.order(&Order::Load(Box::new(order))).await;
-        let loaded = match worker.answer(Stage::Load, limits.load).await? {
+        let order = Order::Load(Box::new(order));
+        let loaded = match worker.ask(&order, Stage::Load, limits.load).await? {
             Answer::Loaded(loaded) => loaded,
             other => return Err(surprise(Stage::Load, &other)),
         };
         let warm_up = plan::warm_up(&job.plan);
-        worker.order(&Order::WarmUp(warm_up)).await;
-        let (warmup_runs, steady) = match worker.answer(Stage::Run, limits.run).await? {
+        let order = Order::WarmUp(warm_up);
+        let (warmup_runs, steady) = match worker.ask(&order, Stage::Run, limits.run).await? {
             Answer::Warm { runs, steady } => (runs, steady),
             other => return Err(surprise(Stage::Run, &other)),
         };
@@ -99,14 +99,16 @@ impl Slot {
 
     /// One round, all other workers being blocked.
     pub(super) async fn round(&mut self, span: Span, position: u32) -> Result<(), Failure> {
-        self.worker.order(&Order::Round(span)).await;
+        let order = Order::Round(span);
+        let mut answer = self.worker.ask(&order, Stage::Run, self.limits.run).await?;
         let mut tally = Tally::default();
         let started = loop {
-            match self.worker.answer(Stage::Run, self.limits.run).await? {
+            match answer {
                 Answer::Samples(counts) => {
                     for (nanos, count) in counts {
                         tally.record(nanos, u64::from(count));
                     }
+                    answer = self.worker.answer(Stage::Run, self.limits.run).await?;
                 }
                 Answer::Round { started, peak_rss } => {
                     self.peak_rss = peak_rss;
@@ -158,8 +160,8 @@ impl Slot {
         let Some(pack) = &self.assignment.pack else {
             return Ok(None);
         };
-        self.worker.order(&Order::Score { pack: utf8(pack) }).await;
-        match self.worker.answer(Stage::Score, self.limits.run).await? {
+        let order = Order::Score { pack: utf8(pack) };
+        match self.worker.ask(&order, Stage::Score, self.limits.run).await? {
             Answer::Score(score) => Ok(Some(score)),
             other => Err(surprise(Stage::Score, &other)),
         }
