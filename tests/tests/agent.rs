@@ -54,6 +54,16 @@ impl Agent {
         self.child = spawn(&self.broker, self.state.path());
     }
 
+    /// The process ids of its workers.
+    fn workers(&self) -> Vec<String> {
+        let parent = self.child.id().to_string();
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        processes
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|pid| stat(pid).is_some_and(|(_, of)| of == parent))
+            .collect()
+    }
+
     /// How many files of a folder of the state there are.
     fn files(&self, folder: &str) -> usize {
         std::fs::read_dir(self.state.path().join(folder)).unwrap().count()
@@ -72,6 +82,21 @@ fn spawn(broker: &str, state: &Path) -> Child {
         .arg(state)
         .spawn()
         .unwrap()
+}
+
+/// State and parent of a process.
+fn stat(pid: &str) -> Option<(String, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
+}
+
+/// Returns when none of the processes runs.
+async fn are_gone(pids: &[String]) {
+    let runs = |pid: &String| stat(pid).is_some_and(|(state, _)| state != "Z");
+    while pids.iter().any(runs) {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What a controller sees.
@@ -340,7 +365,10 @@ async fn a_crash_while_measuring_costs_no_job_and_repeats_none(kind: Kind) {
             .any(|state| matches!(state, JobState::Measuring { .. }))
     };
     controller.until("measuring", measuring).await;
+    let workers = agent.workers();
+    assert_eq!(workers.len(), 2);
     agent.kill();
+    are_gone(&workers).await;
     controller.is_offline().await;
 
     controller.states.clear();
