@@ -79,13 +79,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         search: args.search.search(),
         ..Options::new(out)
     };
-    match args.out {
-        Some(out) => study::run(&study, &options(out), ui),
-        None => {
-            let folder = tempfile::tempdir()?;
-            study::measure(&study, &options(folder.path().to_owned()), ui)?.present(ui)
-        }
+    if let Some(out) = args.out {
+        return study::run(&study, &options(out), ui);
     }
+    let folder = tempfile::tempdir()?;
+    study::measure(&study, &options(folder.path().to_owned()), ui)?.present(ui)
 }
 
 /// Reads `1x3x224x224`.

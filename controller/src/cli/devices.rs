@@ -82,7 +82,10 @@ async fn list(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
         )),
         (false, false) => ui.data(table(&rows))?,
     }
-    while args.watch {
+    if !args.watch {
+        return Ok(Exit::Done);
+    }
+    loop {
         let row = row(survey.next().await?);
         if ui.json() {
             ui.data(serde_json::to_string(&row)?)?;
@@ -90,7 +93,6 @@ async fn list(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
             ui.data(table(&[&row]))?;
         }
     }
-    Ok(Exit::Done)
 }
 
 fn row(presence: Presence) -> Row {

@@ -19,7 +19,7 @@ use super::{Existing, Options, Study, findings};
 use crate::fleet::{self, Blobs, Local, Survey, Work};
 use crate::report;
 use crate::store::{Store, StoredJob};
-use crate::ui::{Exit, Ui, UsageError};
+use crate::ui::{Exit, Ui, UsageError, one_line};
 
 /// How long the devices of a study have to show themselves.
 const PRESENCE_PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +38,9 @@ pub struct Findings {
 /// Makes the variants, has them measured, writes the report, prints the results.
 pub fn run(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Exit> {
     let findings = measure(study, options, ui)?;
+    if findings.results.records.is_empty() && findings.stopped.is_some() {
+        return findings.present(ui);
+    }
     report::write_all(&options.out, &findings.results)?;
     let exit = findings.present(ui)?;
     ui.note(format_args!(
@@ -52,7 +55,7 @@ impl Findings {
     pub fn present(self, ui: &Ui) -> anyhow::Result<Exit> {
         if ui.json() {
             ui.data_json(&self.results)?;
-        } else {
+        } else if !(self.results.records.is_empty() && self.results.failed.is_empty()) {
             ui.data(report::table(&self.results))?;
         }
         if let Some(error) = self.stopped {
@@ -122,7 +125,7 @@ fn begin(
                 return Ok(Vec::new());
             }
             return Err(UsageError::new(format!(
-                "the study in {out} has another {}; --resume goes on with the same study, --fresh replaces it",
+                "the study in {out} differs in {}; --resume goes on with the same study, --fresh replaces it",
                 differences.join(", ")
             )));
         }
@@ -169,10 +172,16 @@ impl Course<'_> {
         // A variant that is being made while the user interrupts is left alone; it is written whole or not.
         runtime.shutdown_background();
         let Err(error) = stopped else { return Ok(None) };
-        if store.jobs()?.is_empty() {
+        let jobs = store.jobs()?;
+        if jobs.is_empty() {
             return Err(error);
         }
-        Ok(Some(error))
+        let ended = jobs.iter().filter(|job| job.outcome.is_some()).count();
+        let kept = format!(
+            "{ended} of {} jobs have ended and are kept; go on with --resume",
+            jobs.len()
+        );
+        Ok(Some(anyhow::anyhow!("{}; {kept}", one_line(&error))))
     }
 
     async fn remotely(
@@ -183,7 +192,9 @@ impl Course<'_> {
     ) -> anyhow::Result<()> {
         tokio::select! {
             ended = self.steps(store, cancelled, url) => ended,
-            error = interrupted() => Err(error),
+            () = interrupted() => {
+                Err(anyhow::anyhow!("interrupted, and devices go on with the jobs that they have"))
+            }
         }
     }
 
@@ -193,7 +204,7 @@ impl Course<'_> {
         let ended = tokio::select! {
             ended = self.steps(store, Vec::new(), &url) => ended,
             error = local.ended() => Err(error),
-            error = interrupted() => Err(error),
+            () = interrupted() => Err(anyhow::anyhow!("interrupted")),
         };
         let stopped = local.stop().await;
         ended.and(stopped)
@@ -233,9 +244,14 @@ impl Course<'_> {
         let spinner = self.ui.spinner("waiting for devices");
         let wanted = &self.prepared.study.devices;
         let show = |missing: &DeviceId| spinner.set_message(format!("waiting for {missing}"));
-        let found = fleet::survey(url, wanted, PRESENCE_PATIENCE, show).await?;
+        let patience = PRESENCE_PATIENCE.min(self.options.device_timeout);
+        let found = fleet::survey(url, wanted, patience, show).await?;
         spinner.finish_and_clear();
         if found.is_empty() {
+            anyhow::ensure!(
+                self.prepared.study.broker.is_some(),
+                "the local agent did not come up"
+            );
             let names: Vec<&str> = wanted.iter().map(DeviceId::as_str).collect();
             anyhow::bail!("{}: {}", names.join(", "), absent_mend(url));
         }
@@ -355,14 +371,11 @@ fn offered(store: &Store, maker: &Maker<'_>) -> anyhow::Result<Blobs> {
 }
 
 fn absent_mend(url: &BrokerUrl) -> String {
-    format!(
-        "no such device within {} s; is `edgefront-agent --broker {url}` running on it?",
-        PRESENCE_PATIENCE.as_secs()
-    )
+    format!("the device is not there; is `edgefront-agent --broker {url}` running on it?")
 }
 
 /// Ends when the user or the system asks the process to.
-async fn interrupted() -> anyhow::Error {
+async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminated = async {
         match signal(SignalKind::terminate()) {
@@ -374,9 +387,6 @@ async fn interrupted() -> anyhow::Error {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
     }
-    anyhow::anyhow!(
-        "interrupted; what is measured is kept, devices go on with their jobs, --resume goes on from here"
-    )
 }
 
 fn remove_folder(path: &Path) -> anyhow::Result<()> {

@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use edgefront_optimizer::Model;
 use edgefront_optimizer::calibrate::Samples;
 use edgefront_optimizer::quantize::ActivationType;
-use edgefront_optimizer::recipe::{self, Recipe};
+use edgefront_optimizer::recipe::{self, Progress, Recipe};
 use edgefront_protocol::results::FailedJob;
 use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Precision, Stage};
 use edgefront_runtimes::{Registry, Search};
+use indicatif::ProgressBar;
 
 use super::plan::Variant;
 use super::prepare::{Encoded, Pictures, Prepared};
@@ -92,8 +93,8 @@ impl<'a> Maker<'a> {
         let bar = ui.bar(recipes.len() as u64, "variants");
         let mut made = Made::default();
         for recipe in recipes {
-            bar.set_message(format!("making {}", recipe.name));
-            match self.make(recipe, activations, store).await {
+            bar.set_message(recipe.name.clone());
+            match self.make(recipe, activations, store, &bar).await {
                 Ok(variant) => made.variants.push(variant),
                 Err(error) => {
                     let error = one_line(&error);
@@ -112,12 +113,13 @@ impl<'a> Maker<'a> {
         recipe: &Recipe,
         activations: ActivationType,
         store: &Store,
+        bar: &ProgressBar,
     ) -> anyhow::Result<Variant> {
         let key = self.key(recipe, activations)?;
         let blob = match store.variant(&key)? {
             Some(blob) if is_whole(&self.path(&blob), &blob) => blob,
             _ => {
-                let blob = self.write_new(recipe, activations).await?;
+                let blob = self.write_new(recipe, activations, bar).await?;
                 store.put_variant(&key, &blob)?;
                 blob
             }
@@ -133,16 +135,25 @@ impl<'a> Maker<'a> {
     }
 
     /// Applies the recipe on a thread of its own, so that the connection to the broker lives on.
-    async fn write_new(&self, recipe: &Recipe, activations: ActivationType) -> anyhow::Result<BlobRef> {
-        let model = Arc::clone(&self.prepared.model);
-        let pictures = self
-            .prepared
-            .calibration
-            .as_ref()
-            .map(|(pictures, _)| Arc::clone(pictures));
-        let (recipe, search) = (recipe.clone(), self.search.clone());
-        let apply = move || apply(&model, &recipe, activations, pictures.as_deref(), &search);
-        let encoded = tokio::task::spawn_blocking(apply)
+    async fn write_new(
+        &self,
+        recipe: &Recipe,
+        activations: ActivationType,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<BlobRef> {
+        let order = Order {
+            model: Arc::clone(&self.prepared.model),
+            recipe: recipe.clone(),
+            activations,
+            pictures: self
+                .prepared
+                .calibration
+                .as_ref()
+                .map(|(pictures, _)| Arc::clone(pictures)),
+            search: self.search.clone(),
+            bar: bar.clone(),
+        };
+        let encoded = tokio::task::spawn_blocking(move || order.fill())
             .await
             .context("the optimizer crashed; please report this")??;
         let path = self.path(&encoded.blob);
@@ -160,33 +171,39 @@ impl<'a> Maker<'a> {
     }
 }
 
-fn apply(
-    model: &Model,
-    recipe: &Recipe,
+/// All that a thread of its own needs to make one variant.
+struct Order {
+    model: Arc<Model>,
+    recipe: Recipe,
     activations: ActivationType,
-    pictures: Option<&Pictures>,
-    search: &Search,
-) -> anyhow::Result<Encoded> {
-    let context = recipe::Context {
-        calibration: pictures.map(|pictures| pictures as &dyn Samples),
-        runtimes: &Registry::new(search),
-        threads: std::thread::available_parallelism().map_or(1, Into::into),
-        activations,
-        progress: &|_| {},
-    };
-    let (variant, reports) = recipe::apply(model, recipe, &context)?;
-    for report in reports {
-        for node in report.nodes.iter().filter(|node| !node.applied) {
-            tracing::debug!(
-                "{}: {} left out `{}`: {}",
-                recipe.name,
-                report.pass,
-                node.node,
-                node.why
-            );
+    pictures: Option<Arc<Pictures>>,
+    search: Search,
+    bar: ProgressBar,
+}
+
+impl Order {
+    fn fill(&self) -> anyhow::Result<Encoded> {
+        let name = &self.recipe.name;
+        let context = recipe::Context {
+            calibration: self.pictures.as_deref().map(|pictures| pictures as &dyn Samples),
+            runtimes: &Registry::new(&self.search),
+            threads: std::thread::available_parallelism().map_or(1, Into::into),
+            activations: self.activations,
+            progress: &|progress| {
+                self.bar.set_message(match progress {
+                    Progress::Pass(pass) => format!("{name}: {pass}"),
+                    Progress::Calibrating { done, total } => format!("{name}: picture {done} of {total}"),
+                });
+            },
+        };
+        let (variant, reports) = recipe::apply(&self.model, &self.recipe, &context)?;
+        for report in reports {
+            for node in report.nodes.iter().filter(|node| !node.applied) {
+                tracing::debug!("{name}: {} left out `{}`: {}", report.pass, node.node, node.why);
+            }
         }
+        Ok(Encoded::new(variant.encode()))
     }
-    Ok(Encoded::new(variant.encode()))
 }
 
 fn failed(recipe: &Recipe, error: String) -> FailedJob {

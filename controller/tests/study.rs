@@ -1,0 +1,299 @@
+//! Whole studies by the command line: on this machine, interrupted and resumed, and with devices that come late.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use edgefront::broker::Broker;
+use edgefront_protocol::pack::{Pack, PictureShape};
+use edgefront_protocol::results::Results;
+
+/// A folder with a model and data, in which commands run.
+struct Place(tempfile::TempDir);
+
+/// An agent that ends with the test.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/fixtures/models")
+        .join(name)
+}
+
+/// Pictures that are not all alike.
+fn pictures(count: usize, side: usize, seed: usize) -> Pack {
+    let picture = PictureShape {
+        channels: 3,
+        height: side,
+        width: side,
+    };
+    let values: Vec<f32> = (0..count * 3 * side * side)
+        .map(|i| ((i * 31 + seed) % 101) as f32 / 50.0 - 1.0)
+        .collect();
+    Pack::from_floats(count, picture, &values).unwrap()
+}
+
+impl Place {
+    fn new(model: &str, side: usize) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        fs::copy(fixture(model), place.path("model.onnx")).unwrap();
+        let labels = (0..12).map(|i| i % 10).collect();
+        let validation = pictures(12, side, 5).with_labels(labels).unwrap();
+        fs::write(place.path("val.safetensors"), validation.encode()).unwrap();
+        fs::write(place.path("calib.safetensors"), pictures(8, side, 7).encode()).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn edgefront(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_edgefront"));
+        command.args(args.split_whitespace()).current_dir(self.0.path());
+        command
+    }
+
+    fn optimize(&self, more: &str) -> Command {
+        let mut command = self.edgefront(
+            "optimize model.onnx --val val.safetensors --calib calib.safetensors --runtimes tract --out out",
+        );
+        command.args(more.split_whitespace());
+        command
+    }
+
+    fn agent(&self, broker: &Broker, id: &str) -> Agent {
+        let args = format!("agent --broker {} --id {id} --state state-{id}", broker.url());
+        Agent(self.edgefront(&args).spawn().unwrap())
+    }
+
+    fn results(&self) -> Results {
+        serde_json::from_slice(&fs::read(self.path("out/results.json")).unwrap()).unwrap()
+    }
+
+    /// Artifacts with the times of their last change.
+    fn artifacts(&self) -> Vec<(PathBuf, std::time::SystemTime)> {
+        let entries = fs::read_dir(self.path("out/artifacts")).unwrap();
+        let mut artifacts: Vec<_> = entries
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap()))
+            .collect();
+        artifacts.sort();
+        artifacts
+    }
+}
+
+fn broker() -> Broker {
+    Broker::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap()
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const QUICK: &str = "--min-runs 4 --min-time 10ms --rounds 2 --variants fp32,prune50,ptq-int8";
+
+#[test]
+fn a_study_leaves_a_report_and_may_be_run_again() {
+    let place = Place::new("resnet18.onnx", 32);
+    for _ in 0..2 {
+        let output = place.optimize(QUICK).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        let results = place.results();
+        let variants: Vec<&str> = results
+            .records
+            .iter()
+            .map(|record| record.variant.as_str())
+            .collect();
+        assert_eq!(variants, ["fp32", "prune50", "ptq-int8"]);
+        let accuracy = results.records[0].accuracy.as_ref().unwrap();
+        assert_eq!((accuracy.samples, accuracy.agreement_fp32), (12, Some(1.0)));
+        for file in [
+            "results.csv",
+            "pareto.png",
+            "pareto.svg",
+            "report.html",
+            "edgefront.db",
+        ] {
+            assert!(place.path("out").join(file).is_file(), "{file}");
+        }
+        assert!(!place.path("out/.agent").exists());
+        let table = String::from_utf8(output.stdout).unwrap();
+        assert!(table.contains("prune50/tract/cpu/t1/b1"), "{table}");
+    }
+}
+
+#[test]
+fn a_variant_that_fails_does_not_lose_the_others() {
+    let place = Place::new("tiny.onnx", 8);
+    fs::write(
+        place.path("study.toml"),
+        "model = 'model.onnx'\nvalidation = 'val.safetensors'\nruntimes = ['tract']\nvariants = ['fp32', \
+         { name = 'prune-all', steps = [{ pass = 'prune', amount = 1.5 }] }]\n\
+         plan = { min_runs = 4, min_time = '10ms', rounds = 2 }",
+    )
+    .unwrap();
+    let output = place.edgefront("run study.toml --json").output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+    let results: Results = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((results.records.len(), results.failed.len()), (1, 1));
+    let failed = &results.failed[0];
+    assert_eq!(
+        (failed.variant.as_str(), failed.stage.as_str()),
+        ("prune-all", "optimize")
+    );
+    assert_eq!(results, place.results());
+}
+
+#[test]
+fn an_interrupted_study_goes_on_where_it_stopped() {
+    let place = Place::new("resnet18.onnx", 32);
+    // Long enough that the study is in the middle when the first job has ended.
+    let plan = "--min-runs 4 --min-time 3s --rounds 1 --variants fp32,prune50,ptq-int8";
+    let mut first = place.optimize(plan).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(first.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let ended = lines.find(|line| line.contains("(1 of 3)"));
+    assert!(ended.is_some());
+    let kill = Command::new("kill").arg(first.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(first.wait().unwrap().code(), Some(1), "{rest:?}");
+    let said = rest.last().unwrap();
+    assert!(
+        said.starts_with("error: interrupted; 1 of 3 jobs have ended"),
+        "{said}"
+    );
+    let before = place.results();
+    assert_eq!(before.records.len(), 1);
+    let artifacts = place.artifacts();
+
+    let refused = place.optimize(plan).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(words(&refused).contains("go on with --resume, or replace it with --fresh"));
+    let changed = place
+        .optimize(plan)
+        .args(["--resume", "--threads", "2"])
+        .output()
+        .unwrap();
+    assert_eq!(changed.status.code(), Some(2));
+    assert!(
+        words(&changed).contains("differs in threads"),
+        "{}",
+        words(&changed)
+    );
+
+    let resumed = place.optimize(plan).arg("--resume").output().unwrap();
+    assert_eq!(resumed.status.code(), Some(0), "{}", words(&resumed));
+    let after = place.results();
+    assert_eq!(after.records.len(), 3);
+    let kept = &before.records[0];
+    let same = after
+        .records
+        .iter()
+        .find(|record| record.variant == kept.variant)
+        .unwrap();
+    assert_eq!(same.latency_ms, kept.latency_ms, "measured twice");
+    assert_eq!(place.artifacts(), artifacts, "made twice");
+
+    // Nothing is left to do, so nothing is done.
+    let again = place
+        .optimize(plan)
+        .args(["--resume", "--json"])
+        .output()
+        .unwrap();
+    assert_eq!(again.status.code(), Some(0));
+    assert_eq!(serde_json::from_slice::<Results>(&again.stdout).unwrap(), after);
+}
+
+#[test]
+fn a_device_that_is_not_there_does_not_keep_the_others_and_may_come_later() {
+    let place = Place::new("tiny.onnx", 8);
+    let broker = broker();
+    let _pi = place.agent(&broker, "pi");
+    let args = format!(
+        "--min-runs 4 --min-time 10ms --rounds 2 --variants fp32 --devices pi,orin --broker {}",
+        broker.url()
+    );
+    let partial = place
+        .optimize(&args)
+        .args(["--device-timeout", "5s"])
+        .output()
+        .unwrap();
+    assert_eq!(partial.status.code(), Some(3), "{}", words(&partial));
+    let results = place.results();
+    let devices: Vec<&str> = results
+        .records
+        .iter()
+        .map(|record| record.device.as_str())
+        .collect();
+    assert_eq!(devices, ["pi"]);
+    let failed = &results.failed[0];
+    assert_eq!(
+        (failed.device.as_str(), failed.stage.as_str()),
+        ("orin", "device")
+    );
+
+    let _orin = place.agent(&broker, "orin");
+    let complete = place.optimize(&args).arg("--resume").output().unwrap();
+    assert_eq!(complete.status.code(), Some(0), "{}", words(&complete));
+    let results = place.results();
+    let devices: Vec<&str> = results
+        .records
+        .iter()
+        .map(|record| record.device.as_str())
+        .collect();
+    assert_eq!(devices, ["pi", "orin"]);
+    assert!(results.failed.is_empty());
+}
+
+#[test]
+fn bench_prints_results_and_keeps_nothing() {
+    let place = Place::new("tiny.onnx", 8);
+    let args = "bench model.onnx --runtime null --min-runs 4 --min-time 10ms --rounds 2 --batch 2 --json";
+    let output = place.edgefront(args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let results: Results = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(results.records[0].configuration(), "model/null/cpu/t1/b2");
+    assert!(!place.path("out").exists());
+}
+
+#[test]
+fn devices_lists_who_is_there() {
+    let place = Place::new("tiny.onnx", 8);
+    let broker = broker();
+    let list = |args: &str| {
+        let output = place
+            .edgefront(&format!("devices --broker {} {args}", broker.url()))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(list("--json"), "");
+    let mut watch = place
+        .edgefront(&format!("devices --watch --json --broker {}", broker.url()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _agent = place.agent(&broker, "pi");
+    let mut lines = BufReader::new(watch.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let seen: serde_json::Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+    assert_eq!((&seen["id"], &seen["online"]), (&"pi".into(), &true.into()));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!(list("--json").trim(), seen.to_string().trim());
+    assert!(list("").contains("tract"));
+}
