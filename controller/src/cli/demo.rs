@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use edgefront_protocol::Plan;
+use edgefront_runtimes::{Registry, Search};
 
 use crate::demo::{self, Set};
 use crate::files::write_atomically;
+use crate::runtime_install;
 use crate::stats::certify;
 use crate::study::{self, Existing, Options, Study};
-use crate::ui::{Exit, Ui};
+use crate::ui::{Exit, Ui, one_line};
 
 /// Runs the whole flow on built-in data: variants, measurements on this machine, frontier.
 ///
@@ -34,7 +36,9 @@ struct Inputs {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let inputs = write_inputs(&args.out.join("demo"), ui)?;
+    let Args { out } = args;
+    provide_ort(ui);
+    let inputs = write_inputs(&out.join("demo"), ui)?;
     let study = Study {
         validation: Some(inputs.validation.clone()),
         calibration: Some(inputs.calibration.clone()),
@@ -47,11 +51,35 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     };
     let options = Options {
         existing: Existing::Replace,
-        ..Options::new(&args.out)
+        ..Options::new(&out)
     };
     let exit = study::run(&study, &options, ui)?;
-    ui.note(next_steps(&args.out, &inputs));
+    ui.note(next_steps(&out, &inputs));
     Ok(exit)
+}
+
+/// Installs ONNX Runtime where it is not on this machine. Without it there is still something to see.
+fn provide_ort(ui: &Ui) {
+    const ORT: &str = "ort";
+    let registry = Registry::new(&Search::default());
+    let probe = || anyhow::Ok(registry.get(ORT)?.probe()?);
+    if probe().is_ok() {
+        return;
+    }
+    let install = || {
+        let spinner = ui.spinner("installing ONNX Runtime");
+        let installed = runtime_install::ensure(ORT, |what| {
+            ui.note(format_args!(
+                "installing {what} into your cache folder, for this and later runs"
+            ));
+        });
+        spinner.finish_and_clear();
+        installed?;
+        probe()
+    };
+    if let Err(error) = install() {
+        ui.warn(format_args!("going on with tract alone: {}", one_line(&error)));
+    }
 }
 
 fn write_inputs(folder: &Path, ui: &Ui) -> anyhow::Result<Inputs> {
