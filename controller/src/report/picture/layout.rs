@@ -225,9 +225,10 @@ fn place_labels(
         height: LABEL_SIZE + 3.0,
     };
     let anchors: Vec<Anchor> = bubbles.iter().map(anchor).collect();
-    let lines: Vec<Rect> = line
-        .windows(2)
-        .map(|ends| Rect::around(ends[0], ends[1]))
+    let steps = line.windows(2).map(|ends| Rect::around(ends[0], ends[1]));
+    let whiskers = bubbles.iter().flat_map(|b| &b.whiskers);
+    let lines: Vec<Rect> = steps
+        .chain(whiskers.map(|ends| Rect::around(ends[0], ends[1])))
         .collect();
     for (bubble, place) in bubbles.iter_mut().zip(place(&anchors, &lines, frame)) {
         bubble.label = place;
