@@ -38,6 +38,15 @@ pub fn fp16(model: &Model) -> Result<(Model, PassReport), Error> {
     Ok((finish(NAME, graph)?, report))
 }
 
+/// Whether the node stays in float32: of the kept operators, or a `Gemm` with factors, which tract 0.23 has in
+/// float32 only.
+fn is_kept(node: &NodeProto) -> bool {
+    let one = 1.0_f32.to_bits();
+    let factors = ["alpha", "beta"].into_iter().filter_map(|name| node.float(name));
+    let scaled = factors.map(f32::to_bits).any(|factor| factor != one);
+    node.is_standard() && (KEPT.contains(&node.op_type()) || node.is("Gemm") && scaled)
+}
+
 struct Conversion {
     graph: Graph,
     /// Types before the conversion.
@@ -53,7 +62,7 @@ impl Conversion {
             let node = self.graph.node(id);
             let label = node.label();
             let is_float = |name: &String| self.is_float(name);
-            if KEPT.contains(&node.op_type()) && node.is_standard() {
+            if is_kept(node) {
                 self.keep(id);
                 self.report.skipped(
                     label,
@@ -81,6 +90,9 @@ impl Conversion {
     /// Makes a node compute in half precision.
     fn convert(&mut self, id: NodeId) -> Result<(), Error> {
         let label = self.graph.node(id).label();
+        if let Some(add) = self.split_gemm(id) {
+            self.convert(add)?;
+        }
         let mut saturated = 0;
         for (index, name) in self.graph.node(id).input.clone().into_iter().enumerate() {
             if self.stays_float(&name) {
@@ -96,6 +108,22 @@ impl Conversion {
         };
         self.report.applied(label, why);
         Ok(())
+    }
+
+    /// Makes the addend of a `Gemm` an `Add`: tract 0.23 multiplies it with a float32 factor and then refuses the
+    /// node. Returns the `Add`.
+    fn split_gemm(&mut self, id: NodeId) -> Option<NodeId> {
+        let gemm = self.graph.node(id);
+        let addend = gemm.input_name(2).filter(|_| gemm.is("Gemm"))?.to_owned();
+        let output = gemm.output[0].clone();
+        let product = self.graph.fresh_name(&format!("{output}_product"));
+        let name = self.graph.fresh_name(&format!("{output}_add"));
+        self.graph.set_output(id, 0, &product);
+        self.graph.truncate_inputs(id, 2);
+        Some(
+            self.graph
+                .add_node(node("Add", &name, &[&product, &addend], &[&output])),
+        )
     }
 
     /// Attributes that name the output's type or hold its value.
@@ -128,7 +156,7 @@ impl Conversion {
         let half = self.graph.fresh_name(&format!("{name}_fp16"));
         self.halves.insert(name.to_owned(), half.clone());
         let Some(tensor) = self.graph.initializer(name) else {
-            self.graph.add_node(cast(&half, name, &half, DataType::Float16));
+            self.cast(name, &half, DataType::Float16);
             return Ok((half, 0));
         };
         let (tensor, saturated) = halved(tensor, &half)?;
@@ -141,7 +169,7 @@ impl Conversion {
         for (index, name) in self.graph.node(id).input.clone().into_iter().enumerate() {
             if self.is_float(&name) && !self.stays_float(&name) {
                 let wide = self.graph.fresh_name(&format!("{name}_fp32"));
-                self.graph.add_node(cast(&wide, &name, &wide, DataType::Float));
+                self.cast(&name, &wide, DataType::Float);
                 self.graph.set_input(id, index, &wide);
             }
         }
@@ -149,8 +177,7 @@ impl Conversion {
             if self.is_float(&name) {
                 let wide = self.graph.fresh_name(&format!("{name}_fp32"));
                 self.graph.set_output(id, index, &wide);
-                self.graph
-                    .add_node(cast(&format!("{name}_cast"), &wide, &name, DataType::Float16));
+                self.cast(&wide, &name, DataType::Float16);
             }
         }
     }
@@ -177,9 +204,15 @@ impl Conversion {
             self.graph
                 .set_output(producer, index.expect("the producer has that output"), &half);
             self.graph.replace_uses(&name, &half);
-            self.graph
-                .add_node(cast(&format!("{name}_cast"), &half, &name, DataType::Float));
+            self.cast(&half, &name, DataType::Float);
         }
+    }
+
+    fn cast(&mut self, from: &str, to: &str, data_type: DataType) {
+        let name = self.graph.fresh_name(&format!("{to}_cast"));
+        let mut cast = node("Cast", &name, &[from], &[to]);
+        cast.set_attribute(AttributeProto::from_int("to", data_type as i64));
+        self.graph.add_node(cast);
     }
 
     /// Types that the model declares for the values inside.
@@ -196,12 +229,6 @@ impl Conversion {
 
 fn value_type(info: &mut ValueInfoProto) -> Option<&mut TypeValue> {
     info.r#type.as_mut()?.value.as_mut()
-}
-
-fn cast(name: &str, from: &str, to: &str, data_type: DataType) -> NodeProto {
-    let mut cast = node("Cast", name, &[from], &[to]);
-    cast.set_attribute(AttributeProto::from_int("to", data_type as i64));
-    cast
 }
 
 /// The tensor in half precision, and how many finite numbers were beyond its range.

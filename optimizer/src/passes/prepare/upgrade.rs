@@ -127,12 +127,8 @@ fn separate_axes(graph: &mut Graph, id: NodeId, values: &Values) -> Result<bool,
     graph.set_input(id, 0, &flat);
     graph.set_attribute(id, AttributeProto::from_int("axis", -1));
     graph.set_output(id, 0, &soft);
-    graph.add_node(node(
-        "Reshape",
-        &format!("{output}_unflat"),
-        &[&soft, &target],
-        &[&output],
-    ));
+    let unflat = graph.fresh_name(&format!("{output}_unflat"));
+    graph.add_node(node("Reshape", &unflat, &[&soft, &target], &[&output]));
     Ok(true)
 }
 

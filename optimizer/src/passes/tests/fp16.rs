@@ -68,7 +68,7 @@ fn networks() -> Vec<(&'static str, Model)> {
         networks.push((
             operator,
             around(|b, _, x| {
-                let other = b.floats(&[4, 1, 1], &[0.5, 1.0, 1.5, 2.0]);
+                let other = b.floats(&[4, 1, 1], &[0.25, -0.25, 0.5, 0.75]);
                 b.op(operator, &[x, &other], &[])
             }),
         ));
@@ -91,17 +91,23 @@ fn networks() -> Vec<(&'static str, Model)> {
             b.op("ConvTranspose", &[x, &w], &[])
         }),
     ));
-    networks.push((
-        "Gemm",
-        around(|b, noise, x| {
-            let x = b.op("Flatten", &[x], &[]);
-            let weights = noise.take(144 * 3);
-            let w = b.floats(&[144, 3], &weights);
-            let bias = noise.take(3);
-            let bias = b.floats(&[3], &bias);
-            b.op("Gemm", &[&x, &w, &bias], &[])
-        }),
-    ));
+    for (operator, alpha) in [("Gemm", 1.0), ("Gemm with a factor", 0.5)] {
+        networks.push((
+            operator,
+            around(|b, noise, x| {
+                let x = b.op("Flatten", &[x], &[]);
+                let weights = noise.take(144 * 3);
+                let w = b.floats(&[144, 3], &weights);
+                let bias = noise.take(3);
+                let bias = b.floats(&[3], &bias);
+                b.op(
+                    "Gemm",
+                    &[&x, &w, &bias],
+                    &[AttributeProto::from_float("alpha", alpha)],
+                )
+            }),
+        ));
+    }
     networks
 }
 
