@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use edgefront_protocol::Topic;
 use rumqttc::{
-    ConnectionError, EventLoop, Outgoing, Packet, Publish, QoS, Request, Subscribe, SubscribeFilter,
-    SubscribeReasonCode,
+    ConnectionError, EventLoop, Outgoing, Packet, Publish, QoS, Request, StateError, Subscribe,
+    SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use tokio::sync::{mpsc, watch};
@@ -206,9 +206,11 @@ impl Driver {
 
 fn reason(error: &ConnectionError) -> String {
     match error {
-        ConnectionError::Io(error) | ConnectionError::MqttState(rumqttc::StateError::Io(error)) => {
-            error.to_string()
-        }
+        ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => error.to_string(),
+        // A connection reset while a packet was read; its text says so.
+        ConnectionError::MqttState(StateError::Deserialization(error)) => error.to_string(),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => "the broker closed it".to_owned(),
+        ConnectionError::MqttState(StateError::AwaitPingResp) => "the broker is silent".to_owned(),
         error => error.to_string(),
     }
 }

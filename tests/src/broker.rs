@@ -132,10 +132,7 @@ impl Drop for Broker {
 }
 
 /// Settings as `configs/mosquitto.conf` has them, without persistence.
-const MOSQUITTO: &str = "persistence false
-set_tcp_nodelay true
-max_packet_size 17825792
-";
+const MOSQUITTO: &str = "persistence false\nset_tcp_nodelay true\n";
 
 /// Starts mosquitto with a configuration file and returns when it listens; else what it said.
 pub fn mosquitto(config: &Path) -> Result<Child, String> {
@@ -147,6 +144,7 @@ pub fn mosquitto(config: &Path) -> Result<Child, String> {
     let mut child = Command::new(program)
         .arg("-c")
         .arg(config)
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("{program}: {error}"))?;

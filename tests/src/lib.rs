@@ -1,6 +1,9 @@
 //! What the workspace tests share: brokers as processes, and the programs under test.
 
 pub mod broker;
+pub mod fleet;
+pub mod gate;
+pub mod observer;
 pub mod program;
 pub mod transfer;
 

@@ -41,7 +41,10 @@ async fn serve(listen: SocketAddr, ui: &Ui) -> anyhow::Result<()> {
     } else {
         ui.data(&url)?;
     }
-    ui.note(format_args!("{}; Ctrl-C ends it", how_to_connect(broker.address())));
+    ui.note(format_args!(
+        "{}; Ctrl-C ends it",
+        how_to_connect(broker.address())
+    ));
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
