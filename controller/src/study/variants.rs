@@ -37,13 +37,9 @@ pub(super) struct Made {
     pub(super) failed: Vec<FailedJob>,
 }
 
-/// The type of quantized activations that a device computes fastest with: ONNX Runtime's kernels for x86 want
-/// unsigned ones, those for ARM signed ones.
+/// The type of quantized activations that a device computes fastest with.
 pub(super) fn activations_for(device: &Device) -> ActivationType {
-    match device.arch.as_str() {
-        "x86_64" | "x86" => ActivationType::U8,
-        _ => ActivationType::S8,
-    }
+    ActivationType::for_architecture(&device.arch)
 }
 
 impl<'a> Maker<'a> {

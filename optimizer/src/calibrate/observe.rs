@@ -53,7 +53,7 @@ pub fn ranges(
             .run(&artifact, inputs)?;
         observers
             .par_iter_mut()
-            .try_for_each(|(value, observer)| add(value, observer, &seen, start))?;
+            .try_for_each(|(value, observer)| add(value, observer, &seen, &range))?;
         (calibration.progress)(range.end, total);
     }
     let step = calibration.step;
@@ -67,7 +67,7 @@ fn add(
     value: &str,
     observer: &mut Observer,
     seen: &HashMap<String, Tensor>,
-    start: usize,
+    range: &Range<usize>,
 ) -> Result<(), Error> {
     let tensor = &seen[value];
     let Some(floats) = tensor.as_f32() else {
@@ -84,7 +84,9 @@ fn add(
     };
     if !floats.chunks(1024).all(finite) {
         return Err(refused(format!(
-            "value `{value}` is not finite on a sample from number {start} on; repair the model or the data"
+            "value `{value}` is not finite on a sample of {} to {}; repair the model or the data",
+            range.start,
+            range.end - 1
         )));
     }
     observer.add(floats);

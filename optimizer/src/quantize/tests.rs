@@ -362,6 +362,13 @@ fn bad_input_is_an_error_of_one_line() {
         let y = n.b.op("Sigmoid", &[&x], &[]);
         n.b.finish(&[&y])
     };
+    let infinite = {
+        let (mut n, x) = Network::new(17);
+        let zero = n.b.floats(&[], &[0.0]);
+        let y = n.b.op("Div", &[&x, &zero], &[]);
+        let y = n.conv(&y, [4, 3, 3], 1);
+        n.b.finish(&[&y])
+    };
     let wrong = Pictures {
         count: 3,
         shape: vec![1, 3, 8],
@@ -371,6 +378,7 @@ fn bad_input_is_an_error_of_one_line() {
         quantized(&nan, &u8, &PICTURES(2)),
         quantized(&old, &u8, &PICTURES(2)),
         quantized(&nothing, &u8, &PICTURES(2)),
+        quantized(&infinite, &u8, &PICTURES(2)),
         quantized(&resnet(), &u8, &PICTURES(0)),
         quantized(&resnet(), &u8, &wrong),
     ];
