@@ -29,7 +29,7 @@ pub struct Args {
 struct Pruned {
     before: Sparsity,
     after: Sparsity,
-    layers: PassReport,
+    passes: Vec<PassReport>,
 }
 
 /// Runs the command.
@@ -46,7 +46,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         ui.data_json(&pruned)?;
         return Ok(Exit::Done);
     }
-    for layer in &pruned.layers.nodes {
+    for layer in pruned.passes.last().iter().flat_map(|pass| &pass.nodes) {
         ui.data(format_args!("{}: {}", layer.node, layer.why))?;
     }
     let (before, after) = (pruned.before.fraction() * 100.0, pruned.after.fraction() * 100.0);
@@ -58,15 +58,16 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
 
 fn pruned(model: &Model, amount: f64) -> Result<(Pruned, Model), Error> {
     check(model)?;
-    let (model, _) = prepare(model)?;
+    let (model, prepared) = prepare(model)?;
     let before = sparsity(&model)?;
     let (model, layers) = prune(&model, amount)?;
     let after = sparsity(&model)?;
+    let passes = vec![prepared, layers];
     Ok((
         Pruned {
             before,
             after,
-            layers,
+            passes,
         },
         model,
     ))

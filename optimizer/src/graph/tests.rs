@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
 use super::build::Builder;
 use super::*;
 use crate::proto::node;
@@ -101,4 +103,82 @@ fn cut_inputs_and_outputs_are_forgotten() {
     assert_eq!(graph.producer("mask"), None);
     assert!(graph.consumers("t").is_empty());
     assert_eq!(graph.node(id).input, ["x"]);
+}
+
+/// A change of a graph, by positions that are taken modulo what there is.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Add(usize, usize),
+    Remove(usize),
+    SetInput(usize, usize),
+    SetOutput(usize),
+    Replace(usize, usize),
+    Cut(usize),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let at = || 0_usize..50;
+    prop_oneof![
+        (at(), at()).prop_map(|(a, b)| Change::Add(a, b)),
+        at().prop_map(Change::Remove),
+        (at(), at()).prop_map(|(node, value)| Change::SetInput(node, value)),
+        at().prop_map(Change::SetOutput),
+        (at(), at()).prop_map(|(old, new)| Change::Replace(old, new)),
+        at().prop_map(Change::Cut),
+    ]
+}
+
+/// Values from which a node may read without a cycle: the input, and what nodes before it made.
+fn values(graph: &Graph) -> Vec<String> {
+    let made = graph.nodes().flat_map(|(_, node)| node.output.clone());
+    std::iter::once("x".to_owned()).chain(made).collect()
+}
+
+fn apply(graph: &mut Graph, change: Change) {
+    let (ids, values) = (graph.ids(), values(graph));
+    let value = |index: usize| values[index % values.len()].clone();
+    let Some(id) = (match change {
+        Change::Remove(at) | Change::SetInput(at, _) | Change::SetOutput(at) | Change::Cut(at) => {
+            ids.get(at % ids.len().max(1)).copied()
+        }
+        Change::Add(..) | Change::Replace(..) => ids.first().copied(),
+    }) else {
+        return;
+    };
+    match change {
+        Change::Add(a, b) => {
+            let output = graph.fresh_name("made");
+            graph.add_node(node("Add", &output, &[&value(a), &value(b)], &[&output]));
+        }
+        Change::Remove(_) => drop(graph.remove_node(id)),
+        Change::SetInput(_, at) => graph.set_input(id, at % 3, &value(at)),
+        Change::SetOutput(_) => {
+            let output = graph.fresh_name("renamed");
+            graph.set_output(id, 0, &output);
+        }
+        Change::Replace(old, new) => graph.replace_uses(&value(old), &value(new)),
+        Change::Cut(_) => graph.truncate_inputs(id, 1),
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_index_is_always_what_the_nodes_say(changes in proptest::collection::vec(change(), 0..40)) {
+        let mut graph = Graph::new(forked()).unwrap();
+        for change in changes {
+            apply(&mut graph, change);
+        }
+        for name in &graph.names {
+            let producer = graph.nodes().find(|(_, node)| !name.is_empty() && node.output.contains(name));
+            prop_assert_eq!(graph.producer(name), producer.map(|(id, _)| id));
+            let mut uses = graph.consumers(name).to_vec();
+            uses.sort_unstable();
+            let reads = |(id, node): (NodeId, &NodeProto)| {
+                let inputs = node.input.clone().into_iter().enumerate();
+                let matching = inputs.filter(|(_, input)| !name.is_empty() && input == name);
+                matching.map(move |(index, _)| (id, index)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(uses, graph.nodes().flat_map(reads).collect::<Vec<_>>());
+        }
+    }
 }

@@ -46,6 +46,13 @@ pub fn prune(model: &Model, amount: f64) -> Result<(Model, PassReport), Error> {
         graph.add_initializer(TensorProto::of(&name, &shape, &values));
         done.push(name);
     }
+    if done.is_empty() {
+        return Err(Error::Refused {
+            pass: NAME.to_owned(),
+            reason: "no layer has weights that are a float32 constant, so there is nothing to prune"
+                .to_owned(),
+        });
+    }
     Ok((finish(NAME, graph)?, report))
 }
 

@@ -50,6 +50,18 @@ fn an_amount_that_is_no_fraction_is_refused() {
 }
 
 #[test]
+fn a_model_without_constant_weights_is_refused() {
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["2", "2"]);
+    let y = b.op("MatMul", &[&x, &x], &[]);
+    let error = prune(&b.finish(&[&y]), 0.5).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "prune: no layer has weights that are a float32 constant, so there is nothing to prune"
+    );
+}
+
+#[test]
 fn shared_and_computed_weights_are_reported() {
     let mut b = Builder::new(17);
     let x = b.input("x", &["batch", "2"]);
