@@ -5,14 +5,18 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::{
     Datum, DatumType, Framework as _, InferenceFact, InferenceModel, InferenceModelExt as _, IntoTensor as _,
-    RunOptions, TValue, TVec, TractResult, TypedRunnableModel, TypedSimpleState, multithread::Executor,
+    RunOptions, TValue, TVec, TractResult, TypedModel, TypedRunnableModel, TypedSimpleState,
+    multithread::Executor,
 };
+use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
+use tract_onnx::tract_core::transform::ModelTransform as _;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::DimLike as _;
 
 use crate::guard::{guarded, one_line};
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use half::f16;
 
 const NAME: &str = "tract";
 
@@ -74,7 +78,9 @@ fn prepare(path: &Path, options: &Options) -> Result<TractModel, String> {
         ..RunOptions::default()
     };
     let plan = model
-        .into_optimized()
+        .into_typed()
+        .and_then(widen_halves)
+        .and_then(TypedModel::into_optimized)
         .and_then(|model| TypedRunnableModel::new_with_options(model, &run_options))
         .map_err(words)?;
     Ok(TractModel {
@@ -82,6 +88,21 @@ fn prepare(path: &Path, options: &Options) -> Result<TractModel, String> {
         inputs,
         outputs,
     })
+}
+
+/// Lets a model in half precision compute in single where the processor has no half-precision arithmetic, as
+/// ONNX Runtime does on a CPU; tract would emulate each operation, some 200 times slower. Inputs keep their type,
+/// so a model that takes halves stays as it is.
+fn widen_halves(mut model: TypedModel) -> TractResult<TypedModel> {
+    let half = f16::datum_type();
+    let mut takes_halves = false;
+    for index in 0..model.inputs.len() {
+        takes_halves |= model.input_fact(index)?.datum_type == half;
+    }
+    if !takes_halves && !tract_linalg::has_fp16() {
+        FloatPrecisionTranslator::new(half, f32::datum_type()).transform(&mut model)?;
+    }
+    Ok(model)
 }
 
 fn declared(model: &InferenceModel) -> Result<Vec<Declared>, String> {
