@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use crate::check::check;
-use crate::graph::build::Builder;
+use crate::graph::build::{Builder, value_info};
 use crate::model::Model;
 use crate::passes;
-use crate::testing::{Noise, batch_norm, difference, int, ints, run};
+use crate::proto::DataType;
+use crate::testing::{Noise, batch_norm, difference, int, ints, noise_tensor, run, run_on};
 
 const SHAPE: [usize; 4] = [2, 3, 8, 8];
 const CHANNELS: usize = 4;
@@ -93,6 +94,14 @@ fn convolve(
     )
 }
 
+/// The model with all these values as outputs.
+fn with_outputs(model: &Model, names: &[&str]) -> Model {
+    let mut proto = model.clone().into_proto();
+    let outputs = names.iter().map(|name| value_info(name, DataType::Float, None));
+    proto.graph.as_mut().unwrap().output = outputs.collect();
+    Model::from_proto(proto)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -119,10 +128,13 @@ proptest! {
         let model = network(&layers, seed);
         let bindings = [("batch".to_owned(), SHAPE[0])].into();
         let values = crate::shape::infer(&model, &bindings).unwrap();
-        let output = model.graph().output[0].name();
-        let found = run(&model, &SHAPE);
-        let inferred = values.get(output).unwrap().extents().unwrap();
-        prop_assert_eq!(inferred.as_slice(), found.shape());
+        let names: Vec<&str> = model.graph().node.iter().map(|node| node.output[0].as_str()).collect();
+        let all = with_outputs(&model, &names);
+        let found = run_on("tract", &all, &[noise_tensor(&SHAPE)]);
+        for (name, found) in names.iter().zip(&found) {
+            let inferred = values.get(name).unwrap().extents().unwrap();
+            prop_assert_eq!(inferred.as_slice(), found.shape(), "{}", name);
+        }
     }
 
     #[test]
