@@ -11,8 +11,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// The broker, as mqtt://[user:password@]host[:port]
-    #[arg(long, value_name = "URL")]
+    /// The broker's address.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The broker, as mqtt://[user:password@]host[:port]"
+    )]
     pub broker: Option<String>,
 
     /// Name of this device, unique on its broker [default: the host name]
