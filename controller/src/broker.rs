@@ -165,3 +165,39 @@ fn config(listen: SocketAddr) -> BrokerConfig {
         .with_sys_topics_enabled(false)
         .with_storage(storage)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn it_listens_on_a_free_port_when_started_and_gives_it_back_when_stopped() {
+        let broker = Broker::start(ANY_PORT).unwrap();
+        let address = broker.address();
+        assert_ne!(address.port(), 0);
+        assert_eq!(broker.url(), BrokerUrl::new("127.0.0.1", address.port()));
+        TcpStream::connect(address).unwrap();
+        broker.stop();
+        let again = Broker::start(address).unwrap();
+        assert_eq!(again.address(), address);
+    }
+
+    #[test]
+    fn an_address_in_use_is_said_in_one_line() {
+        let broker = Broker::start(ANY_PORT).unwrap();
+        let error = Broker::start(broker.address()).unwrap_err().to_string();
+        let expected = format!("cannot listen on {}: Address already in use", broker.address());
+        assert!(error.starts_with(&expected) && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn on_all_addresses_clients_of_this_machine_use_the_loopback() {
+        let broker = Broker::start(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)).unwrap();
+        assert_eq!(broker.url().host, "127.0.0.1");
+    }
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{ControllerId, DeviceId, Digest};
+use crate::{ControllerId, DeviceId};
 
 /// Root of all topics; the digit is the generation of the topic tree.
 const ROOT: &str = "edgefront/1";
@@ -27,10 +27,8 @@ pub enum Topic {
     Cancel(DeviceId),
     /// Controller to device: `Ack`.
     Ack(DeviceId),
-    /// Controller to device: a chunk that repairs this device's gaps.
+    /// Controller to device: `Chunk`.
     Chunk(DeviceId),
-    /// Controller to all devices that fetch the blob: a shared chunk.
-    SharedChunk(Digest),
     /// Device to controller: `Progress`.
     Progress(ControllerId, DeviceId),
     /// Device to controller: `Outcome`.
@@ -50,7 +48,7 @@ impl Topic {
         format!("{ROOT}/device/+/presence")
     }
 
-    /// Filter for all that a device hears, shared chunks apart.
+    /// Filters for all that a device hears.
     pub fn to_device(device: &DeviceId) -> Vec<String> {
         [Self::Batch, Self::Cancel, Self::Ack, Self::Chunk]
             .iter()
@@ -72,7 +70,6 @@ impl fmt::Display for Topic {
             Self::Cancel(d) => write!(f, "{ROOT}/device/{d}/cancel"),
             Self::Ack(d) => write!(f, "{ROOT}/device/{d}/ack"),
             Self::Chunk(d) => write!(f, "{ROOT}/device/{d}/chunk"),
-            Self::SharedChunk(digest) => write!(f, "{ROOT}/blob/{digest}"),
             Self::Progress(c, d) => write!(f, "{ROOT}/controller/{c}/progress/{d}"),
             Self::Outcome(c, d) => write!(f, "{ROOT}/controller/{c}/outcome/{d}"),
             Self::Want(c, d) => write!(f, "{ROOT}/controller/{c}/want/{d}"),
@@ -91,7 +88,6 @@ impl FromStr for Topic {
             .ok_or_else(unknown)?;
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
-            ["blob", digest] => digest.parse().map(Self::SharedChunk).map_err(|_| unknown()),
             ["device", device, channel] => {
                 let device = device.parse().map_err(|_| unknown())?;
                 match channel {

@@ -298,7 +298,6 @@ pub(crate) fn topic() -> impl Strategy<Value = Topic> {
         device_id().prop_map(Topic::Cancel),
         device_id().prop_map(Topic::Ack),
         device_id().prop_map(Topic::Chunk),
-        digest().prop_map(Topic::SharedChunk),
         (controller_id(), device_id()).prop_map(|(c, d)| Topic::Progress(c, d)),
         (controller_id(), device_id()).prop_map(|(c, d)| Topic::Outcome(c, d)),
         (controller_id(), device_id()).prop_map(|(c, d)| Topic::Want(c, d)),
