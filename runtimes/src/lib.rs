@@ -70,6 +70,12 @@ pub trait Model: Send + Sync {
     /// The provider that runs the nodes, as the library reports it.
     fn provider(&self) -> &str;
 
+    /// Where it does not compute as the file says, what it does instead, in one line. A reader of its figures
+    /// is shown this.
+    fn remark(&self) -> Option<&str> {
+        None
+    }
+
     /// State for one caller.
     fn session(&self) -> Result<Box<dyn Session>, Error>;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::{
     Datum, DatumType, Framework as _, InferenceFact, InferenceModel, InferenceModelExt as _, IntoTensor as _,
-    RunOptions, TValue, TVec, TractResult, TypedModel, TypedRunnableModel, TypedSimpleState,
+    RunOptions, TValue, TVec, TractResult, TypedModel, TypedNode, TypedRunnableModel, TypedSimpleState,
     multithread::Executor,
 };
 use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
@@ -56,6 +56,8 @@ struct TractModel {
     plan: Arc<TypedRunnableModel>,
     inputs: Vec<Port>,
     outputs: Vec<String>,
+    /// Whether half-precision values are computed in single precision.
+    widened: bool,
 }
 
 fn prepare(path: &Path, options: &Options) -> Result<TractModel, String> {
@@ -77,32 +79,37 @@ fn prepare(path: &Path, options: &Options) -> Result<TractModel, String> {
         executor: Some(executor),
         ..RunOptions::default()
     };
+    let mut model = model.into_typed().map_err(words)?;
+    let widened = widen_halves(&mut model).map_err(words)?;
     let plan = model
-        .into_typed()
-        .and_then(widen_halves)
-        .and_then(TypedModel::into_optimized)
+        .into_optimized()
         .and_then(|model| TypedRunnableModel::new_with_options(model, &run_options))
         .map_err(words)?;
     Ok(TractModel {
         plan,
         inputs,
         outputs,
+        widened,
     })
 }
 
 /// Lets a model in half precision compute in single where the processor has no half-precision arithmetic, as
 /// ONNX Runtime does on a CPU; tract would emulate each operation, some 200 times slower. Inputs keep their type,
-/// so a model that takes halves stays as it is.
-fn widen_halves(mut model: TypedModel) -> TractResult<TypedModel> {
+/// so a model that takes halves stays as it is. Returns whether anything was widened.
+fn widen_halves(model: &mut TypedModel) -> TractResult<bool> {
     let half = f16::datum_type();
+    let has_halves = |node: &TypedNode| node.outputs.iter().any(|output| output.fact.datum_type == half);
+    if tract_linalg::has_fp16() || !model.nodes().iter().any(has_halves) {
+        return Ok(false);
+    }
     let mut takes_halves = false;
     for index in 0..model.inputs.len() {
         takes_halves |= model.input_fact(index)?.datum_type == half;
     }
-    if !takes_halves && !tract_linalg::has_fp16() {
-        FloatPrecisionTranslator::new(half, f32::datum_type()).transform(&mut model)?;
+    if !takes_halves {
+        FloatPrecisionTranslator::new(half, f32::datum_type()).transform(model)?;
     }
-    Ok(model)
+    Ok(!takes_halves)
 }
 
 fn declared(model: &InferenceModel) -> Result<Vec<Declared>, String> {
@@ -155,6 +162,11 @@ impl Model for TractModel {
 
     fn provider(&self) -> &str {
         port::CPU
+    }
+
+    fn remark(&self) -> Option<&str> {
+        self.widened
+            .then_some("computed in fp32: this processor has no half-precision arithmetic for tract")
     }
 
     fn session(&self) -> Result<Box<dyn Session>, Error> {

@@ -55,7 +55,10 @@ impl Slot {
             Answer::Warm { runs, steady } => (runs, steady),
             other => return Err(surprise(Stage::Run, &other)),
         };
-        let mut conditions = Conditions::default();
+        let mut conditions = Conditions {
+            notes: loaded.remark.iter().cloned().collect(),
+            ..Conditions::default()
+        };
         if !steady {
             let limit = Duration::from(warm_up.limit);
             conditions

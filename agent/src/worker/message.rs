@@ -115,6 +115,8 @@ pub(crate) enum Answer {
 pub(crate) struct Loaded {
     pub(crate) runtime_version: String,
     pub(crate) provider: String,
+    /// Where the runtime does not compute as the artifact says, what it does instead.
+    pub(crate) remark: Option<String>,
     /// From the artifact's path to a session that can run.
     pub(crate) time: Nanos,
     /// Peak memory of the process so far.

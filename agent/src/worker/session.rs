@@ -105,6 +105,7 @@ impl Bench {
         let loaded = Loaded {
             runtime_version: probe.version,
             provider: model.provider().to_owned(),
+            remark: model.remark().map(str::to_owned),
             time,
             peak_rss: peak_rss(),
         };
