@@ -124,7 +124,7 @@ impl Study {
         let file = self.out().join("results.json");
         let text = std::fs::read_to_string(&file).expect("the results are there");
         let results: Value = serde_json::from_str(&text).expect("the results are JSON");
-        assert_eq!(results["failed"], serde_json::json!([]), "{file:?}");
+        assert_eq!(results["failed"], serde_json::json!([]));
         let records = results["records"].as_array().expect("records are a list");
         let names: BTreeSet<(String, String)> = records
             .iter()

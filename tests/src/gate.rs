@@ -43,7 +43,7 @@ impl Gate {
             for client in listener.incoming().map_while(Result::ok) {
                 // Without a broker behind it the client is turned away, as a broker that is down does.
                 if let Ok(broker) = TcpStream::connect(&address) {
-                    connect(client, broker, &shared);
+                    connect(&client, &broker, &shared);
                 }
             }
         });
@@ -81,19 +81,17 @@ impl Gate {
     }
 }
 
-fn connect(client: TcpStream, broker: TcpStream, state: &Arc<(Mutex<State>, Condvar)>) {
-    for stream in [&client, &broker] {
+fn connect(client: &TcpStream, broker: &TcpStream, state: &Arc<(Mutex<State>, Condvar)>) {
+    for stream in [client, broker] {
         stream.set_nodelay(true).ok();
     }
-    let (Ok(from_client), Ok(to_client)) = (client.try_clone(), client.try_clone()) else {
-        return;
-    };
-    let Ok(to_broker) = broker.try_clone() else {
+    let ends = || Some((client.try_clone().ok()?, broker.try_clone().ok()?));
+    let (Some((from_client, to_broker)), Some((to_client, from_broker))) = (ends(), ends()) else {
         return;
     };
     let shared = Arc::clone(state);
     thread::spawn(move || pass(from_client, to_broker, |_| {}));
-    thread::spawn(move || pass(broker, to_client, |bytes| wait_for_room(&shared, bytes)));
+    thread::spawn(move || pass(from_broker, to_client, |bytes| wait_for_room(&shared, bytes)));
 }
 
 /// Copies until either end closes, and then closes the other.

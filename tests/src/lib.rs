@@ -8,4 +8,4 @@ pub mod program;
 pub mod transfer;
 
 /// Longest wait for anything that must happen; passing it means that it does not.
-pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);

@@ -1,5 +1,7 @@
 //! The connection against real brokers: what it promises, and what it relies on.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use edgefront_link::{Connection, Event, LinkError, Publisher, Qos, Settings, Will};
@@ -202,6 +204,41 @@ async fn a_patient_connection_waits_for_its_broker(kind: Kind) {
     assert!(matches!(next(&mut device).await, Event::Connected));
 }
 
+/// Subscribes to `topic` with QoS 0 and never reads what comes.
+fn deaf_subscriber(broker: &Broker, topic: &Topic) -> TcpStream {
+    let mut stream = TcpStream::connect(broker.url().address()).unwrap();
+    stream
+        .write_all(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x00\x00\x04deaf")
+        .unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    let topic = topic.to_string();
+    let length = u8::try_from(topic.len()).unwrap();
+    let subscribe = [&[0x82, length + 5, 0, 1, 0, length], topic.as_bytes(), &[0]].concat();
+    stream.write_all(&subscribe).unwrap();
+    stream.read_exact(&mut [0; 5]).unwrap();
+    stream
+}
+
+async fn a_subscriber_that_does_not_read_costs_bounded_memory_and_disturbs_nobody(kind: Kind) {
+    const MESSAGES: usize = 4_000;
+    let broker = Broker::start(kind);
+    let chunks = Topic::Chunk(pi());
+    let _deaf = deaf_subscriber(&broker, &chunks);
+    let (_device, mut device) = open(settings(&broker, "device", &[batch().to_string()])).await;
+    let (controller, _controller_connection) = open(settings(&broker, "controller", &[])).await;
+    let chunk = vec![7; 64 << 10];
+    for _ in 0..MESSAGES {
+        controller
+            .publish(&chunks, chunk.clone(), Qos::AtMostOnce, false)
+            .await
+            .unwrap();
+    }
+    publish(&controller, &batch(), b"after", false).await;
+    assert_eq!(next_message(&mut device).await.1, b"after");
+    let published = (MESSAGES * chunk.len()) as u64;
+    assert!(broker.peak_rss() < published / 2, "{} bytes", broker.peak_rss());
+}
+
 #[tokio::test]
 async fn without_a_broker_the_error_says_what_to_do() {
     let settings = Settings {
@@ -238,4 +275,5 @@ on_both_brokers!(
     a_message_of_15_mib_passes_and_a_larger_one_is_refused_here,
     a_second_client_of_the_same_name_takes_over,
     a_patient_connection_waits_for_its_broker,
+    a_subscriber_that_does_not_read_costs_bounded_memory_and_disturbs_nobody,
 );
