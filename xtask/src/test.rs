@@ -49,8 +49,20 @@ fn static_checks() -> anyhow::Result<Count> {
     count += step::check("clippy", &mut step::cargo(&clippy))?;
     let mut docs = step::cargo(&["doc", "--workspace", "--no-deps"]);
     count += step::check("docs", docs.env("RUSTDOCFLAGS", "--deny warnings"))?;
+    count += step::check("fuzz targets", &mut step::cargo(&FUZZ_CHECK))?;
     Ok(count)
 }
+
+/// Without their default feature the fuzz targets need no C++ compiler; in the shared folder they reuse what
+/// clippy has checked.
+const FUZZ_CHECK: [&str; 6] = [
+    "check",
+    "--no-default-features",
+    "--manifest-path",
+    "fuzz/Cargo.toml",
+    "--target-dir",
+    "target",
+];
 
 fn set_up() -> anyhow::Result<Vec<Missing>> {
     let edgefront = std::env::current_exe()

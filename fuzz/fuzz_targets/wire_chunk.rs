@@ -1,0 +1,11 @@
+#![no_main]
+
+use edgefront_protocol::blob::Chunk;
+use edgefront_protocol::wire;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    if let Ok(message) = wire::decode::<Chunk>(bytes) {
+        // What was accepted must survive being sent on.
+        assert_eq!(wire::decode::<Chunk>(&wire::encode(&message)).ok(), Some(message));
+    }
+});
