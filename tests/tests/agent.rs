@@ -198,7 +198,7 @@ impl Controller {
                 self.serve
                     .on_want(&device, &wire::decode(&payload).unwrap())
                     .unwrap();
-                while let Some(delivery) = self.serve.next() {
+                for delivery in self.serve.by_ref() {
                     let offset = delivery.offset as usize;
                     let data = &self.blobs[&delivery.digest][offset..offset + delivery.bytes as usize];
                     let chunk = wire::encode(&Chunk::new(delivery.digest, delivery.index, data.to_vec()));
