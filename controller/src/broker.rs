@@ -42,12 +42,12 @@ impl std::fmt::Debug for Shutdown {
 #[non_exhaustive]
 pub enum BrokerError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {listen}: {source}; is another broker running? choose another with --listen")]
+    #[error("cannot listen on {listen}: {reason}; is another broker running? choose another with --listen")]
     Listen {
         /// The address.
         listen: SocketAddr,
         /// The system's words.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The library refused to start.
     #[error("the broker on {listen} did not start: {reason}")]
@@ -63,12 +63,12 @@ impl Broker {
     /// Starts a broker on its own threads; it accepts connections when this returns. Port 0 takes a free one.
     pub fn start(listen: SocketAddr) -> Result<Self, BrokerError> {
         // The library words a failed bind in several lines, so the address is tried here first.
-        TcpListener::bind(listen).map_err(|source| BrokerError::Listen { listen, source })?;
+        TcpListener::bind(listen).map_err(|reason| BrokerError::Listen { listen, reason })?;
         let (started_tx, started) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("broker".to_owned())
             .spawn(move || run(listen, &started_tx))
-            .map_err(|source| BrokerError::Listen { listen, source })?;
+            .map_err(|reason| BrokerError::Listen { listen, reason })?;
         let refused = |reason| BrokerError::Start { listen, reason };
         let started = started
             .recv()
