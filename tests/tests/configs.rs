@@ -1,5 +1,7 @@
 //! The shipped configuration of mosquitto, loaded by a real one.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Child, Command};
 

@@ -1,5 +1,7 @@
 //! The connection against real brokers: what it promises, and what it relies on.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! How fast a 45 MB artifact travels, beside one `mosquitto_pub -f` message of the same bytes. Long, so
 //! ignored: `cargo nextest run -p edgefront-tests --run-ignored only --no-capture throughput`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
