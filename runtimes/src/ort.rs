@@ -1,6 +1,9 @@
 //! ONNX Runtime, loaded from its shared library at run time.
 //!
-//! Only its CPU provider is used, and no other is ever registered with a session; so what runs runs there.
+//! Only its CPU provider is used. Once a model is loaded, ONNX Runtime is asked which provider took its nodes; any
+//! other than the one that was asked for is an error.
+
+mod provider;
 
 use std::env;
 use std::ffi::{CStr, c_char};
@@ -21,6 +24,9 @@ use crate::{Data, DataType, Error, Model, Options, Port, Probe, Runtime, Session
 const NAME: &str = "ort";
 const STEM: &str = "libonnxruntime.so";
 const VARIABLE: &str = "ORT_DYLIB_PATH";
+
+/// ONNX Runtime's name of its provider for CPUs.
+const CPU_PROVIDER: &str = "CPUExecutionProvider";
 
 /// The runtime.
 #[derive(Debug)]
@@ -60,7 +66,13 @@ impl Runtime for Ort {
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
         port::require_cpu(NAME, options)?;
         let environment = environment(&self.library()?)?;
-        let model = prepare(environment, path, options).map_err(|reason| refused(path, reason))?;
+        let session = open(environment, path, options).map_err(|reason| refused(path, reason))?;
+        require_assigned(&session, options).map_err(|reason| Error::Provider {
+            runtime: NAME,
+            provider: options.provider.clone(),
+            reason,
+        })?;
+        let model = OrtModel::new(session, options).map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))
     }
 }
@@ -180,21 +192,36 @@ fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder, 
     Ok(builder)
 }
 
-fn prepare(environment: &Environment, path: &Path, options: &Options) -> Result<OrtModel, String> {
+fn open(environment: &Environment, path: &Path, options: &Options) -> Result<ort::session::Session, String> {
     // Checked before the library sees it: it would take any number of threads.
     port::check_options(options)?;
-    let load = || {
+    let commit = || {
         builder(environment, options.threads)?
             .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_config_entry(provider::RECORD.0, provider::RECORD.1)?
             .commit_from_file(path)
     };
-    let session = load().map_err(|error| words(&error))?;
-    let declared: Result<Vec<_>, _> = session.inputs().iter().map(declared).collect();
-    Ok(OrtModel {
-        inputs: port::resolve(&declared?, options)?,
-        outputs: session.outputs().iter().map(|o| o.name().to_owned()).collect(),
-        session: Arc::new(Mutex::new(session)),
-    })
+    commit().map_err(|error| words(&error))
+}
+
+/// Whether all nodes run on the CPU's provider; those of a graph that was folded away run nowhere.
+fn require_assigned(session: &ort::session::Session, options: &Options) -> Result<(), String> {
+    let assigned = provider::providers(session).map_err(|error| words(&error))?;
+    match assigned.iter().find(|name| *name != CPU_PROVIDER) {
+        None => Ok(()),
+        Some(other) => Err(format!("{other} took nodes instead of `{}`", options.provider)),
+    }
+}
+
+impl OrtModel {
+    fn new(session: ort::session::Session, options: &Options) -> Result<Self, String> {
+        let declared: Result<Vec<_>, _> = session.inputs().iter().map(declared).collect();
+        Ok(Self {
+            inputs: port::resolve(&declared?, options)?,
+            outputs: session.outputs().iter().map(|o| o.name().to_owned()).collect(),
+            session: Arc::new(Mutex::new(session)),
+        })
+    }
 }
 
 fn declared(input: &Outlet) -> Result<Declared, String> {
@@ -346,6 +373,7 @@ fn from_ort(element: TensorElementType) -> Option<DataType> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -359,6 +387,15 @@ mod tests {
         assert_eq!(refused.as_deref(), Some(expected));
         assert!(supported("1.32.0", Path::new("x")).is_ok());
         assert!(supported("nonsense", Path::new("x")).is_err());
+    }
+
+    #[test]
+    fn the_session_itself_says_who_took_its_nodes() {
+        let environment = environment(&Ort::new(&Search::default()).library().unwrap()).unwrap();
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx");
+        let session = open(environment, &tiny, &port::tests::options()).unwrap();
+        let providers: Vec<String> = provider::providers(&session).unwrap().into_iter().collect();
+        assert_eq!(providers, [CPU_PROVIDER]);
     }
 
     #[test]
