@@ -38,6 +38,7 @@ pub struct UsageError(pub String);
 
 impl UsageError {
     /// The error as commands return it.
+    #[allow(clippy::new_ret_no_self)] // Nobody wants it but as the error of a command.
     pub fn new(message: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self(message.into()))
     }

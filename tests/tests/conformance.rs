@@ -1,6 +1,8 @@
 //! One list of networks, every runtime: each must give the stored reference outputs, in FP32 and in the
 //! variants that the optimizer makes. What a runtime refuses, and why, stands in [`refusals`].
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -87,7 +87,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => Exit::Done.into(),
         Err(error) => {
             ui.error(&error);
-            let usage = error.chain().any(|cause| cause.is::<UsageError>());
+            let usage = error.chain().any(<dyn std::error::Error>::is::<UsageError>);
             if usage {
                 Exit::Usage.into()
             } else {

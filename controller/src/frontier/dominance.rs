@@ -13,6 +13,7 @@ pub fn dominates(a: &[f64], b: &[f64]) -> bool {
 /// For each point of two costs, whether no other dominates it, in O(n log n): in the order of the first cost
 /// a point stands where its second cost is the least of its equals in the first, and less than that of all
 /// before them.
+#[allow(clippy::float_cmp)] // Equal costs are equal bits; a margin would let near points dominate.
 pub fn frontier_of_two(points: &[[f64; 2]]) -> Vec<bool> {
     let mut order: Vec<u32> = (0..points.len() as u32).collect();
     order.sort_unstable_by(|&a, &b| compare(&points[a as usize], &points[b as usize]));

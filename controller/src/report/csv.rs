@@ -50,6 +50,7 @@ const COLUMNS: [Column; 29] = [
     ("notes", |r| r.conditions.notes.join("; ")),
 ];
 
+#[allow(clippy::unnecessary_wraps)] // The form of every exporter.
 pub(super) fn render(results: &Results) -> Rendered {
     let mut text = COLUMNS.map(|(name, _)| name).join(",");
     text.push('\n');

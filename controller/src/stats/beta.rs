@@ -21,6 +21,8 @@ pub(super) fn regularized_incomplete(x: f64, a: f64, b: f64) -> f64 {
     ln_front.exp() / a * continued_fraction(x, a, b)
 }
 
+/// Lentz's algorithm, with the letters of Numerical Recipes, 6.4.
+#[allow(clippy::many_single_char_names)]
 fn continued_fraction(x: f64, a: f64, b: f64) -> f64 {
     // The number of terms grows with the square root of the larger parameter; this is far beyond it.
     const MOST_TERMS: u32 = 1_000_000;

@@ -244,14 +244,14 @@ fn device_title(results: &Results, device: &str) -> String {
 
 /// The variant, with threads and batch where the device has several.
 fn label(record: &Record, members: &[&Record]) -> String {
-    let mut text = record.variant.clone();
-    if members.iter().any(|m| m.threads != record.threads) {
-        text.push_str(&format!(" t{}", record.threads));
-    }
-    if members.iter().any(|m| m.batch != record.batch) {
-        text.push_str(&format!(" b{}", record.batch));
-    }
-    text
+    let threads = members.iter().any(|m| m.threads != record.threads);
+    let batch = members.iter().any(|m| m.batch != record.batch);
+    let parts = [
+        Some(record.variant.clone()),
+        threads.then(|| format!("t{}", record.threads)),
+        batch.then(|| format!("b{}", record.batch)),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// The area of a bubble is proportional to the artifact's size.
