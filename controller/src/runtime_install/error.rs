@@ -37,7 +37,10 @@ pub enum InstallError {
         source: io::Error,
     },
     /// pip is not there, or it could not fetch the wheel.
-    #[error("pip could not fetch {title}: {words}")]
+    #[error(
+        "pip could not fetch {title}: {words}; check that pip is installed and reaches PyPI, or name the library \
+         with --runtime-path"
+    )]
     Pip {
         /// The runtime.
         title: &'static str,
