@@ -1,6 +1,8 @@
 //! What bad input gets: one line that names the thing and the mend, a documented exit code, and nothing
 //! half-written.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::fixture::{batch, device, id, outcome};
 
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -34,11 +34,11 @@ fn fleet() -> Fleet {
 }
 
 fn sent(effects: &[Effect]) -> Vec<(&str, usize)> {
-    let batch = |effect| match effect {
-        &Effect::Send(_, ref batch) => Some((batch.id.as_str(), batch.jobs.len())),
+    let sent = effects.iter().filter_map(|effect| match effect {
+        Effect::Send(_, batch) => Some((batch.id.as_str(), batch.jobs.len())),
         _ => None,
-    };
-    effects.iter().filter_map(batch).collect()
+    });
+    sent.collect()
 }
 
 #[test]

@@ -12,7 +12,7 @@ use edgefront_protocol::results::{FailedJob, Results};
 use edgefront_protocol::{Batch, BatchId, Device, DeviceId};
 use tokio::runtime::Runtime;
 
-use super::plan::{Common, choose_runtimes, new_batch_id, new_jobs, unique};
+use super::plan::{Common, Variant, choose_runtimes, new_batch_id, new_jobs, unique};
 use super::prepare::{Prepared, prepare};
 use super::variants::{Made, Maker, activations_for};
 use super::{Existing, Options, Study, findings};
@@ -301,7 +301,29 @@ impl Course<'_> {
         choices
     }
 
-    /// Makes the variants that the devices run fastest, and the jobs that are not there yet.
+    /// Makes the variants, once for each type of activations that a device computes fastest with.
+    async fn make_variants(
+        &self,
+        store: &Store,
+        maker: &Maker<'_>,
+        choices: &[(&Device, Vec<String>)],
+        failures: &mut Vec<FailedJob>,
+    ) -> anyhow::Result<Vec<(ActivationType, Vec<Variant>)>> {
+        let mut kinds: Vec<(ActivationType, Vec<Variant>)> = Vec::new();
+        for (device, _) in choices {
+            let activations = activations_for(device);
+            if kinds.iter().any(|(kind, _)| *kind == activations) {
+                continue;
+            }
+            let Made { variants, mut failed } = maker.make_all(activations, store, self.ui).await?;
+            failed.retain(|entry| !failures.contains(entry));
+            failures.append(&mut failed);
+            kinds.push((activations, variants));
+        }
+        Ok(kinds)
+    }
+
+    /// Stores the jobs that the devices do not have yet.
     async fn make_jobs(
         &self,
         store: &mut Store,
@@ -310,40 +332,30 @@ impl Course<'_> {
         failures: &mut Vec<FailedJob>,
     ) -> anyhow::Result<()> {
         let validation = maker.write_validation()?;
-        let mut made: Vec<(ActivationType, Made)> = Vec::new();
+        let kinds = self.make_variants(store, maker, choices, failures).await?;
+        let stored = store.jobs()?;
         for (device, runtimes) in choices {
             let activations = activations_for(device);
-            let index = match made.iter().position(|(kind, _)| *kind == activations) {
-                Some(index) => index,
-                None => {
-                    made.push((activations, maker.make_all(activations, store, self.ui).await?));
-                    made.len() - 1
-                }
-            };
-            let Made { variants, failed } = &made[index].1;
-            for entry in failed {
-                if !failures.contains(entry) {
-                    failures.push(entry.clone());
-                }
-            }
+            let kind = kinds.iter().find(|(kind, _)| *kind == activations);
+            let (_, variants) = kind.expect("invariant: variants were made for every device");
             let common = Common {
                 study: self.prepared.study,
                 variants,
                 validation,
                 interface: &self.prepared.interface,
             };
-            let stored = store.jobs()?;
             let existing: Vec<&StoredJob> = stored.iter().filter(|job| job.device == device.id).collect();
             let jobs = new_jobs(common, runtimes, &existing);
-            if !jobs.is_empty() {
-                let batch = Batch {
-                    id: new_batch_id(),
-                    controller: store.controller().clone(),
-                    seed: self.prepared.study.seed,
-                    jobs,
-                };
-                store.put_batch(device, &batch)?;
+            if jobs.is_empty() {
+                continue;
             }
+            let batch = Batch {
+                id: new_batch_id(),
+                controller: store.controller().clone(),
+                seed: self.prepared.study.seed,
+                jobs,
+            };
+            store.put_batch(device, &batch)?;
         }
         Ok(())
     }

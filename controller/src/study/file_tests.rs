@@ -8,11 +8,10 @@ fn read(text: &str) -> Result<Study, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("night.toml");
     std::fs::write(&path, text).unwrap();
-    let shown = |text: String| text.replace(&format!("{}/", dir.path().display()), "");
     Study::read(&path).map_err(|error| {
-        let usage = error.chain().any(|cause| cause.is::<UsageError>());
+        let usage = error.chain().any(<dyn std::error::Error>::is::<UsageError>);
         assert!(usage, "{error:#}");
-        shown(one_line(&error))
+        one_line(&error).replace(&format!("{}/", dir.path().display()), "")
     })
 }
 

@@ -84,7 +84,7 @@ pub enum Existing {
 
 impl Options {
     /// A device that is out of reach for longer is given up.
-    pub const DEVICE_TIMEOUT: Duration = Duration::from_secs(600);
+    pub const DEVICE_TIMEOUT: Duration = Duration::from_mins(10);
 
     /// Into `out`, keeping an unfinished study that is there.
     pub fn new(out: impl Into<PathBuf>) -> Self {
