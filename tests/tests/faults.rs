@@ -47,9 +47,10 @@ async fn an_agent_killed_during_a_transfer_fetches_only_the_rest(kind: Kind) {
     let _agent = fleet::agent(&gate.url(), &study.agent_state());
     assert_eq!(controller.exit_code().await, 0);
     study.assert_all_measured();
-    // Two artifacts less what was here, a window that was under way, and what is not chunks.
+    // Two artifacts less what was here. The window that was under way, chunks that a busy machine delivered after
+    // they were asked for again, and what is not chunks come on top; all of the half would be 4 MiB.
     let rest = 2 * study.artifact_bytes() - half;
-    let slack = 2 << 20;
+    let slack = 3 << 20;
     assert!(
         gate.passed() - before < rest + slack,
         "{} bytes for {rest}",
