@@ -100,7 +100,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let named = || args.model.display().to_string();
     let model = Model::read(&args.model)?;
     check::check(&model).with_context(named)?;
-    let interface = Interface::of(&model, None);
+    let mut interface = Interface::of(&model, None);
+    interface.take_size_of(&args.calib, args.preprocess.as_deref())?;
     interface.check_all_axes().with_context(named)?;
     let pack = data::load(
         &args.calib,

@@ -47,6 +47,17 @@ pub fn load(path: &Path, preprocess: Option<&str>, model_input: PictureShape) ->
     .at(path))
 }
 
+/// Extents of the pictures of the data set at `path`, for a model that takes any: those of a pack, what the
+/// preprocessing gives, or else the pictures' own.
+pub fn picture(path: &Path, preprocess: Option<&str>) -> Result<PictureShape, DataError> {
+    let pack = if is_pack(path) {
+        read_pack(path, preprocess)?
+    } else {
+        read(path, preprocess, COLOURS, None, &|_, _| {})?
+    };
+    Ok(pack.picture())
+}
+
 /// Loads an image folder or an `.npz` to be packed. `size`, rows and columns, is by default what the
 /// preprocessing gives or else the pictures' own.
 pub fn load_to_pack(

@@ -234,7 +234,7 @@ fn bytes(
         height,
         width,
     };
-    let size = size.or(rule.own_size()).unwrap_or(Size { height, width });
+    let size = size.or(rule.written_size()).unwrap_or(Size { height, width });
     let wanted = PictureShape {
         channels: wanted_channels,
         height: size.height,

@@ -153,18 +153,25 @@ impl Preprocess {
         })
     }
 
-    /// The size that pictures get where no model and no flag gives one: the rule's own crop, or what
+    /// The size that files of any size get where no model and no flag gives one: the rule's own, or what
     /// ImageNet's networks take.
     pub(super) fn own_size(&self) -> Option<Size> {
+        let imagenet = Size {
+            height: IMAGENET_SIDE,
+            width: IMAGENET_SIDE,
+        };
+        self.written_size()
+            .or_else(|| matches!(self.resize, Some(Resize::ImageNet)).then_some(imagenet))
+    }
+
+    /// The size that the rule gives in pixels. Pictures of an array have one size already, and keep it
+    /// where the rule gives none.
+    pub(super) fn written_size(&self) -> Option<Size> {
         match (self.crop, self.resize) {
             (Some([height, width]), _) | (None, Some(Resize::Exact([height, width]))) => {
                 Some(Size { height, width })
             }
-            (None, Some(Resize::ImageNet)) => Some(Size {
-                height: IMAGENET_SIDE,
-                width: IMAGENET_SIDE,
-            }),
-            (None, Some(Resize::Shorter(_)) | None) => None,
+            _ => None,
         }
     }
 

@@ -101,6 +101,14 @@ fn bytes_of_an_npz_are_resized_like_the_same_pictures_in_a_folder() {
 }
 
 #[test]
+fn without_a_model_an_array_keeps_its_size_and_photos_get_imagenets() {
+    let path = npz(&[("images", npy("|u1", "(1, 4, 6, 3)", &[7; 72]))]);
+    assert_eq!(picture(&path, None).unwrap(), shape(3, 4, 6));
+    let photos = fixtures().join("photos");
+    assert_eq!(picture(&photos, None).unwrap(), shape(3, 224, 224));
+}
+
+#[test]
 fn unit_divides_and_none_leaves_alone() {
     let path = npz(&[("images", npy("|u1", "(1, 1, 2, 1)", &[0, 255]))]);
     let model = shape(1, 1, 2);

@@ -1,6 +1,7 @@
 //! What a study must know of a model: its one input and how many classes it tells apart.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use edgefront_optimizer::Model;
 use edgefront_optimizer::proto::{DataType, DimensionValue, TypeValue, ValueInfoProto};
@@ -8,6 +9,7 @@ use edgefront_protocol::Shape;
 use edgefront_protocol::pack::PictureShape;
 
 use super::Study;
+use crate::data::{self, DataError};
 use crate::ui::UsageError;
 
 /// An extent of a model's input or output; `None` is dynamic.
@@ -21,6 +23,8 @@ pub(crate) struct Interface {
     pub(crate) classes: Option<usize>,
     /// The shape that the user gave for the one input.
     given: Option<Shape>,
+    /// Whether rows and columns of the one input are those of the data set.
+    is_sized_by_data: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +51,33 @@ impl Interface {
             inputs: inputs.map(port).collect(),
             classes: classes.and_then(|classes| usize::try_from(classes).ok()),
             given,
+            is_sized_by_data: false,
         }
+    }
+
+    /// Takes open rows and columns from the data set at `path`; a model without any stays as it is.
+    pub(crate) fn take_size_of(&mut self, path: &Path, preprocess: Option<&str>) -> Result<(), DataError> {
+        if self.takes_any_size() {
+            self.take_size(data::picture(path, preprocess)?);
+        }
+        Ok(())
+    }
+
+    /// Whether the model takes pictures of any size and the user gave none.
+    fn takes_any_size(&self) -> bool {
+        let open = |input: &Port| matches!(input.shape[..], [_, _, None, _] | [_, _, _, None]);
+        self.given.is_none() && matches!(&self.inputs[..], [input] if open(input))
+    }
+
+    /// Takes the open rows and columns from the pictures of a data set.
+    fn take_size(&mut self, picture: PictureShape) {
+        for input in &mut self.inputs {
+            if let [_, _, height, width] = &mut input.shape[..] {
+                height.get_or_insert(picture.height as u64);
+                width.get_or_insert(picture.width as u64);
+            }
+        }
+        self.is_sized_by_data = true;
     }
 
     /// Refuses batches and shapes that the model cannot have.
@@ -147,12 +177,15 @@ impl Interface {
 
     /// The shapes of the inputs for a job; empty where the model's own are enough.
     pub(super) fn shapes(&self, batch: u32) -> Vec<Shape> {
-        let with_batch = |given: &Shape| {
-            let mut shape = given.clone();
+        let with_batch = |mut shape: Shape| {
             shape[0] = u64::from(batch);
             shape
         };
-        self.given.iter().map(with_batch).collect()
+        if self.is_sized_by_data {
+            let known = |input: &Port| input.shape.iter().map(|extent| extent.unwrap_or(1)).collect();
+            return self.inputs.iter().map(known).map(with_batch).collect();
+        }
+        self.given.iter().cloned().map(with_batch).collect()
     }
 }
 
@@ -192,8 +225,6 @@ fn shape_of(port: &Port) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::ui::one_line;
 
@@ -229,6 +260,24 @@ mod tests {
         let interface = tiny(Some(vec![1, 3, 8, 8]));
         assert!(interface.check_target(&study(1)).is_ok());
         assert_eq!(interface.shapes(1), [vec![1, 3, 8, 8]]);
+    }
+
+    #[test]
+    fn open_rows_and_columns_come_from_the_data() {
+        let mut interface = tiny(None);
+        assert!(!interface.takes_any_size());
+        interface.inputs[0].shape = vec![None, Some(3), None, None];
+        assert!(interface.takes_any_size());
+        assert!(interface.check_target(&study(2)).is_err());
+        let picture = PictureShape {
+            channels: 3,
+            height: 24,
+            width: 32,
+        };
+        interface.take_size(picture);
+        assert!(interface.check_target(&study(2)).is_ok());
+        assert_eq!(interface.picture().unwrap(), picture);
+        assert_eq!(interface.shapes(2), [vec![2, 3, 24, 32]]);
     }
 
     #[test]

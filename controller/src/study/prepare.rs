@@ -73,7 +73,10 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
         // What runs as it is may hold what only a runtime knows.
         check(&model).map_err(|error| error.in_file(&study.model))?;
     }
-    let interface = Interface::of(&model, study.shape.clone());
+    let mut interface = Interface::of(&model, study.shape.clone());
+    if let Some(path) = study.validation.as_deref().or(study.calibration.as_deref()) {
+        interface.take_size_of(path, study.preprocess.as_deref())?;
+    }
     interface
         .check_target(study)
         .with_context(|| study.model.display().to_string())?;

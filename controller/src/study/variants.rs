@@ -158,11 +158,12 @@ impl<'a> Maker<'a> {
         Ok(encoded.blob)
     }
 
-    /// All that decides the bytes of a variant.
+    /// All that decides the bytes of a variant: another version's passes may give others.
     fn key(&self, recipe: &Recipe, activations: ActivationType) -> anyhow::Result<Digest> {
         let calibration = self.prepared.calibration.as_ref().map(|(_, digest)| *digest);
         let quantized = recipe.needs_calibration().then_some((calibration, activations));
-        let parts = (self.prepared.definition.model, quantized, recipe);
+        let version = env!("CARGO_PKG_VERSION");
+        let parts = (version, self.prepared.definition.model, quantized, recipe);
         Ok(Digest::of(&serde_json::to_vec(&parts)?))
     }
 }
