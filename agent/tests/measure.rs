@@ -272,9 +272,15 @@ async fn a_worker_that_is_killed_costs_its_job_only() {
 
 /// Returns when no worker is left, be it as a process that ended and was not waited for.
 async fn all_workers_end() {
-    while !workers().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let ended = async {
+        while !workers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_mins(1);
+    tokio::time::timeout(patience, ended)
+        .await
+        .expect("the workers end");
 }
 
 /// A worker that is not one.

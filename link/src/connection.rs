@@ -6,8 +6,6 @@
 //! must know, and waits for answers end to end. In exchange nothing here grows without bound and no call
 //! blocks for the length of an outage.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -111,7 +109,6 @@ pub struct Connection {
 pub struct Publisher {
     client: AsyncClient,
     connected: watch::Receiver<bool>,
-    subscriptions: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Connection {
@@ -138,15 +135,10 @@ impl Connection {
         eventloop: EventLoop,
         first: Option<rumqttc::Event>,
     ) -> (Publisher, Self) {
-        let subscriptions = Arc::new(Mutex::new(settings.subscriptions.into_iter().collect()));
         let (connected_tx, connected) = watch::channel(false);
         let (events_tx, events) = mpsc::channel(EVENTS);
-        let driver = Driver::new(eventloop, Arc::clone(&subscriptions), connected_tx, events_tx);
-        let publisher = Publisher {
-            client,
-            connected,
-            subscriptions,
-        };
+        let driver = Driver::new(eventloop, settings.subscriptions, connected_tx, events_tx);
+        let publisher = Publisher { client, connected };
         let task = tokio::spawn(driver.run(first));
         (
             publisher.clone(),
@@ -210,36 +202,6 @@ impl Publisher {
             .publish_bytes(topic.to_string(), qos.into(), retain, payload)
             .await;
         sent.map_err(|_| LinkError::Closed)
-    }
-
-    /// Subscribes with QoS 1, now and at every later connect.
-    pub async fn subscribe(&self, filter: &str) -> Result<(), LinkError> {
-        self.subscriptions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(filter.to_owned());
-        if !self.is_connected()? {
-            return Ok(());
-        }
-        self.client
-            .subscribe(filter, QoS::AtLeastOnce)
-            .await
-            .map_err(|_| LinkError::Closed)
-    }
-
-    /// Ends a subscription.
-    pub async fn unsubscribe(&self, filter: &str) -> Result<(), LinkError> {
-        self.subscriptions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(filter);
-        if !self.is_connected()? {
-            return Ok(());
-        }
-        self.client
-            .unsubscribe(filter)
-            .await
-            .map_err(|_| LinkError::Closed)
     }
 
     fn is_connected(&self) -> Result<bool, LinkError> {

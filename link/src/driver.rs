@@ -1,7 +1,5 @@
 //! The task behind a connection: polls the client library, reconnects, and hands events on.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::Topic;
@@ -26,7 +24,7 @@ const OWNER_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Driver {
     eventloop: EventLoop,
-    subscriptions: Arc<Mutex<BTreeSet<String>>>,
+    subscriptions: Vec<String>,
     connected: watch::Sender<bool>,
     events: mpsc::Sender<Event>,
     phase: Phase,
@@ -53,7 +51,7 @@ struct OwnerGone;
 impl Driver {
     pub(crate) fn new(
         eventloop: EventLoop,
-        subscriptions: Arc<Mutex<BTreeSet<String>>>,
+        subscriptions: Vec<String>,
         connected: watch::Sender<bool>,
         events: mpsc::Sender<Event>,
     ) -> Self {
@@ -111,8 +109,6 @@ impl Driver {
         self.connected.send_replace(true);
         let filters: Vec<_> = self
             .subscriptions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
             .iter()
             .map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce))
             .collect();

@@ -190,7 +190,8 @@ pub struct ConditionsRecord {
     pub max_temp_c: Option<f64>,
     /// Whether the device throttled; `None` where it does not tell.
     pub throttled: Option<bool>,
-    /// False for a measurement that should not be compared, for the reasons in `notes`.
+    /// False where the rounds disagree by so much that the measurement should not be compared; `notes` say
+    /// how much.
     pub valid: bool,
     /// What a reader should know.
     pub notes: Vec<String>,

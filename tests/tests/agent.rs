@@ -94,9 +94,14 @@ fn stat(pid: &str) -> Option<(String, String)> {
 /// Returns when none of the processes runs.
 async fn are_gone(pids: &[String]) {
     let runs = |pid: &String| stat(pid).is_some_and(|(state, _)| state != "Z");
-    while pids.iter().any(runs) {
-        tokio::task::yield_now().await;
-    }
+    let gone = async {
+        while pids.iter().any(runs) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone)
+        .await
+        .expect("the processes end");
 }
 
 /// What a controller sees.

@@ -113,7 +113,8 @@ const LIBTEST: [&str; 6] = [
 /// What a machine without nextest runs. libtest skips by substring, so the names are looked up first.
 fn libtest(all: bool, without: &[&str]) -> anyhow::Result<Command> {
     let mut command = step::cargo(&LIBTEST);
-    command.arg("--");
+    // It knows no groups of tests: so that those with devices and brokers run alone, all do.
+    command.args(["--", "--test-threads=1"]);
     if all {
         command.arg("--include-ignored");
     }

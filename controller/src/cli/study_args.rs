@@ -49,7 +49,8 @@ impl PlanArgs {
 /// Where a study stands and how it goes on.
 #[derive(Debug, clap::Args)]
 pub struct PlaceArgs {
-    /// Directory for the results, the artifacts and the state of the study.
+    /// Directory for the results, the artifacts and the state of the study; a finished study there is
+    /// replaced.
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
 

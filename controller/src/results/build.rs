@@ -113,7 +113,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
             governor: measurement.conditions.governor.clone(),
             max_temp_c: measurement.conditions.max_temp_c.map(f64::from),
             throttled: None,
-            valid: true,
+            valid: unsteady(&measurement.latency).is_none(),
             notes: notes(measurement),
         },
         pareto: false,
@@ -182,9 +182,6 @@ pub(super) fn rounded(figure: f64) -> f64 {
 
 fn notes(measurement: &Measurement) -> Vec<String> {
     let mut notes = measurement.conditions.notes.clone();
-    if measurement.latency.ended_early {
-        notes.push("ended at the plan's longest time, before its least runs or time".to_owned());
-    }
     notes.extend(unsteady(&measurement.latency));
     notes
 }

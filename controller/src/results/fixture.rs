@@ -123,7 +123,7 @@ fn record(
             governor: Some("performance".into()),
             max_temp_c: Some(61.0),
             throttled: None,
-            valid: true,
+            valid: unsteady.is_none(),
             notes: unsteady.into_iter().collect(),
         },
         pareto: false,
