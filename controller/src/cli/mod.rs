@@ -117,9 +117,10 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
     }
 }
 
-/// Logs go to standard error, warnings and worse unless `EDGEFRONT_LOG` asks for more.
+/// Logs go to standard error, our own warnings and the errors of libraries unless `EDGEFRONT_LOG` asks for more.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("EDGEFRONT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter =
+        EnvFilter::try_from_env("EDGEFRONT_LOG").unwrap_or_else(|_| EnvFilter::new("error,edgefront=warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

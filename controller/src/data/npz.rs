@@ -214,6 +214,11 @@ fn floats(
             mend,
         });
     }
+    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+        let picture = at / found.volume().max(1);
+        let why = format!("holds {} in picture {picture}; save finite numbers", values[at]);
+        return Err(Problem::Array { name: "images", why });
+    }
     Ok(Pack::from_floats(count, found, values)?)
 }
 

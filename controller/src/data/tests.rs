@@ -109,6 +109,17 @@ fn without_a_model_an_array_keeps_its_size_and_photos_get_imagenets() {
 }
 
 #[test]
+fn what_is_not_finite_is_refused() {
+    let values: Vec<u8> = [1.0_f32, 2.0, f32::NAN]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    let path = npz(&[("images", npy("<f4", "(3, 1, 1, 1)", &values))]);
+    let said = message(&path, None, shape(1, 1, 1));
+    assert!(said.contains("NaN in picture 2"), "{said}");
+}
+
+#[test]
 fn unit_divides_and_none_leaves_alone() {
     let path = npz(&[("images", npy("|u1", "(1, 1, 2, 1)", &[0, 255]))]);
     let model = shape(1, 1, 2);
