@@ -1,6 +1,6 @@
 //! The devices of a study, over MQTT: who is there, their jobs, the blobs that they fetch, their outcomes.
 //!
-//! The loop has no logic: each arm of its one `select!` makes an event, which the [`machine`] answers with
+//! The loop has no logic: each arm of its one `select!` makes an event, which the module `machine` answers with
 //! effects.
 
 mod blobs;
