@@ -218,6 +218,26 @@ fn an_interrupted_study_goes_on_where_it_stopped() {
     assert_eq!(serde_json::from_slice::<Results>(&again.stdout).unwrap(), after);
 }
 
+/// Nobody ends the local agent for a controller that is killed, and a second one could not use its folder.
+#[test]
+fn a_killed_controller_takes_the_local_agent_with_it_and_resumes() {
+    let place = Place::new("resnet18.onnx", 32);
+    let plan = "--min-runs 4 --min-time 3s --rounds 1 --variants fp32,prune50";
+    let mut first = place.optimize(plan).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(first.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("(1 of 2)")));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // The agent and its workers write to the same pipe: it ends when the last of them has.
+    lines.for_each(drop);
+
+    let resumed = place.optimize(plan).arg("--resume").output().unwrap();
+    assert_eq!(resumed.status.code(), Some(0), "{}", words(&resumed));
+    assert_eq!(place.results().records.len(), 2);
+}
+
 #[test]
 fn a_device_that_is_not_there_does_not_keep_the_others_and_may_come_later() {
     let place = Place::new("tiny.onnx", 8);
