@@ -54,6 +54,10 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub samples: Option<u32>,
 
+    /// Keep this node in float; give it again for more.
+    #[arg(long, value_name = "NODE")]
+    pub exclude: Vec<String>,
+
     /// Preprocessing of the pictures: imagenet, unit, none or a TOML file.
     #[arg(long, value_name = "NAME|FILE")]
     pub preprocess: Option<String>,
@@ -157,6 +161,7 @@ impl Args {
             per_channel: self.per_channel,
             activations: self.activations.into(),
             samples: self.samples.map(|samples| samples as usize),
+            float_nodes: self.exclude.clone(),
         };
         Recipe {
             name: "quantize".to_owned(),
@@ -253,6 +258,7 @@ mod tests {
             per_channel: true,
             activations: ActivationsName::U8,
             samples: Some(3),
+            exclude: Vec::new(),
             preprocess: None,
             runtime: RuntimeArgs::default(),
         };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use edgefront_runtimes::Tensor;
 
+use crate::error::Error;
 use crate::model::Model;
 use crate::proto::{DimensionValue, TypeValue, ValueInfoProto};
 use crate::shape;
@@ -11,23 +12,53 @@ use crate::shape;
 /// More samples at once make no runtime faster.
 const LARGEST: usize = 16;
 
+/// Models that fix a larger batch are refused.
+const LARGEST_FIXED: usize = 4096;
+
 /// Elements of all observed activations of one batch, 64 MiB of them.
 const MOST_ELEMENTS: usize = 16 << 20;
 
-/// The batch for samples like `sample`: what memory allows where the model takes any batch and all that is
-/// observed grows with it, else 1.
-pub(super) fn size(model: &Model, observed: &[String], sample: &[Tensor]) -> usize {
+/// The batch that the model itself fixes, else what memory allows for samples like `sample` where all that is
+/// observed grows with the batch, but no more than `most`, else 1.
+pub(super) fn size(
+    model: &Model,
+    observed: &[String],
+    sample: &[Tensor],
+    most: usize,
+) -> Result<usize, Error> {
+    if let Some(fixed) = fixed(model) {
+        return match usize::try_from(fixed) {
+            Ok(batch) if batch <= LARGEST_FIXED => Ok(batch),
+            _ => Err(super::refused(format!(
+                "the model takes {fixed} samples at once, more than {LARGEST_FIXED}; export it with a dynamic batch"
+            ))),
+        };
+    }
     let (Some(one), Some(two)) = (
         elements(model, observed, sample, 1),
         elements(model, observed, sample, 2),
     ) else {
-        return 1;
+        return Ok(1);
     };
-    if two == 2 * one {
-        (MOST_ELEMENTS / one.max(1)).clamp(1, LARGEST)
+    Ok(if two == 2 * one {
+        (MOST_ELEMENTS / one.max(1)).min(LARGEST).clamp(1, most)
     } else {
         1
-    }
+    })
+}
+
+/// The leading extent that all inputs declare alike.
+fn fixed(model: &Model) -> Option<u64> {
+    let leading = |input: &ValueInfoProto| match &input.r#type.as_ref()?.value {
+        Some(TypeValue::TensorType(tensor)) => match tensor.shape.as_ref()?.dim.first()?.value {
+            Some(DimensionValue::DimValue(extent)) => u64::try_from(extent).ok().filter(|&extent| extent > 0),
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut extents = inputs(model).into_iter().map(leading);
+    let first = extents.next()??;
+    extents.all(|extent| extent == Some(first)).then_some(first)
 }
 
 /// Elements of the observed values at a batch; `None` where the model does not take it or shapes are unknown.
@@ -94,7 +125,9 @@ mod tests {
             &model,
             &[y],
             &[Tensor::zeros(DataType::F32, sample.to_vec()).unwrap()],
+            200,
         )
+        .unwrap()
     }
 
     #[test]
@@ -108,8 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_fixes_its_batch_gets_one_sample_at_a_time() {
+    fn a_model_gets_the_batch_that_it_fixes() {
         assert_eq!(size_of(&["1", "3", "8", "8"], &[1, 3, 8, 8], None), 1);
+        assert_eq!(size_of(&["6", "3", "8", "8"], &[1, 3, 8, 8], None), 6);
         assert_eq!(
             size_of(&["batch", "3", "8", "8"], &[1, 3, 8, 8], Some(&[1, 192])),
             1

@@ -13,6 +13,8 @@ mod observer;
 
 use edgefront_runtimes::{Registry, Tensor};
 
+use crate::error::Error;
+
 pub use extremes::Extremes;
 pub use histogram::Histogram;
 pub use observe::ranges;
@@ -48,4 +50,11 @@ pub struct Calibration<'a> {
     pub threads: usize,
     /// Is told how many samples of how many are done.
     pub progress: &'a dyn Fn(usize, usize),
+}
+
+fn refused(reason: impl Into<String>) -> Error {
+    Error::Refused {
+        pass: "calibration".to_owned(),
+        reason: reason.into(),
+    }
 }

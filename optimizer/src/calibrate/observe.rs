@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
 use super::observer::Observer;
-use super::{Calibration, Extremes, Samples, batch};
+use super::{Calibration, Extremes, Samples, batch, refused};
 use crate::error::Error;
 use crate::graph::build::value_info;
 use crate::model::Model;
@@ -32,29 +32,29 @@ pub fn ranges(
         .collect();
 
     let runtime = runtime(calibration.runtimes)?;
-    let batch = batch::size(model, values, &calibration.samples.sample(0));
+    let batch = batch::size(model, values, &calibration.samples.sample(0), total)?;
     let mut loaded: Option<Loaded> = None;
     for start in (0..total).step_by(batch) {
-        let range = start..total.min(start + batch);
-        let inputs = stack(calibration.samples, range.clone())?;
-        let fits = loaded.as_ref().is_some_and(|loaded| loaded.batch == range.len());
-        if !fits {
-            loaded = Some(Loaded::new(
+        let part = Part {
+            samples: start..total.min(start + batch),
+            batch,
+        };
+        let inputs = part.stack(calibration.samples)?;
+        let loaded = match &mut loaded {
+            Some(loaded) => loaded,
+            none => none.insert(Loaded::new(
                 runtime,
                 &artifact,
                 &inputs,
-                range.len(),
+                batch,
                 calibration.threads,
-            )?);
-        }
-        let seen = loaded
-            .as_mut()
-            .expect("it was just loaded")
-            .run(&artifact, inputs)?;
+            )?),
+        };
+        let seen = loaded.run(&artifact, inputs)?;
         observers
             .par_iter_mut()
-            .try_for_each(|(value, observer)| add(value, observer, &seen, &range))?;
-        (calibration.progress)(range.end, total);
+            .try_for_each(|(value, observer)| part.add(value, observer, &seen[*value]))?;
+        (calibration.progress)(part.samples.end, total);
     }
     let step = calibration.step;
     let chosen = observers
@@ -63,34 +63,65 @@ pub fn ranges(
     Ok(chosen.collect())
 }
 
-fn add(
-    value: &str,
-    observer: &mut Observer,
-    seen: &HashMap<String, Tensor>,
-    range: &Range<usize>,
-) -> Result<(), Error> {
-    let tensor = &seen[value];
-    let Some(floats) = tensor.as_f32() else {
-        return Err(refused(format!(
-            "value `{value}` is {} and not float32",
-            tensor.data_type()
-        )));
-    };
-    // Blocks, because a scan that may stop at every value is not vectorized.
-    let finite = |block: &[f32]| {
-        block
-            .iter()
-            .fold(true, |finite, value| finite & value.is_finite())
-    };
-    if !floats.chunks(1024).all(finite) {
-        return Err(refused(format!(
-            "value `{value}` is not finite on a sample of {} to {}; repair the model or the data",
-            range.start,
-            range.end - 1
-        )));
+/// The samples of one inference. Where they do not fill the batch, they are repeated.
+struct Part {
+    samples: Range<usize>,
+    batch: usize,
+}
+
+impl Part {
+    /// The samples, one tensor an input, joined along the batch axis.
+    fn stack(&self, samples: &dyn Samples) -> Result<Vec<Tensor>, Error> {
+        let rows: Vec<Vec<Tensor>> = self.samples.clone().map(|index| samples.sample(index)).collect();
+        let inputs = rows.first().map_or(0, Vec::len);
+        let filled = || rows.iter().cycle().take(self.batch);
+        (0..inputs)
+            .map(|input| {
+                let parts: Option<Vec<&Tensor>> = filled().map(|row| row.get(input)).collect();
+                parts.and_then(|parts| join(&parts)).ok_or_else(|| {
+                    refused(format!(
+                        "{} differ in shape or type; make them alike",
+                        self.label()
+                    ))
+                })
+            })
+            .collect()
     }
-    observer.add(floats);
-    Ok(())
+
+    /// Adds an activation to its observer, repeated samples left out.
+    fn add(&self, value: &str, observer: &mut Observer, tensor: &Tensor) -> Result<(), Error> {
+        let Some(floats) = tensor.as_f32() else {
+            return Err(refused(format!(
+                "value `{value}` is {} and not float32",
+                tensor.data_type()
+            )));
+        };
+        // Blocks, because a scan that may stop at every value is not vectorized.
+        let finite = |block: &[f32]| {
+            block
+                .iter()
+                .fold(true, |finite, value| finite & value.is_finite())
+        };
+        if !floats.chunks(1024).all(finite) {
+            return Err(refused(format!(
+                "value `{value}` is not finite on {}; repair the model or the data",
+                self.label()
+            )));
+        }
+        // A leading axis of another extent is no batch, and its rows are not samples.
+        let of_batch = tensor.shape().first() == Some(&self.batch);
+        let counted = if of_batch {
+            floats.len() / self.batch * self.samples.len()
+        } else {
+            floats.len()
+        };
+        observer.add(&floats[..counted]);
+        Ok(())
+    }
+
+    fn label(&self) -> String {
+        format!("samples {} to {}", self.samples.start, self.samples.end - 1)
+    }
 }
 
 /// The runtime to calibrate with. Which one it is shows in the ranges by rounding alone.
@@ -141,7 +172,6 @@ impl Artifact {
 
 /// The artifact, loaded for one batch.
 struct Loaded {
-    batch: usize,
     outputs: Vec<String>,
     session: Box<dyn Session>,
 }
@@ -162,7 +192,6 @@ impl Loaded {
         };
         let model = runtime.load(artifact.file.path(), &options).map_err(unplaced)?;
         Ok(Self {
-            batch,
             outputs: model.outputs().to_vec(),
             session: model.session()?,
         })
@@ -183,28 +212,12 @@ impl Loaded {
     }
 }
 
-/// The samples of `range`, one tensor an input, joined along the batch axis.
-fn stack(samples: &dyn Samples, range: Range<usize>) -> Result<Vec<Tensor>, Error> {
-    let rows: Vec<Vec<Tensor>> = range.clone().map(|index| samples.sample(index)).collect();
-    if let [row] = rows.as_slice() {
-        return Ok(row.clone());
-    }
-    let inputs = rows.first().map_or(0, Vec::len);
-    (0..inputs)
-        .map(|input| {
-            let parts: Option<Vec<&Tensor>> = rows.iter().map(|row| row.get(input)).collect();
-            parts.and_then(|parts| join(&parts)).ok_or_else(|| {
-                let (first, last) = (range.start, range.end - 1);
-                refused(format!(
-                    "samples {first} to {last} differ in shape or type; make them alike"
-                ))
-            })
-        })
-        .collect()
-}
-
-/// Float tensors with a leading axis of 1, joined along it; `None` where they do not fit.
+/// Tensors joined along a leading axis of 1; `None` where they are not floats or do not fit. A single one is
+/// taken as it is.
 fn join(parts: &[&Tensor]) -> Option<Tensor> {
+    if let [part] = parts {
+        return Some((*part).clone());
+    }
     let shape = parts.first()?.shape();
     let (1, rest) = (*shape.first()?, &shape[1..]) else {
         return None;
@@ -218,13 +231,6 @@ fn join(parts: &[&Tensor]) -> Option<Tensor> {
     }
     let shape = [&[parts.len()], rest].concat();
     Tensor::new(shape, runtimes::Data::F32(values)).ok()
-}
-
-fn refused(reason: impl Into<String>) -> Error {
-    Error::Refused {
-        pass: "calibration".to_owned(),
-        reason: reason.into(),
-    }
 }
 
 fn temporary(source: std::io::Error) -> Error {

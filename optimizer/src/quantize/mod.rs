@@ -11,13 +11,17 @@ mod plan;
 mod rewrite;
 mod weights;
 
-use crate::calibrate::{self, Calibration};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::calibrate::{self, Calibration, Extremes};
 use crate::error::Error;
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
 use crate::model::Model;
 use crate::passes::finish;
+use crate::proto::DataType;
 use crate::recipe::{Context, Progress};
 use crate::report::PassReport;
+use crate::shape;
 
 use forms::Form;
 pub use options::{ActivationType, Activations, Options};
@@ -33,13 +37,33 @@ const OLDEST_OPSET: i64 = 13;
 /// Quantizes a valid model that is prepared for passes.
 ///
 /// # Errors
-/// Where there are no samples or they do not fit the model, where weights or activations are not finite, and
-/// where the model is of an opset that cannot express it.
+/// As [`calibrate()`] and [`Calibrated::quantize`].
 pub fn quantize(model: &Model, options: &Options, context: &Context) -> Result<(Model, PassReport), Error> {
+    calibrate(model, options, context)?.quantize(&options.float_nodes)
+}
+
+/// A model with the range of every activation that may be quantized, so that it can be quantized many times
+/// with other nodes in float.
+#[derive(Debug, Clone)]
+pub struct Calibrated {
+    graph: Graph,
+    /// Values of the model that are float32.
+    floats: HashSet<String>,
+    options: Options,
+    kind: ActivationType,
+    ranges: HashMap<String, Extremes>,
+}
+
+/// Runs a valid model, prepared for passes, over the samples and keeps the ranges of its activations.
+///
+/// # Errors
+/// Where there are no samples or they do not fit the model, where activations or weights are not finite, and
+/// where the model is of an opset that cannot express quantization or has no node with an integer form.
+pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<Calibrated, Error> {
     let samples = context
         .calibration
         .ok_or_else(|| refused("it needs samples; give some with `--calib`"))?;
-    let mut graph = Graph::new(model.clone())?;
+    let graph = Graph::new(model.clone())?;
     if graph.opset() < OLDEST_OPSET {
         let found = graph.opset();
         return Err(refused(format!(
@@ -47,21 +71,14 @@ pub fn quantize(model: &Model, options: &Options, context: &Context) -> Result<(
         )));
     }
     let kind = options.activations.resolve(context.activations);
-    let plan = Plan::of(&graph);
-    let observed = plan.observed();
-    let mut report = PassReport::new(NAME);
-    for (id, decision) in &plan.nodes {
-        let node = graph.node(*id).label();
-        match decision {
-            Ok(form) => report.applied(node, describe(*form, options, kind)),
-            Err(reason) => report.skipped(node, reason),
-        }
-    }
+    let floats = floats(model);
+    let observed = plan::observable(&graph, &floats);
     if observed.is_empty() {
         return Err(refused(
             "no node of the model has an integer form; use another pass",
         ));
     }
+    require_finite_weights(&graph)?;
     let calibration = Calibration {
         samples,
         limit: options.samples,
@@ -72,8 +89,88 @@ pub fn quantize(model: &Model, options: &Options, context: &Context) -> Result<(
         progress: &|done, total| (context.progress)(Progress::Calibrating { done, total }),
     };
     let ranges = calibrate::ranges(model, &observed, &calibration)?;
-    rewrite::Rewriter::new(&mut graph, &plan, options, &ranges, kind).run()?;
-    Ok((finish(NAME, graph)?, report))
+    Ok(Calibrated {
+        graph,
+        floats,
+        options: options.clone(),
+        kind,
+        ranges,
+    })
+}
+
+impl Calibrated {
+    /// The model in integers, but for the nodes named in `float_nodes` (in place of those of the options) and
+    /// those that have no integer form.
+    ///
+    /// # Errors
+    /// Where the model has no node of such a name.
+    pub fn quantize(&self, float_nodes: &[String]) -> Result<(Model, PassReport), Error> {
+        let mut graph = self.graph.clone();
+        let plan = Plan::of(&graph, &self.floats, &self.chosen(float_nodes)?);
+        let mut report = PassReport::new(NAME);
+        for (id, decision) in &plan.nodes {
+            let node = graph.node(*id).label();
+            match decision {
+                Ok(form) => report.applied(node, describe(*form, &self.options, self.kind)),
+                Err(reason) => report.skipped(node, reason),
+            }
+        }
+        rewrite::Rewriter::new(&mut graph, &plan, &self.options, &self.ranges, self.kind).run()?;
+        Ok((finish(NAME, graph)?, report))
+    }
+
+    /// Names of the nodes that have weights and can be quantized, in the order of the graph.
+    pub fn layers(&self) -> Vec<String> {
+        let plan = Plan::of(&self.graph, &self.floats, &HashSet::new());
+        let layers = plan
+            .nodes
+            .iter()
+            .filter(|(_, decision)| matches!(decision, Ok(Form::Convolution(_) | Form::Product(_))));
+        layers.map(|(id, _)| self.graph.node(*id).label()).collect()
+    }
+
+    /// The nodes of these names.
+    fn chosen(&self, names: &[String]) -> Result<HashSet<NodeId>, Error> {
+        let labels: HashMap<String, NodeId> =
+            self.graph.nodes().map(|(id, node)| (node.label(), id)).collect();
+        names
+            .iter()
+            .map(|name| {
+                labels.get(name).copied().ok_or_else(|| {
+                    refused(format!(
+                        "the model has no node `{name}` to keep in float; `edgefront quantize --json` lists them"
+                    ))
+                })
+            })
+            .collect()
+    }
+}
+
+/// Refuses weights that no integer stands for.
+fn require_finite_weights(graph: &Graph) -> Result<(), Error> {
+    for id in graph.ids() {
+        if let Ok(Form::Convolution(layout) | Form::Product(layout)) = forms::of(graph, id) {
+            for index in [Some(forms::WEIGHTS), layout.bias].into_iter().flatten() {
+                let tensor = graph.constant_input(id, index).expect("its form saw it");
+                let values: Vec<f32> = tensor.values()?;
+                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                    let reason = format!("it holds {value}, which cannot be quantized; repair the model");
+                    return Err(Error::tensor(tensor.name(), reason));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Values that are known to be float32.
+fn floats(model: &Model) -> HashSet<String> {
+    let (values, _) = shape::infer_all(model, &BTreeMap::new());
+    values
+        .iter()
+        .filter(|(_, value)| value.data_type == DataType::Float)
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 fn describe(form: Form, options: &Options, kind: ActivationType) -> String {

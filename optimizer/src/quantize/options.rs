@@ -17,6 +17,9 @@ pub struct Options {
     /// Calibration samples to use, at least 1; all where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
+    /// Nodes that stay in float, by name. A `Relu` or `Clip` goes with the node that it belongs to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub float_nodes: Vec<String>,
 }
 
 impl Default for Options {
@@ -26,6 +29,7 @@ impl Default for Options {
             per_channel: true,
             activations: Activations::Auto,
             samples: None,
+            float_nodes: Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! only moves values keeps their scale. A `Relu` or `Clip` belongs to the node before it, so that the value
 //! after it is the quantized one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::forms::{self, Form};
 use crate::graph::{Graph, NodeId};
@@ -30,24 +30,32 @@ pub(super) enum Source {
 }
 
 impl Plan {
-    /// Plans a graph whose nodes are in topological order.
-    pub(super) fn of(graph: &Graph) -> Self {
-        let mut planner = Planner::new(graph);
+    /// Plans a graph whose nodes are in topological order. `floats` are its values of type float32; the nodes
+    /// of `excluded` stay in float.
+    pub(super) fn of(graph: &Graph, floats: &HashSet<String>, excluded: &HashSet<NodeId>) -> Self {
+        let mut planner = Planner::new(graph, floats);
+        planner.exclude(excluded);
         planner.anchor();
         planner.spread();
         planner.drop_idle_moves();
         planner.absorb_limits();
         planner.finish()
     }
+}
 
-    /// Values whose range is to be observed.
-    pub(super) fn observed(&self) -> Vec<String> {
-        let observed = self
-            .values
-            .iter()
-            .filter(|(_, source)| *source == Source::Observed);
-        observed.map(|(value, _)| value.clone()).collect()
+/// Values that a plan may quantize, whichever nodes are excluded, in the order of the graph.
+pub(super) fn observable(graph: &Graph, floats: &HashSet<String>) -> Vec<String> {
+    let planner = Planner::new(graph, floats);
+    let mut seen = HashSet::new();
+    let mut values = Vec::new();
+    for &id in &planner.order {
+        if let Ok(form) = planner.possible[&id] {
+            let mut touched = forms::data_inputs(form, graph.node(id));
+            touched.push(planner.result(id));
+            values.extend(touched.into_iter().filter(|value| seen.insert(value.clone())));
+        }
     }
+    values
 }
 
 struct Planner<'a> {
@@ -62,15 +70,42 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(graph: &'a Graph) -> Self {
+    fn new(graph: &'a Graph, floats: &HashSet<String>) -> Self {
         let order = graph.ids();
-        let possible = order.iter().map(|&id| (id, forms::of(graph, id))).collect();
+        let form = |id| {
+            let form = forms::of(graph, id)?;
+            let node = graph.node(id);
+            let mut data = forms::data_inputs(form, node);
+            data.push(node.output[0].clone());
+            match data.iter().find(|value| !floats.contains(*value)) {
+                Some(other) => Err(format!("`{other}` is not float32")),
+                None => Ok(form),
+            }
+        };
+        let possible = order.iter().map(|&id| (id, form(id))).collect();
         Self {
             graph,
             order,
             possible,
             taken: BTreeMap::new(),
             quantized: HashMap::new(),
+        }
+    }
+
+    /// Keeps nodes in float, and with a `Relu` or `Clip` the node whose result it limits.
+    fn exclude(&mut self, excluded: &HashSet<NodeId>) {
+        for &id in excluded {
+            let node = self.graph.node(id);
+            let owner = match self.possible[&id] {
+                Ok(Form::Limit) => self.graph.producer(&node.input[0]),
+                _ => None,
+            };
+            let owner = owner.filter(|&owner| self.result(owner) == node.output[0]);
+            for id in owner.into_iter().chain([id]) {
+                if self.possible[&id].is_ok() {
+                    self.possible.insert(id, Err("it is to stay in float".to_owned()));
+                }
+            }
         }
     }
 

@@ -100,16 +100,13 @@ impl<'a> Rewriter<'a> {
             .expect("the plan saw constant weights");
         let shape = tensor.shape()?;
         let values: Vec<f32> = tensor.values()?;
-        weights::require_finite(&names.0, &values)?;
         let bias = match &names.1 {
             Some(name) => {
                 let tensor = self
                     .graph
                     .initializer(name)
                     .expect("the plan saw a constant bias");
-                let values: Vec<f32> = tensor.values()?;
-                weights::require_finite(name, &values)?;
-                Some(values)
+                Some(tensor.values::<f32>()?)
             }
             None => None,
         };

@@ -161,6 +161,10 @@ fn options(per_channel: bool, activations: Activations) -> Options {
 }
 
 fn quantized(model: &Model, options: &Options, samples: &dyn Samples) -> Result<(Model, PassReport), Error> {
+    calibrated(model, options, samples)?.quantize(&options.float_nodes)
+}
+
+fn calibrated(model: &Model, options: &Options, samples: &dyn Samples) -> Result<Calibrated, Error> {
     let context = Context {
         calibration: Some(samples),
         // The tests of this module are to need no library.
@@ -171,7 +175,7 @@ fn quantized(model: &Model, options: &Options, samples: &dyn Samples) -> Result<
         activations: ActivationType::U8,
         progress: &|_| {},
     };
-    quantize(model, options, &context)
+    calibrate(model, options, &context)
 }
 
 fn run(model: &Model, input: &[Tensor]) -> Vec<f32> {
@@ -324,14 +328,88 @@ fn what_has_no_integer_form_stays_in_float_and_is_named() {
 }
 
 #[test]
-fn fixed_batches_and_dead_inputs_calibrate() {
-    let mut proto = resnet().into_proto();
-    let fixed = crate::graph::build::value_info("x", DataType::Float, Some(&["1", "3", "8", "8"]));
-    proto.graph.as_mut().unwrap().input[0] = fixed;
-    let model = Model::from_proto(proto);
-    // One sample, and activations that are zero or constant.
-    let (int8, _) = quantized(&model, &options(true, Activations::U8), &PICTURES(1)).unwrap();
-    assert_integer_everywhere(&int8);
+fn a_model_calibrates_in_the_batch_that_it_fixes_as_in_any_other() {
+    let fixed = |batch: &str| {
+        let mut proto = resnet().into_proto();
+        let input = crate::graph::build::value_info("x", DataType::Float, Some(&[batch, "3", "8", "8"]));
+        proto.graph.as_mut().unwrap().input[0] = input;
+        Model::from_proto(proto)
+    };
+    for method in [Method::Minmax, Method::Entropy, Method::Mse] {
+        let options = Options {
+            method,
+            ..options(true, Activations::U8)
+        };
+        // Neither one sample nor seven fill batches of 4; what is repeated must not count.
+        for samples in [1, 7] {
+            let (expected, _) = quantized(&resnet(), &options, &PICTURES(samples)).unwrap();
+            for batch in ["1", "4"] {
+                let (int8, _) = quantized(&fixed(batch), &options, &PICTURES(samples)).unwrap();
+                assert_integer_everywhere(&int8);
+                assert_eq!(
+                    int8.graph().initializer,
+                    expected.graph().initializer,
+                    "{method:?}"
+                );
+            }
+        }
+    }
+    let error = quantized(&fixed("5000"), &Options::default(), &PICTURES(2)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "calibration: the model takes 5000 samples at once, more than 4096; export it with a dynamic batch"
+    );
+}
+
+#[test]
+fn one_calibration_serves_every_choice_of_float_nodes() {
+    let model = mobilenet();
+    let shared = calibrated(&model, &Options::default(), &PICTURES(6)).unwrap();
+    let layers = shared.layers();
+    assert_eq!(layers.len(), 10, "{layers:?}");
+    for float in &layers {
+        let float_nodes = vec![float.clone()];
+        let (int8, report) = shared.quantize(&float_nodes).unwrap();
+        let left: Vec<_> = report.nodes.iter().filter(|node| !node.applied).collect();
+        assert!(
+            left.iter()
+                .any(|node| node.node == *float && node.why == "it is to stay in float")
+        );
+        let options = Options {
+            float_nodes,
+            ..Options::default()
+        };
+        assert_eq!(quantized(&model, &options, &PICTURES(6)).unwrap().0, int8);
+        assert!(fidelity(&model, &int8, &PICTURES(0)) > 28.0, "{float}");
+    }
+    let (same, report) = shared.quantize(&layers).unwrap();
+    assert_eq!(report.count_applied(), 0);
+    assert_eq!(operators(&same), operators(&model));
+}
+
+#[test]
+fn a_limit_keeps_the_node_before_it_in_float() {
+    let model = resnet();
+    let float_nodes = vec!["relu_1".to_owned()];
+    let shared = calibrated(&model, &Options::default(), &PICTURES(2)).unwrap();
+    let (_, report) = shared.quantize(&float_nodes).unwrap();
+    let left: Vec<_> = report
+        .nodes
+        .iter()
+        .filter(|node| !node.applied)
+        .map(|node| node.node.as_str())
+        .collect();
+    assert_eq!(left, ["conv_0", "relu_1", "maxpool_2"]);
+    let error = shared.quantize(&["nothing".to_owned()]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "quantize: the model has no node `nothing` to keep in float; `edgefront quantize --json` lists them"
+    );
+}
+
+#[test]
+fn dead_inputs_calibrate() {
+    // Activations that are zero or constant.
     let (mut n, x) = Network::new(17);
     let zero = n.b.floats(&[4, 3, 1, 1], &[0.0; 12]);
     let y = n.b.op("Conv", &[&x, &zero], &[]);

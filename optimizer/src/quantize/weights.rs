@@ -1,7 +1,6 @@
 //! Weights in signed bytes without a zero point, biases in 32 bits.
 
 use super::params::Params;
-use crate::error::Error;
 
 /// The largest integer of a weight. -128 stays unused, so that the grid is symmetric.
 const LARGEST: f32 = 127.0;
@@ -86,17 +85,6 @@ pub(super) fn quantize(
         weights: integers.collect(),
         bias,
         scales,
-    }
-}
-
-/// Refuses values that no integer stands for.
-pub(super) fn require_finite(tensor: &str, values: &[f32]) -> Result<(), Error> {
-    match values.iter().find(|value| !value.is_finite()) {
-        Some(value) => Err(Error::tensor(
-            tensor,
-            format!("it holds {value}, which cannot be quantized; repair the model"),
-        )),
-        None => Ok(()),
     }
 }
 
