@@ -1,5 +1,10 @@
-use proptest::prelude::*;
+use std::borrow::Cow;
+use std::collections::HashMap;
 
+use proptest::prelude::*;
+use safetensors::Dtype;
+
+use super::file::{HEADER, Stored};
 use super::*;
 
 const RGB_2X3: PictureShape = PictureShape {
