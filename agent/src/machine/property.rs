@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use edgefront_protocol::batch::{Artifact, Format, Precision, Target};
-use edgefront_protocol::{Bytes, Plan};
+use edgefront_protocol::{Ack, Bytes, Cancel, Plan};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
