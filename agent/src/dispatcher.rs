@@ -125,11 +125,8 @@ impl Dispatcher {
                 let steps = self.fetcher.ask_again(now);
                 self.take(steps).await
             }
-            Input::Link(edgefront_link::Event::Interrupted { reason }) => {
-                tracing::warn!(
-                    "no connection to the broker at {}: {reason}; trying on",
-                    self.config.broker
-                );
+            Input::Link(edgefront_link::Event::Interrupted { error }) => {
+                tracing::warn!("{error}; trying on");
                 Ok(())
             }
             Input::Link(edgefront_link::Event::Message { topic, payload, .. }) => {

@@ -6,11 +6,12 @@
 //! must know, and waits for answers end to end. In exchange nothing here grows without bound and no call
 //! blocks for the length of an outage.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use edgefront_protocol::Topic;
-use rumqttc::{AsyncClient, ConnectionError, EventLoop, LastWill, MqttOptions, QoS};
+use rumqttc::{AsyncClient, EventLoop, LastWill, MqttOptions, QoS};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -19,14 +20,15 @@ use crate::{BrokerUrl, LinkError};
 
 /// A broker takes a client for dead after one and a half of this, so a dead device shows within 8 seconds.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// Longest time for a TCP connection, its MQTT handshake, or one flush of the socket.
-const NETWORK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time for a TCP connection with its MQTT handshake, or for one flush of the socket.
+pub(crate) const NETWORK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time that [`Connection::close`] waits for the broker to take what was published.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest packet either way. The largest messages are outcomes with the predictions of a large pack.
+/// Largest packet either way.
 const MAX_PACKET_BYTES: usize = 16 << 20;
-/// Room for the topic and the header beside a payload.
-const MAX_HEADER_BYTES: usize = 1 << 10;
+/// Largest payload of a message; the topic and the header have the rest of the packet. The largest messages are
+/// outcomes with the predictions of a large pack.
+pub const MAX_PAYLOAD_BYTES: usize = MAX_PACKET_BYTES - (1 << 10);
 /// Publications that may wait for the socket.
 const REQUESTS: usize = 64;
 /// Events that may wait for the owner of the connection; at 64 KiB a chunk at most 16 MiB.
@@ -88,10 +90,11 @@ pub enum Event {
         /// Whether the broker had kept it.
         retained: bool,
     },
-    /// The connection broke, or the first one failed; a new one is being tried. Said once per outage.
+    /// The connection broke, or could not be made; a new one is being tried. Said once for each reason of an
+    /// outage.
     Interrupted {
         /// Why.
-        reason: String,
+        error: LinkError,
     },
 }
 
@@ -99,6 +102,8 @@ pub enum Event {
 /// last will.
 #[derive(Debug)]
 pub struct Connection {
+    /// What came before [`Connection::open`] returned.
+    early: VecDeque<Event>,
     events: mpsc::Receiver<Event>,
     publisher: Publisher,
     task: JoinHandle<()>,
@@ -112,37 +117,33 @@ pub struct Publisher {
 }
 
 impl Connection {
-    /// Connects, and fails if the broker does not answer or refuses this first time.
+    /// Connects and subscribes, and fails if the broker does not answer or refuses this first time.
     pub async fn open(settings: Settings) -> Result<(Publisher, Self), LinkError> {
-        let url = settings.url.clone();
-        let (client, mut eventloop) = client(&settings);
-        let connack = eventloop
-            .poll()
-            .await
-            .map_err(|error| first_failure(&url, error))?;
-        Ok(Self::start(settings, client, eventloop, Some(connack)))
+        let (publisher, mut connection) = Self::open_patiently(settings);
+        loop {
+            match connection.events.recv().await.ok_or(LinkError::Closed)? {
+                Event::Interrupted { error } => return Err(error),
+                message @ Event::Message { .. } => connection.early.push_back(message),
+                Event::Connected => {
+                    connection.early.push_back(Event::Connected);
+                    return Ok((publisher, connection));
+                }
+            }
+        }
     }
 
     /// Keeps trying from the first connection on; [`Event::Interrupted`] tells of failures.
     pub fn open_patiently(settings: Settings) -> (Publisher, Self) {
         let (client, eventloop) = client(&settings);
-        Self::start(settings, client, eventloop, None)
-    }
-
-    fn start(
-        settings: Settings,
-        client: AsyncClient,
-        eventloop: EventLoop,
-        first: Option<rumqttc::Event>,
-    ) -> (Publisher, Self) {
         let (connected_tx, connected) = watch::channel(false);
         let (events_tx, events) = mpsc::channel(EVENTS);
-        let driver = Driver::new(eventloop, settings.subscriptions, connected_tx, events_tx);
+        let driver = Driver::new(settings, eventloop, connected_tx, events_tx);
         let publisher = Publisher { client, connected };
-        let task = tokio::spawn(driver.run(first));
+        let task = tokio::spawn(driver.run());
         (
             publisher.clone(),
             Self {
+                early: VecDeque::new(),
                 events,
                 publisher,
                 task,
@@ -152,7 +153,10 @@ impl Connection {
 
     /// The next event; `None` when the connection is closed. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        match self.early.pop_front() {
+            Some(event) => Some(event),
+            None => self.events.recv().await,
+        }
     }
 
     /// Leaves in order: the broker takes all that was published before, and does not publish the last will.
@@ -188,7 +192,7 @@ impl Publisher {
         retain: bool,
     ) -> Result<(), LinkError> {
         let payload = payload.into();
-        if payload.len() > MAX_PACKET_BYTES - MAX_HEADER_BYTES {
+        if payload.len() > MAX_PAYLOAD_BYTES {
             return Err(LinkError::TooLarge {
                 topic: topic.to_string(),
                 bytes: payload.len(),
@@ -229,22 +233,4 @@ fn client(settings: &Settings) -> (AsyncClient, EventLoop) {
         .network_options
         .set_connection_timeout(NETWORK_TIMEOUT.as_secs());
     (client, eventloop)
-}
-
-fn first_failure(url: &BrokerUrl, error: ConnectionError) -> LinkError {
-    let address = url.address();
-    match error {
-        ConnectionError::ConnectionRefused(code) => LinkError::Refused {
-            address,
-            reason: format!("{code:?}"),
-        },
-        ConnectionError::Io(error) => LinkError::Unreachable {
-            address,
-            reason: error.to_string(),
-        },
-        error => LinkError::Unreachable {
-            address,
-            reason: error.to_string(),
-        },
-    }
 }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use edgefront_protocol::Topic;
 use rumqttc::{
-    ConnectionError, EventLoop, Outgoing, Packet, Publish, QoS, Request, StateError, Subscribe,
+    ConnectionError, EventLoop, Outgoing, Packet, Publish, QoS, Request, StateError, SubAck, Subscribe,
     SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use tokio::sync::{mpsc, watch};
 
-use crate::Event;
+use crate::{BrokerUrl, Event, LinkError, Settings, attempt};
 
 /// Wait before the second attempt to connect; each further one waits twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -23,11 +23,14 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(5);
 const OWNER_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Driver {
-    eventloop: EventLoop,
+    url: BrokerUrl,
     subscriptions: Vec<String>,
+    eventloop: EventLoop,
     connected: watch::Sender<bool>,
     events: mpsc::Sender<Event>,
     phase: Phase,
+    /// What the owner was last told of the outage under way.
+    told: Option<String>,
     backoff: Duration,
 }
 
@@ -35,7 +38,7 @@ pub(crate) struct Driver {
 enum Phase {
     /// Nothing was tried yet.
     Fresh,
-    /// No connection, and the owner knows.
+    /// No connection.
     Interrupted,
     /// Connected, subscriptions not yet confirmed.
     Subscribing { since: Instant },
@@ -50,33 +53,30 @@ struct OwnerGone;
 
 impl Driver {
     pub(crate) fn new(
+        settings: Settings,
         eventloop: EventLoop,
-        subscriptions: Vec<String>,
         connected: watch::Sender<bool>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         Self {
+            url: settings.url,
+            subscriptions: settings.subscriptions,
             eventloop,
-            subscriptions,
             connected,
             events,
             phase: Phase::Fresh,
+            told: None,
             backoff: BACKOFF_FIRST,
         }
     }
 
-    /// Runs until the connection is closed or its owner dropped it. `first` is what the caller has polled.
-    pub(crate) async fn run(mut self, first: Option<rumqttc::Event>) {
-        if let Some(event) = first
-            && self.on_event(event).await.is_err()
-        {
-            return;
-        }
+    /// Runs until the connection is closed or its owner dropped it.
+    pub(crate) async fn run(mut self) {
         loop {
             let done = match self.eventloop.poll().await {
                 Ok(event) => self.on_event(event).await,
                 Err(_) if self.phase == Phase::Leaving => return,
-                Err(error) => self.on_break(&reason(&error)).await,
+                Err(error) => self.on_error(error).await,
             };
             if done.is_err() {
                 return;
@@ -87,12 +87,10 @@ impl Driver {
     async fn on_event(&mut self, event: rumqttc::Event) -> Result<(), OwnerGone> {
         match event {
             rumqttc::Event::Incoming(Packet::ConnAck(_)) => self.on_connack().await,
-            rumqttc::Event::Incoming(Packet::SubAck(ack)) => {
-                if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
-                    tracing::error!("the broker refused a subscription; check its access rules");
-                }
-                self.on_subscribed().await
-            }
+            rumqttc::Event::Incoming(Packet::SubAck(ack)) => match self.denied(&ack) {
+                Some(error) => self.on_break(error).await,
+                None => self.on_subscribed().await,
+            },
             rumqttc::Event::Incoming(Packet::Publish(publish)) => self.on_publish(&publish).await,
             rumqttc::Event::Outgoing(Outgoing::Disconnect) => {
                 self.phase = Phase::Leaving;
@@ -100,6 +98,31 @@ impl Driver {
             }
             _ => Ok(()),
         }
+    }
+
+    async fn on_error(&mut self, error: ConnectionError) -> Result<(), OwnerGone> {
+        let error = match self.phase {
+            Phase::Fresh | Phase::Interrupted => attempt::failure(&self.url, error).await,
+            _ => self.lost(&reason(&error)),
+        };
+        self.on_break(error).await
+    }
+
+    fn lost(&self, reason: &str) -> LinkError {
+        LinkError::Lost {
+            address: self.url.address(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// The answers of a SUBACK are in the order of the filters. Without one of them this client would wait in vain.
+    fn denied(&self, ack: &SubAck) -> Option<LinkError> {
+        let mut answers = self.subscriptions.iter().zip(&ack.return_codes);
+        let (filter, _) = answers.find(|(_, code)| **code == SubscribeReasonCode::Failure)?;
+        Some(LinkError::Denied {
+            address: self.url.address(),
+            filter: filter.clone(),
+        })
     }
 
     async fn on_connack(&mut self) -> Result<(), OwnerGone> {
@@ -126,6 +149,7 @@ impl Driver {
             return Ok(());
         };
         self.phase = Phase::Connected { since };
+        self.told = None;
         self.tell_or_break(Event::Connected).await
     }
 
@@ -160,12 +184,13 @@ impl Driver {
             Ok(()) => Ok(()),
             Err(SendTimeoutError::Closed(_)) => Err(OwnerGone),
             Err(SendTimeoutError::Timeout(_)) => {
-                self.on_break("messages came faster than they were handled").await
+                let error = self.lost("messages came faster than they were handled");
+                self.on_break(error).await
             }
         }
     }
 
-    async fn on_break(&mut self, reason: &str) -> Result<(), OwnerGone> {
+    async fn on_break(&mut self, error: LinkError) -> Result<(), OwnerGone> {
         self.connected.send_replace(false);
         self.forget_traffic();
         if let Phase::Subscribing { since } | Phase::Connected { since } = self.phase
@@ -173,18 +198,15 @@ impl Driver {
         {
             self.backoff = BACKOFF_FIRST;
         }
-        if self.phase != Phase::Interrupted {
-            self.phase = Phase::Interrupted;
+        self.phase = Phase::Interrupted;
+        tracing::debug!("{error}; next attempt in {:?}", self.backoff);
+        let text = error.to_string();
+        if self.told.as_ref() != Some(&text) {
+            self.told = Some(text);
             // Nobody waits to publish on a broken connection, so the owner always gets to take this.
-            let event = Event::Interrupted {
-                reason: reason.to_owned(),
-            };
+            let event = Event::Interrupted { error };
             self.events.send(event).await.map_err(|_| OwnerGone)?;
         }
-        tracing::debug!(
-            "connection to the broker: {reason}; next attempt in {:?}",
-            self.backoff
-        );
         tokio::time::sleep(self.backoff).await;
         self.backoff = (self.backoff * 2).min(BACKOFF_LAST);
         Ok(())

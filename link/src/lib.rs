@@ -1,11 +1,12 @@
 //! The MQTT connection and the blob transfer, as both sides use them.
 
+mod attempt;
 pub mod connection;
 mod driver;
 mod error;
 pub mod transfer;
 mod url;
 
-pub use connection::{Connection, Event, Publisher, Qos, Settings, Will};
+pub use connection::{Connection, Event, MAX_PAYLOAD_BYTES, Publisher, Qos, Settings, Will};
 pub use error::LinkError;
 pub use url::BrokerUrl;

@@ -133,10 +133,8 @@ impl Session<'_> {
     async fn on_link(&mut self, event: LinkEvent) -> anyhow::Result<()> {
         match event {
             LinkEvent::Connected => self.handle(Event::Connected).await,
-            LinkEvent::Interrupted { reason } => {
-                self.ui.warn(format_args!(
-                    "no connection to the broker ({reason}); trying again"
-                ));
+            LinkEvent::Interrupted { error } => {
+                self.ui.warn(format_args!("{error}; trying again"));
                 self.handle(Event::Interrupted).await
             }
             LinkEvent::Message { topic, payload, .. } => match self.read(&topic, &payload) {
