@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use edgefront_protocol::outcome::Stage;
-use edgefront_protocol::{Absence, Bytes, Device, RuntimeState, RuntimeStatus, UnixMillis};
+use edgefront_protocol::{Absence, Bytes, Device, Incarnation, RuntimeState, RuntimeStatus, UnixMillis};
 use edgefront_runtimes::{Registry, Runtime, Search};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
@@ -57,7 +57,10 @@ pub(crate) async fn describe(config: &Config) -> Device {
         memory: Bytes(system.as_ref().map_or(0, System::total_memory)),
         cpu_features: features(&cpuinfo),
         runtimes: runtimes(config).await,
-        since: UnixMillis(since.as_millis() as u64),
+        incarnation: Incarnation {
+            since: UnixMillis(since.as_millis() as u64),
+            nonce: rand::random(),
+        },
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::fetch::{Fetcher, Step};
 use crate::machine::{Effect, Event, Machine};
 use crate::measure::{self, Assignment, Limits, Report};
+use crate::rival::{Verdict, Watch};
 use crate::store::{Partial, Store};
 use crate::{Config, Error};
 
@@ -39,6 +40,7 @@ pub(crate) struct Dispatcher {
     device: Device,
     store: Store,
     machine: Machine,
+    rivals: Watch,
     fetcher: Fetcher,
     publisher: Publisher,
     connection: Connection,
@@ -65,7 +67,7 @@ impl Dispatcher {
         let (machine, effects) = Machine::restore(config.id.clone(), store.load()?);
         let will = Will {
             topic: Topic::Presence(config.id.clone()),
-            payload: wire::encode(&Presence::Offline(config.id.clone())),
+            payload: wire::encode(&Presence::Offline(config.id.clone(), device.incarnation)),
         };
         let (publisher, connection) = Connection::open_patiently(Settings {
             url: config.broker.clone(),
@@ -74,6 +76,7 @@ impl Dispatcher {
             will: Some(will),
         });
         let dispatcher = Self {
+            rivals: Watch::new(device.incarnation),
             fetcher: Fetcher::new(store.blobs(), config.fetch_patience),
             config,
             device,
@@ -96,14 +99,18 @@ impl Dispatcher {
         self.carry_out(mended, &mut VecDeque::new()).await?;
         self.evict();
         self.handle(Event::Started).await?;
-        loop {
+        let ended = loop {
             let input = tokio::select! {
-                () = &mut shutdown => break,
+                () = &mut shutdown => break Ok(()),
                 input = self.next() => input?,
             };
-            self.on_input(input).await?;
-        }
-        self.leave().await
+            match self.on_input(input).await {
+                Err(error @ Error::Rival { .. }) => break Err(error),
+                done => done?,
+            }
+        };
+        self.leave().await?;
+        ended
     }
 
     async fn next(&mut self) -> Result<Input, Error> {
@@ -127,6 +134,7 @@ impl Dispatcher {
             }
             Input::Link(edgefront_link::Event::Interrupted { error }) => {
                 tracing::warn!("{error}; trying on");
+                self.rivals.on_interrupted();
                 Ok(())
             }
             Input::Link(edgefront_link::Event::Message { topic, payload, .. }) => {
@@ -153,6 +161,10 @@ impl Dispatcher {
                 let steps = self.fetcher.on_chunk(&chunk, now);
                 return self.take(steps).await;
             }
+            Topic::Presence(_) => {
+                let presence = decode::<Presence>(topic, payload);
+                return presence.map_or(Ok(()), |presence| self.on_presence(&presence));
+            }
             Topic::Batch(_) => decode(topic, payload).map(Event::Batch),
             Topic::Cancel(_) => decode(topic, payload).map(Event::Cancel),
             Topic::Ack(_) => decode(topic, payload).map(Event::Ack),
@@ -162,6 +174,19 @@ impl Dispatcher {
             Some(event) => self.handle(event).await,
             None => Ok(()),
         }
+    }
+
+    fn on_presence(&mut self, presence: &Presence) -> Result<(), Error> {
+        let rival = || Error::Rival {
+            id: self.config.id.clone(),
+            broker: self.config.broker.clone(),
+        };
+        match self.rivals.on_presence(presence.incarnation()) {
+            Verdict::None => {}
+            Verdict::Stay => tracing::warn!("{}", rival()),
+            Verdict::Leave => return Err(rival()),
+        }
+        Ok(())
     }
 
     async fn on_report(&mut self, report: Option<Report>) -> Result<(), Error> {
@@ -300,7 +325,7 @@ impl Dispatcher {
     /// Leaves in order. Measurements under way are begun anew by the next run.
     async fn leave(mut self) -> Result<(), Error> {
         self.measuring = None;
-        let offline = Presence::Offline(self.config.id.clone());
+        let offline = Presence::Offline(self.config.id.clone(), self.device.incarnation);
         let topic = Topic::Presence(self.config.id.clone());
         self.say(&topic, &offline, Qos::AtLeastOnce, true).await?;
         self.connection.close().await;

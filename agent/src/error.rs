@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use edgefront_link::LinkError;
+use edgefront_link::{BrokerUrl, LinkError};
+use edgefront_protocol::DeviceId;
 
 /// Why the agent cannot start or go on. What befalls one job is a `Failure` in its outcome instead.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,16 @@ pub enum Error {
     /// The program itself cannot be found, so it cannot be started as a worker.
     #[error("cannot find the agent's own program: {0}")]
     Program(#[source] io::Error),
+    /// Two agents of one name, and this one came later.
+    #[error(
+        "another agent with the id `{id}` is connected to the broker at {broker}; give one of them another --id"
+    )]
+    Rival {
+        /// The name of both.
+        id: DeviceId,
+        /// Where they met.
+        broker: BrokerUrl,
+    },
     /// The connection to the broker.
     #[error(transparent)]
     Link(#[from] LinkError),

@@ -13,6 +13,7 @@ mod error;
 mod fetch;
 mod machine;
 pub mod measure;
+mod rival;
 mod store;
 pub mod worker;
 

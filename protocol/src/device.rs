@@ -10,7 +10,26 @@ pub enum Presence {
     /// The agent is connected.
     Online(Device),
     /// The agent left, or its connection broke.
-    Offline(DeviceId),
+    Offline(DeviceId, Incarnation),
+}
+
+impl Presence {
+    /// The run of the agent that says it.
+    pub fn incarnation(&self) -> Incarnation {
+        match self {
+            Self::Online(device) => device.incarnation,
+            Self::Offline(_, incarnation) => *incarnation,
+        }
+    }
+}
+
+/// One run of an agent, told apart from every other one that goes by the same name; the earlier run is the lesser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// When it started, on its device's clock.
+    pub since: UnixMillis,
+    /// A random number, for two that started at once.
+    pub nonce: u64,
 }
 
 /// A device as its agent found it at start.
@@ -34,8 +53,8 @@ pub struct Device {
     pub cpu_features: Vec<String>,
     /// Every runtime that the agent knows.
     pub runtimes: Vec<RuntimeStatus>,
-    /// When the agent started.
-    pub since: UnixMillis,
+    /// The agent's run.
+    pub incarnation: Incarnation,
 }
 
 /// One runtime on one device.

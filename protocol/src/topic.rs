@@ -48,9 +48,9 @@ impl Topic {
         format!("{ROOT}/device/+/presence")
     }
 
-    /// Filters for all that a device hears.
+    /// Filters for all that a device hears, its own presence among it: so it learns of another one of its name.
     pub fn to_device(device: &DeviceId) -> Vec<String> {
-        [Self::Batch, Self::Cancel, Self::Ack, Self::Chunk]
+        [Self::Presence, Self::Batch, Self::Cancel, Self::Ack, Self::Chunk]
             .iter()
             .map(|t| t(device.clone()).to_string())
             .collect()

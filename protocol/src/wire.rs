@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 /// Wire format generation; readers refuse any other.
 pub const MAJOR: u8 = 1;
 /// Additions within the generation.
-pub const MINOR: u8 = 0;
+pub const MINOR: u8 = 1;
 
 /// Bytes that are not a message of this version.
 #[derive(Debug, thiserror::Error)]

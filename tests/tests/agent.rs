@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use edgefront_link::transfer::Serve;
 use edgefront_link::{Connection, Event, Publisher, Qos, Settings};
@@ -77,11 +77,14 @@ impl Drop for Agent {
 }
 
 fn spawn(broker: &str, state: &Path) -> Child {
-    Command::new(program::path("edgefront-agent"))
-        .args(["--id", "pi4", "--broker", broker, "--state"])
-        .arg(state)
-        .spawn()
-        .unwrap()
+    command(broker, state).spawn().unwrap()
+}
+
+fn command(broker: &str, state: &Path) -> Command {
+    let mut command = Command::new(program::path("edgefront-agent"));
+    command.args(["--id", "pi4", "--broker", broker, "--state"]);
+    command.arg(state);
+    command
 }
 
 /// State and parent of a process.
@@ -223,7 +226,7 @@ impl Controller {
     }
 
     async fn is_offline(&mut self) {
-        self.until("absence", |c| matches!(c.presence, Some(Presence::Offline(_))))
+        self.until("absence", |c| matches!(c.presence, Some(Presence::Offline(..))))
             .await;
     }
 }
@@ -412,8 +415,33 @@ async fn a_broker_that_comes_back_finds_device_and_outcomes_again(kind: Kind) {
         .await;
 }
 
+async fn of_two_agents_of_one_id_the_later_one_ends_and_says_why(kind: Kind) {
+    let broker = Broker::start(kind);
+    let mut controller = Controller::start(&broker).await;
+    let _first = Agent::start(&broker);
+    controller.is_online().await;
+    let state = tempfile::tempdir().unwrap();
+    let second = command(&broker.url().to_string(), state.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = tokio::task::spawn_blocking(|| second.wait_with_output());
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends");
+    let output = output.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let expected = "error: another agent with the id `pi4` is connected to the broker at ";
+    assert!(said.contains(expected), "{said}");
+
+    let model = controller.offer(tiny());
+    let jobs = vec![job("a", "null", model, short())];
+    controller.measure(batch("b", jobs)).await;
+    controller.until("an outcome", |c| c.outcomes.len() == 1).await;
+    controller.is_online().await;
+}
+
 macro_rules! on_both_brokers {
-    ($($name:ident),*) => {
+    ($($name:ident),* $(,)?) => {
         mod built_in {
             use super::Kind;
             $(#[tokio::test] async fn $name() { super::$name(Kind::BuiltIn).await; })*
@@ -428,5 +456,6 @@ macro_rules! on_both_brokers {
 on_both_brokers!(
     a_batch_is_fetched_measured_and_forgotten_when_acknowledged,
     a_crash_while_measuring_costs_no_job_and_repeats_none,
-    a_broker_that_comes_back_finds_device_and_outcomes_again
+    a_broker_that_comes_back_finds_device_and_outcomes_again,
+    of_two_agents_of_one_id_the_later_one_ends_and_says_why,
 );

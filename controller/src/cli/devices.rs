@@ -102,7 +102,7 @@ fn row(presence: Presence) -> Row {
             online: true,
             device: Some(description(device)),
         },
-        Presence::Offline(id) => Row {
+        Presence::Offline(id, _) => Row {
             id,
             online: false,
             device: None,
@@ -186,13 +186,13 @@ fn cells(row: &Row) -> [String; 7] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::fixture::device;
+    use crate::store::fixture::{device, incarnation};
 
     #[test]
     fn online_and_offline_devices_stand_in_one_table() {
         let rows = [
             row(Presence::Online(device("pi-kitchen"))),
-            row(Presence::Offline("orin".parse().unwrap())),
+            row(Presence::Offline("orin".parse().unwrap(), incarnation())),
         ];
         let lines: Vec<String> = rows
             .iter()

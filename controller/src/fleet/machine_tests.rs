@@ -4,7 +4,7 @@ use edgefront_protocol::{Failure, JobState, Stage};
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::fixture::{batch, device, id, outcome};
+use crate::store::fixture::{batch, device, id, incarnation, outcome};
 
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -17,7 +17,7 @@ fn online(name: &str) -> Event {
 }
 
 fn offline(name: &str) -> Event {
-    Event::Presence(Presence::Offline(id(name)))
+    Event::Presence(Presence::Offline(id(name), incarnation()))
 }
 
 fn ended(name: &str, job: &str) -> Event {

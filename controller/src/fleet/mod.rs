@@ -151,7 +151,7 @@ impl Session<'_> {
                 let presence: Presence = decoded(topic, payload)?;
                 let of_whom = match &presence {
                     Presence::Online(description) => &description.id,
-                    Presence::Offline(id) => id,
+                    Presence::Offline(id, _) => id,
                 };
                 if of_whom != device {
                     tracing::warn!("`{topic}` holds the presence of {of_whom}");

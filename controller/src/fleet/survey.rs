@@ -66,7 +66,7 @@ pub async fn survey(
                 found.insert(device.id.clone(), device);
             }
             Presence::Online(_) => {}
-            Presence::Offline(id) => {
+            Presence::Offline(id, _) => {
                 found.remove(&id);
             }
         }

@@ -1,8 +1,8 @@
 //! Devices, jobs and outcomes for tests.
 
 use edgefront_protocol::{
-    Artifact, Batch, BlobRef, Bytes, Device, Digest, Failure, Format, Job, Outcome, Plan, Precision,
-    RuntimeState, RuntimeStatus, Stage, Target, UnixMillis,
+    Artifact, Batch, BlobRef, Bytes, Device, Digest, Failure, Format, Incarnation, Job, Outcome, Plan,
+    Precision, RuntimeState, RuntimeStatus, Stage, Target, UnixMillis,
 };
 
 pub(crate) fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -26,7 +26,14 @@ pub(crate) fn device(name: &str) -> Device {
                 providers: vec!["cpu".into()],
             },
         }],
+        incarnation: incarnation(),
+    }
+}
+
+pub(crate) fn incarnation() -> Incarnation {
+    Incarnation {
         since: UnixMillis(0),
+        nonce: 0,
     }
 }
 

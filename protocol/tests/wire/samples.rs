@@ -2,9 +2,9 @@
 
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
-    Absence, Ack, Artifact, Batch, BlobRef, Bytes, Cancel, Conditions, Device, Digest, Failure, Format, Job,
-    JobState, Latency, Measurement, Nanos, Outcome, Plan, Precision, Presence, Progress, Round, RuntimeState,
-    RuntimeStatus, Score, Stage, Target, UnixMillis,
+    Absence, Ack, Artifact, Batch, BlobRef, Bytes, Cancel, Conditions, Device, Digest, Failure, Format,
+    Incarnation, Job, JobState, Latency, Measurement, Nanos, Outcome, Plan, Precision, Presence, Progress,
+    Round, RuntimeState, RuntimeStatus, Score, Stage, Target, UnixMillis,
 };
 
 fn blob(content: &[u8]) -> BlobRef {
@@ -104,12 +104,19 @@ pub(crate) fn presence_online() -> Presence {
                 state: absent,
             },
         ],
-        since: UnixMillis(1_764_000_000_000),
+        incarnation: incarnation(),
     })
 }
 
 pub(crate) fn presence_offline() -> Presence {
-    Presence::Offline("pi4".parse().unwrap())
+    Presence::Offline("pi4".parse().unwrap(), incarnation())
+}
+
+fn incarnation() -> Incarnation {
+    Incarnation {
+        since: UnixMillis(1_764_000_000_000),
+        nonce: 0x0123_4567_89ab_cdef,
+    }
 }
 
 /// Every state of a job, so that a reordered variant is seen.

@@ -5,9 +5,9 @@
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Bytes, Cancel, Conditions, ControllerId, Device,
-    DeviceId, Digest, Failure, Format, Job, JobId, JobState, Latency, Measurement, Nanos, Outcome, Plan,
-    Precision, Presence, Progress, Round, RuntimeState, RuntimeStatus, Score, Stage, Target, Topic,
-    UnixMillis,
+    DeviceId, Digest, Failure, Format, Incarnation, Job, JobId, JobState, Latency, Measurement, Nanos,
+    Outcome, Plan, Precision, Presence, Progress, Round, RuntimeState, RuntimeStatus, Score, Stage, Target,
+    Topic, UnixMillis,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -165,11 +165,15 @@ fn runtime_status() -> impl Strategy<Value = RuntimeStatus> {
     (TEXT, prop_oneof![ready, absent]).prop_map(|(name, state)| RuntimeStatus { name, state })
 }
 
+fn incarnation() -> impl Strategy<Value = Incarnation> {
+    (unix_millis(), any::<u64>()).prop_map(|(since, nonce)| Incarnation { since, nonce })
+}
+
 fn device() -> impl Strategy<Value = Device> {
     let machine = (TEXT, TEXT, TEXT, TEXT, any::<u32>(), any::<u64>());
-    let abilities = (vec(TEXT, 0..4), vec(runtime_status(), 0..4), unix_millis());
+    let abilities = (vec(TEXT, 0..4), vec(runtime_status(), 0..4), incarnation());
     (device_id(), machine, abilities).prop_map(
-        |(id, (agent_version, arch, os, cpu, cores, memory), (cpu_features, runtimes, since))| Device {
+        |(id, (agent_version, arch, os, cpu, cores, memory), (cpu_features, runtimes, incarnation))| Device {
             id,
             agent_version,
             arch,
@@ -179,7 +183,7 @@ fn device() -> impl Strategy<Value = Device> {
             memory: Bytes(memory),
             cpu_features,
             runtimes,
-            since,
+            incarnation,
         },
     )
 }
@@ -188,7 +192,7 @@ fn device() -> impl Strategy<Value = Device> {
 pub(crate) fn presence() -> impl Strategy<Value = Presence> {
     prop_oneof![
         device().prop_map(Presence::Online),
-        device_id().prop_map(Presence::Offline)
+        (device_id(), incarnation()).prop_map(|(id, incarnation)| Presence::Offline(id, incarnation))
     ]
 }
 
