@@ -5,10 +5,10 @@ use std::io;
 use std::pin::Pin;
 use std::time::Instant;
 
-use edgefront_link::{Connection, LinkError, Publisher, Qos, Settings, Will};
+use edgefront_link::{Connection, LinkError, MAX_PAYLOAD_BYTES, Publisher, Qos, Settings, Will};
 use edgefront_protocol::blob::Chunk;
-use edgefront_protocol::outcome::Outcome;
-use edgefront_protocol::{Batch, BatchId, Device, Presence, Topic, wire};
+use edgefront_protocol::outcome::{Failure, Outcome, Stage};
+use edgefront_protocol::{Batch, BatchId, Bytes, Device, Presence, Topic, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -203,7 +203,7 @@ impl Dispatcher {
                     device: self.config.id.clone(),
                     result: result.map(|measurement| *measurement),
                 };
-                Event::Ended(Box::new(outcome))
+                Event::Ended(Box::new(sendable(outcome)))
             }
             None => {
                 self.measuring = None;
@@ -353,6 +353,26 @@ impl Dispatcher {
     }
 }
 
+/// An outcome that no message can carry becomes a failure, so that the job ends for its controller too.
+fn sendable(outcome: Outcome) -> Outcome {
+    let bytes = wire::encode(&outcome).len();
+    if bytes <= MAX_PAYLOAD_BYTES {
+        return outcome;
+    }
+    let error = format!(
+        "the result has {} and a message to the controller holds {}; score on fewer pictures",
+        Bytes(bytes as u64),
+        Bytes(MAX_PAYLOAD_BYTES as u64)
+    );
+    Outcome {
+        result: Err(Failure {
+            stage: Stage::Score,
+            error,
+        }),
+        ..outcome
+    }
+}
+
 /// A message that cannot be read is one of a newer controller, or of something else; its sender gets no answer.
 fn decode<T: DeserializeOwned>(topic: &Topic, payload: &[u8]) -> Option<T> {
     wire::decode(payload)
@@ -380,5 +400,56 @@ async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use edgefront_protocol::Nanos;
+    use edgefront_protocol::outcome::{Conditions, Latency, Measurement, Score};
+
+    use super::*;
+
+    fn outcome(pictures: usize) -> Outcome {
+        let score = Score {
+            top1_hits: 0,
+            top5_hits: 0,
+            predictions: vec![999; pictures],
+        };
+        let latency = Latency {
+            histogram: Vec::new(),
+            rounds: Vec::new(),
+            warmup_runs: 1,
+            ended_early: false,
+        };
+        Outcome {
+            job: "job".parse().unwrap(),
+            batch: "batch".parse().unwrap(),
+            device: "pi4".parse().unwrap(),
+            result: Ok(Measurement {
+                runtime_version: "1".to_owned(),
+                provider: "cpu".to_owned(),
+                latency,
+                load: Nanos(1),
+                peak_rss: None,
+                score: Some(score),
+                conditions: Conditions::default(),
+            }),
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_no_message_can_carry_is_a_failure_of_its_job() {
+        let fits = outcome(8_000_000);
+        assert_eq!(sendable(fits.clone()), fits);
+        let failed = sendable(outcome(9_000_000));
+        assert_eq!(failed.job, fits.job);
+        let failure = failed.result.unwrap_err();
+        assert_eq!(failure.stage, Stage::Score);
+        insta::assert_snapshot!(
+            failure.error,
+            @"the result has 18.0 MB and a message to the controller holds 16.8 MB; score on fewer pictures"
+        );
     }
 }
