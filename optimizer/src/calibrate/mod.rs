@@ -10,6 +10,7 @@ mod extremes;
 mod histogram;
 mod observe;
 mod observer;
+pub(crate) mod run;
 
 use edgefront_runtimes::{Registry, Tensor};
 

@@ -1,0 +1,242 @@
+//! Running a model over samples, a batch at a time.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use edgefront_runtimes::{self as runtimes, Options, Registry, Runtime, Session, Tensor};
+use tempfile::NamedTempFile;
+
+use super::{Samples, batch, refused};
+use crate::error::Error;
+use crate::graph::build::value_info;
+use crate::model::Model;
+use crate::proto::DataType;
+
+/// What a model is run over, and with what.
+pub(crate) struct Source<'a> {
+    /// The samples.
+    pub(crate) samples: &'a dyn Samples,
+    /// How many of them, from the first on.
+    pub(crate) total: usize,
+    /// Where to run the model: on `ort` where its library is found, else on `tract`.
+    pub(crate) runtimes: &'a Registry,
+    /// Threads of the runtime, at least 1.
+    pub(crate) threads: usize,
+}
+
+/// Runs the model over the samples and shows each batch to `see`: its inputs, its outputs and the wanted
+/// `values`, by name.
+pub(crate) fn each_batch(
+    model: &Model,
+    values: &[String],
+    source: &Source<'_>,
+    mut see: impl FnMut(&Part, &HashMap<String, Tensor>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Source { samples, total, .. } = *source;
+    if total == 0 {
+        return Err(refused("there are no samples; give some with `--calib`"));
+    }
+    let artifact = Artifact::with_outputs(model, values)?;
+    let runtime = runtime(source.runtimes)?;
+    let batch = batch::size(model, values, &samples.sample(0), total)?;
+    let mut loaded: Option<Loaded> = None;
+    for start in (0..total).step_by(batch) {
+        let part = Part {
+            samples: start..total.min(start + batch),
+            batch,
+        };
+        let inputs = part.stack(samples)?;
+        let loaded = match &mut loaded {
+            Some(loaded) => loaded,
+            none => none.insert(Loaded::new(runtime, &artifact, &inputs, batch, source.threads)?),
+        };
+        see(&part, &loaded.run(&artifact, inputs)?)?;
+    }
+    Ok(())
+}
+
+/// The samples of one inference. Where they do not fill the batch, they are repeated.
+pub(crate) struct Part {
+    pub(crate) samples: Range<usize>,
+    batch: usize,
+}
+
+impl Part {
+    /// The samples, one tensor an input, joined along the batch axis.
+    fn stack(&self, samples: &dyn Samples) -> Result<Vec<Tensor>, Error> {
+        let rows: Vec<Vec<Tensor>> = self.samples.clone().map(|index| samples.sample(index)).collect();
+        let inputs = rows.first().map_or(0, Vec::len);
+        let filled = || rows.iter().cycle().take(self.batch);
+        (0..inputs)
+            .map(|input| {
+                let parts: Option<Vec<&Tensor>> = filled().map(|row| row.get(input)).collect();
+                parts.and_then(|parts| join(&parts)).ok_or_else(|| {
+                    refused(format!(
+                        "{} differ in shape or type; make them alike",
+                        self.label()
+                    ))
+                })
+            })
+            .collect()
+    }
+
+    /// The floats of a value, repeated samples left out. They are finite.
+    pub(crate) fn floats<'t>(&self, value: &str, tensor: &'t Tensor) -> Result<&'t [f32], Error> {
+        let Some(floats) = tensor.as_f32() else {
+            return Err(refused(format!(
+                "value `{value}` is {} and not float32",
+                tensor.data_type()
+            )));
+        };
+        // Blocks, because a scan that may stop at every value is not vectorized.
+        let finite = |block: &[f32]| {
+            block
+                .iter()
+                .fold(true, |finite, value| finite & value.is_finite())
+        };
+        if !floats.chunks(1024).all(finite) {
+            return Err(refused(format!(
+                "value `{value}` is not finite on {}; repair the model or the data",
+                self.label()
+            )));
+        }
+        // A leading axis of another extent is no batch, and its rows are not samples.
+        let of_batch = tensor.shape().first() == Some(&self.batch);
+        let counted = if of_batch {
+            floats.len() / self.batch * self.samples.len()
+        } else {
+            floats.len()
+        };
+        Ok(&floats[..counted])
+    }
+
+    fn label(&self) -> String {
+        format!("samples {} to {}", self.samples.start, self.samples.end - 1)
+    }
+}
+
+/// The runtime to calibrate with. Which one it is shows in the ranges by rounding alone.
+fn runtime(registry: &Registry) -> Result<&dyn Runtime, Error> {
+    if let Ok(ort) = registry.get("ort")
+        && ort.probe().is_ok()
+    {
+        return Ok(ort);
+    }
+    Ok(registry.get("tract")?)
+}
+
+/// A model file that returns the activations as well.
+struct Artifact {
+    file: NamedTempFile,
+    inputs: Vec<String>,
+}
+
+impl Artifact {
+    fn with_outputs(model: &Model, values: &[String]) -> Result<Self, Error> {
+        let inputs = batch::inputs(model)
+            .into_iter()
+            .map(|input| input.name().to_owned());
+        let inputs: Vec<String> = inputs.collect();
+        let mut proto = model.proto().clone();
+        let graph = proto.graph.as_mut().expect("a model has a graph");
+        let returned: Vec<String> = graph
+            .output
+            .iter()
+            .map(|output| output.name().to_owned())
+            .collect();
+        // A runtime need not allow an input to be an output at once; inputs are known anyway.
+        let wanted = values
+            .iter()
+            .filter(|value| !inputs.contains(value) && !returned.contains(value));
+        graph
+            .output
+            .extend(wanted.map(|value| value_info(value, DataType::Float, None)));
+
+        let mut file = tempfile::Builder::new()
+            .suffix(".onnx")
+            .tempfile()
+            .map_err(temporary)?;
+        std::io::Write::write_all(&mut file, &Model::from_proto(proto).encode()).map_err(temporary)?;
+        Ok(Self { file, inputs })
+    }
+}
+
+/// The artifact, loaded for one batch.
+struct Loaded {
+    outputs: Vec<String>,
+    session: Box<dyn Session>,
+}
+
+impl Loaded {
+    fn new(
+        runtime: &dyn Runtime,
+        artifact: &Artifact,
+        inputs: &[Tensor],
+        batch: usize,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        let options = Options {
+            provider: "cpu".to_owned(),
+            threads,
+            inputs: inputs.iter().map(|input| input.shape().to_vec()).collect(),
+            batch,
+        };
+        let model = runtime.load(artifact.file.path(), &options).map_err(unplaced)?;
+        Ok(Self {
+            outputs: model.outputs().to_vec(),
+            session: model.session()?,
+        })
+    }
+
+    /// The outputs of one inference, and its inputs, by name.
+    fn run(&mut self, artifact: &Artifact, inputs: Vec<Tensor>) -> Result<HashMap<String, Tensor>, Error> {
+        self.session.bind(&inputs)?;
+        self.session.run()?;
+        let outputs = self.outputs.iter().cloned().zip(self.session.fetch()?);
+        Ok(artifact
+            .inputs
+            .iter()
+            .cloned()
+            .zip(inputs)
+            .chain(outputs)
+            .collect())
+    }
+}
+
+/// Tensors joined along a leading axis of 1; `None` where they are not floats or do not fit. A single one is
+/// taken as it is.
+fn join(parts: &[&Tensor]) -> Option<Tensor> {
+    if let [part] = parts {
+        return Some((*part).clone());
+    }
+    let shape = parts.first()?.shape();
+    let (1, rest) = (*shape.first()?, &shape[1..]) else {
+        return None;
+    };
+    let mut values = Vec::new();
+    for part in parts {
+        if part.shape() != shape {
+            return None;
+        }
+        values.extend_from_slice(part.as_f32()?);
+    }
+    let shape = [&[parts.len()], rest].concat();
+    Tensor::new(shape, runtimes::Data::F32(values)).ok()
+}
+
+fn temporary(source: std::io::Error) -> Error {
+    Error::Io {
+        path: std::env::temp_dir(),
+        source,
+    }
+}
+
+/// The user does not know the temporary file that an error of loading names.
+fn unplaced(error: runtimes::Error) -> Error {
+    match error {
+        runtimes::Error::Load { runtime, reason, .. } => {
+            refused(format!("runtime `{runtime}` cannot load the model: {reason}"))
+        }
+        other => other.into(),
+    }
+}
