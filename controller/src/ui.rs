@@ -1,11 +1,16 @@
 //! What a command says and how it ends: data on standard output, progress and messages on standard error.
 
+mod table;
+
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use terminal_size::{Width, terminal_size_of};
+
+pub(crate) use table::{Column, fitted};
 
 /// How a command ended, as its exit code tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,12 @@ impl Ui {
     /// Whether standard output is a terminal.
     pub fn is_terminal(&self) -> bool {
         io::stdout().is_terminal()
+    }
+
+    /// Columns of the terminal that standard output is; 80 where it is none.
+    pub fn width(&self) -> u16 {
+        const NO_TERMINAL: u16 = 80;
+        terminal_size_of(io::stdout()).map_or(NO_TERMINAL, |(Width(width), _)| width)
     }
 
     /// Prints a piece of data and a line end to standard output. A reader that closed the pipe is an error

@@ -51,6 +51,9 @@ pub struct DeviceRecord {
 /// One measurement: one variant on one target of one device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
+    /// The study that it is from, where the results of several were merged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study: Option<String>,
     /// The device.
     pub device: String,
     /// The variant: `ptq-int8`.
@@ -83,7 +86,7 @@ pub struct Record {
     pub conditions: ConditionsRecord,
     /// On the frontier of its device.
     pub pareto: bool,
-    /// Configurations (`variant/runtime/provider/tN/bN`) of the frontier that dominate this one.
+    /// Configurations (as [`Record::configuration`] names them) of the frontier that dominate this one.
     pub dominated_by: Vec<String>,
     /// Why this record takes no part in the frontier; `None` where it does.
     #[serde(default)]
@@ -91,10 +94,15 @@ pub struct Record {
 }
 
 impl Record {
-    /// What tells this record from the others of its device: `ptq-int8/ort/cpu/t2/b1`.
+    /// What tells this record from the others of its device: `ptq-int8/ort/cpu/t2/b1`, after its study where
+    /// several were merged: `night/ptq-int8/ort/cpu/t2/b1`.
     pub fn configuration(&self) -> String {
+        let study = self
+            .study
+            .as_ref()
+            .map_or_else(String::new, |study| format!("{study}/"));
         format!(
-            "{}/{}/{}/t{}/b{}",
+            "{study}{}/{}/{}/t{}/b{}",
             self.variant, self.runtime, self.provider, self.threads, self.batch
         )
     }

@@ -3,20 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::CellAlignment::{Left, Right};
 use edgefront_link::BrokerUrl;
 use edgefront_protocol::{Device, DeviceId, Presence, RuntimeState};
 use serde::Serialize;
 
 use crate::fleet::Survey;
-use crate::ui::{Exit, Ui};
+use crate::ui::{Column, Exit, Ui, fitted};
 
 /// The broker sends what it keeps at once; after this long a silence, that was all.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// Lists the devices of a fleet and the runtimes they hold.
+///
+/// With --json, standard output is one array of devices; with --json --watch it is a line of JSON for each
+/// device, and one more for each change.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  edgefront devices --broker mqtt://192.168.1.10:1883")]
+#[command(after_help = "\
+Examples:
+  edgefront devices --broker mqtt://192.168.1.10:1883
+  edgefront devices --broker mqtt://192.168.1.10:1883 --json --watch")]
 pub struct Args {
     /// The fleet's broker.
     #[arg(long, value_name = "URL", default_value = "mqtt://localhost")]
@@ -70,17 +76,15 @@ async fn list(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
         let row = row(presence?);
         rows.insert(row.id.clone(), row);
     }
-    let rows: Vec<&Row> = rows.values().collect();
-    match (ui.json(), rows.is_empty()) {
-        // A line a device, so that what --watch prints later is of the same form.
-        (true, _) => rows
-            .iter()
-            .try_for_each(|row| ui.data(serde_json::to_string(row)?))?,
-        (false, true) => ui.note(format_args!(
+    let rows: Vec<Row> = rows.into_values().collect();
+    match (ui.json(), args.watch) {
+        (true, false) => ui.data_json(&rows)?,
+        (true, true) => rows.iter().try_for_each(|row| line(row, ui))?,
+        (false, _) if rows.is_empty() => ui.note(format_args!(
             "no device has been seen on {}; start `edgefront-agent --broker {}` on one",
             args.broker, args.broker
         )),
-        (false, false) => ui.data(table(&rows))?,
+        (false, _) => ui.data(fitted(&rows, &COLUMNS, ui.width()))?,
     }
     if !args.watch {
         return Ok(Exit::Done);
@@ -88,11 +92,16 @@ async fn list(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
     loop {
         let row = row(survey.next().await?);
         if ui.json() {
-            ui.data(serde_json::to_string(&row)?)?;
+            line(&row, ui)?;
         } else {
-            ui.data(table(&[&row]))?;
+            ui.data(fitted(&[row], &COLUMNS, ui.width()))?;
         }
     }
+}
+
+/// A device as one line of JSON.
+fn line(row: &Row, ui: &Ui) -> anyhow::Result<()> {
+    ui.data(serde_json::to_string(row)?)
 }
 
 fn row(presence: Presence) -> Row {
@@ -136,51 +145,65 @@ fn description(device: Device) -> Description {
     }
 }
 
-fn table(rows: &[&Row]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header([
-            "device",
-            "state",
-            "processor",
-            "cores",
-            "memory",
-            "runtimes",
-            "agent",
-        ]);
-    for row in rows {
-        table.add_row(cells(row));
+const COLUMNS: [Column<Row>; 7] = [
+    Column {
+        head: "device",
+        side: Left,
+        gives_way: None,
+        cell: |row| row.id.to_string(),
+    },
+    Column {
+        head: "state",
+        side: Left,
+        gives_way: None,
+        cell: |row| if row.online { "online" } else { "offline" }.to_owned(),
+    },
+    Column {
+        head: "runtimes",
+        side: Left,
+        gives_way: None,
+        cell: |row| row.described(Description::ready),
+    },
+    Column {
+        head: "processor",
+        side: Left,
+        gives_way: Some(4),
+        cell: |row| row.described(|device| format!("{} ({})", device.cpu, device.arch)),
+    },
+    Column {
+        head: "cores",
+        side: Right,
+        gives_way: Some(3),
+        cell: |row| row.described(|device| device.cores.to_string()),
+    },
+    Column {
+        head: "memory",
+        side: Right,
+        gives_way: Some(2),
+        cell: |row| row.described(|device| format!("{:.1} GB", device.memory_bytes as f64 / 1e9)),
+    },
+    Column {
+        head: "agent",
+        side: Left,
+        gives_way: Some(1),
+        cell: |row| row.described(|device| device.agent_version.clone()),
+    },
+];
+
+impl Row {
+    /// What the device said of itself; empty where it has said nothing.
+    fn described(&self, text: impl Fn(&Description) -> String) -> String {
+        self.device.as_ref().map_or_else(String::new, text)
     }
-    table
 }
 
-fn cells(row: &Row) -> [String; 7] {
-    let state = if row.online { "online" } else { "offline" };
-    let id = row.id.to_string();
-    let Some(device) = &row.device else {
-        return [
-            id,
-            state.to_owned(),
-            String::new(),
-            String::new(),
-            String::new(),
-            String::new(),
-            String::new(),
-        ];
-    };
-    let ready = |runtime: &Runtime| Some(format!("{} {}", runtime.name, runtime.version.as_ref()?));
-    let runtimes: Vec<String> = device.runtimes.iter().filter_map(ready).collect();
-    [
-        id,
-        state.to_owned(),
-        format!("{} ({})", device.cpu, device.arch),
-        device.cores.to_string(),
-        format!("{:.1} GB", device.memory_bytes as f64 / 1e9),
-        runtimes.join("\n"),
-        device.agent_version.clone(),
-    ]
+impl Description {
+    /// The runtimes that are ready, a line each.
+    fn ready(&self) -> String {
+        let ready = |runtime: &Runtime| Some(format!("{} {}", runtime.name, runtime.version.as_ref()?));
+        let runtimes: Vec<String> = self.runtimes.iter().filter_map(ready).collect();
+        runtimes.join("\n")
+    }
 }
 
 #[cfg(test)]
@@ -198,11 +221,16 @@ mod tests {
             .iter()
             .map(|row| serde_json::to_string(row).unwrap())
             .collect();
-        let text = format!(
-            "{}\n{}",
-            table(&rows.iter().collect::<Vec<_>>()),
-            lines.join("\n")
-        );
+        let text = format!("{}\n{}", fitted(&rows, &COLUMNS, 80), lines.join("\n"));
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_long_processor_name_gives_way_and_the_runtimes_stay() {
+        let mut described = device("pi-kitchen");
+        described.cpu = "Example Computer Company (R) Many-Core Processor 9000 @ 2.60 GHz".to_owned();
+        let text = fitted(&[row(Presence::Online(described))], &COLUMNS, 80).to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("tract 0.23.9"), "{text}");
     }
 }

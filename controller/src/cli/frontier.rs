@@ -1,5 +1,6 @@
 //! `edgefront frontier`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -11,8 +12,13 @@ use crate::ui::{Exit, Ui, UsageError};
 use crate::{report, results};
 
 /// Draws the Pareto frontier of results files.
+///
+/// Where the records of several studies stand side by side, their names begin with the study.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  edgefront frontier out/results.json --x latency_p50 --y top1 -o picture")]
+#[command(after_help = "\
+Examples:
+  edgefront frontier out/results.json --x latency_p99 --y top1 -o picture
+  edgefront frontier resnet18/ mobilenet/ -o both")]
 pub struct Args {
     /// Results files, or directories that hold one; several are merged.
     #[arg(required = true)]
@@ -40,6 +46,10 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let objectives = objectives(&args)?;
     let mut results = load(&args.results)?;
     mark(&mut results, &objectives);
+    say_left_out(&results, ui)?;
+    if objectives.iter().any(|objective| objective.is_share()) {
+        warn_of_mixed_studies(&results, ui);
+    }
     if let Some(dir) = &args.out {
         report::write_all(dir, &results)?;
         ui.note(format_args!("wrote the report to {}", dir.display()));
@@ -47,9 +57,45 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     if ui.json() {
         ui.data_json(&results)?;
     } else {
-        ui.data(report::table(&results))?;
+        ui.data(report::table(&results, ui.width()))?;
     }
     Ok(Exit::Done)
+}
+
+/// Says which records take no part in the frontier. If that is all of them, there is none.
+fn say_left_out(results: &Results, ui: &Ui) -> anyhow::Result<()> {
+    let total = results.records.len();
+    anyhow::ensure!(total > 0, "the results hold no measurement");
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for why in results.records.iter().filter_map(|r| r.not_ranked.as_deref()) {
+        *reasons.entry(why).or_default() += 1;
+    }
+    let left_out: usize = reasons.values().sum();
+    let reasons: Vec<String> = reasons
+        .into_iter()
+        .map(|(why, count)| format!("{why} in {count} of {total} records"))
+        .collect();
+    let reasons = reasons.join(", ");
+    anyhow::ensure!(
+        left_out < total,
+        "there is no frontier: {reasons}; choose other objectives with --x and --y"
+    );
+    if left_out > 0 {
+        ui.warn(format_args!(
+            "{left_out} of {total} records are left out: {reasons}"
+        ));
+    }
+    Ok(())
+}
+
+/// Says that accuracies of several studies stand side by side, where they do.
+pub(super) fn warn_of_mixed_studies(results: &Results, ui: &Ui) {
+    if results::mixes_accuracies(results) {
+        ui.warn(format_args!(
+            "accuracies of different studies ({}) are comparable only on the same data",
+            results.study
+        ));
+    }
 }
 
 fn objectives(args: &Args) -> anyhow::Result<Vec<&'static Objective>> {

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod bench;
 pub mod broker;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod devices;
 pub mod frontier;
@@ -20,9 +21,10 @@ pub mod shared;
 pub mod study_args;
 pub mod worker;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::ui::{Exit, Ui, UsageError, is_broken_pipe};
@@ -32,7 +34,7 @@ use crate::ui::{Exit, Ui, UsageError, is_broken_pipe};
 /// Edgefront makes variants of an ONNX model (quantized, pruned, half precision), has them measured on the
 /// devices themselves, and draws the Pareto frontier of accuracy and latency for each device.
 #[derive(Debug, Parser)]
-#[command(name = "edgefront", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = NAME, version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     /// Print data for machines: JSON on standard output, no progress bars.
     #[arg(long, global = true)]
@@ -41,6 +43,9 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// The program.
+const NAME: &str = "edgefront";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,6 +76,7 @@ enum Command {
     Select(select::Args),
     Runtimes(runtimes::Args),
     Broker(broker::Args),
+    Completions(completions::Args),
     #[command(hide = true)]
     Agent(agent::Args),
     #[command(hide = true)]
@@ -79,7 +85,7 @@ enum Command {
 
 /// Reads the command line, runs the command, says its error.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     log_to_stderr();
     let ui = Ui::new(cli.json);
     match dispatch(cli.command, &ui) {
@@ -97,6 +103,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The command line. A negative number is a value everywhere, so that the argument itself says what is wrong
+/// with it; to take it for an option would only puzzle.
+fn command() -> clap::Command {
+    let with_numbers = |arg: clap::Arg| {
+        let takes_values = arg.get_action().takes_values();
+        arg.allow_negative_numbers(takes_values)
+    };
+    Cli::command().mut_subcommands(|command| command.mut_args(with_numbers))
+}
+
 fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
     match command {
         Command::Demo(args) => demo::run(args, ui),
@@ -112,6 +128,7 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Select(args) => select::run(args, ui),
         Command::Runtimes(args) => runtimes::run(args, ui),
         Command::Broker(args) => broker::run(args, ui),
+        Command::Completions(args) => completions::run(args, ui),
         Command::Agent(args) => agent::run(args, ui),
         Command::Worker(args) => worker::run(args, ui),
     }
@@ -124,5 +141,13 @@ fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !is_set("NO_COLOR"))
+        // Nobody can be told that standard error is closed.
+        .log_internal_errors(false)
         .init();
+}
+
+/// Whether an environment variable is there and not empty.
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }

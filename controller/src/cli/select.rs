@@ -46,9 +46,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         max_power_w: args.max_power_w,
     };
     let results = super::frontier::load(&args.results)?;
+    super::frontier::warn_of_mixed_studies(&results, ui);
+    anyhow::ensure!(!results.records.is_empty(), "the results hold no measurement");
     let selections = select(&results, &bounds);
     let chosen: Vec<Record> = selections.iter().filter_map(|s| s.chosen).cloned().collect();
-    let complete = !selections.is_empty() && chosen.len() == selections.len();
+    let complete = chosen.len() == selections.len();
     if ui.json() {
         for selection in selections.iter().filter(|s| s.chosen.is_none()) {
             ui.note(selection);
@@ -58,8 +60,6 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
             failed: Vec::new(),
             ..results.clone()
         })?;
-    } else if selections.is_empty() {
-        ui.note("the results hold no measurement");
     } else {
         let text: Vec<String> = selections.iter().map(ToString::to_string).collect();
         ui.data(text.join("\n\n"))?;

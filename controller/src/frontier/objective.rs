@@ -35,6 +35,11 @@ impl PartialEq for Objective {
 }
 
 impl Objective {
+    /// Whether it is a share of a whole, whose differences matter and not its ratios.
+    pub fn is_share(&self) -> bool {
+        self.unit == "%"
+    }
+
     /// The figure as a cost: less is better, whatever the direction. `None` where it is missing or not finite.
     pub fn cost(&self, record: &Record) -> Option<f64> {
         let value = (self.value)(record).filter(|value| value.is_finite())?;

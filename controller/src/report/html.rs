@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use edgefront_protocol::results::{Record, Results};
 
+use super::footnotes::Footnotes;
 use super::{Rendered, by_median, devices, figure, picture};
 use crate::stats::certify;
 
@@ -49,29 +50,41 @@ fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Resu
         write!(page, "<th class=\"{class}\"><button>{name}</button></th>")?;
     }
     page.push_str("</tr></thead><tbody>\n");
+    let footnotes = Footnotes::of(&records);
     for record in &records {
-        row(page, record)?;
+        row(page, record, &footnotes)?;
     }
     page.push_str("</tbody></table></div>\n");
-    remarks(page, &records)
+    for (number, remark) in footnotes.iter() {
+        let remark = escaped(remark);
+        writeln!(page, "<p class=\"note\"><sup>{number}</sup> {remark}</p>")?;
+    }
+    conditions(page, &records)
 }
 
 /// What a cell sorts by (empty: last) and what it shows, as HTML.
 type Cell = (String, String);
-type Column = (&'static str, &'static str, fn(&Record) -> Cell);
+type Column = (&'static str, &'static str, fn(&Record, &Footnotes) -> Cell);
 
 const COLUMNS: [Column; 13] = [
-    ("", "star", |r| {
+    ("", "star", |r, _| {
         if r.pareto {
             ("0".into(), "★".into())
         } else {
             ("1".into(), String::new())
         }
     }),
-    ("configuration", "name", |r| {
-        (escaped(&r.configuration()), escaped(&r.configuration()))
+    ("configuration", "name", |r, footnotes| {
+        let name = escaped(&r.configuration());
+        let numbers: Vec<String> = footnotes.numbers(r).iter().map(ToString::to_string).collect();
+        let signs = if numbers.is_empty() {
+            String::new()
+        } else {
+            format!(" <sup>{}</sup>", numbers.join(", "))
+        };
+        (name.clone(), name + &signs)
     }),
-    ("top-1 %", "", |r| match &r.accuracy {
+    ("top-1 %", "", |r, _| match &r.accuracy {
         Some(a) => {
             let [low, high] = a.top1_ci95.map(|share| share * 100.0);
             (
@@ -81,10 +94,10 @@ const COLUMNS: [Column; 13] = [
         }
         None => missing(),
     }),
-    ("top-5 %", "", |r| {
+    ("top-5 %", "", |r, _| {
         number(r.accuracy.as_ref().map(|a| a.top5 * 100.0))
     }),
-    ("agrees with FP32 %", "", |r| {
+    ("agrees with FP32 %", "", |r, _| {
         number(
             r.accuracy
                 .as_ref()
@@ -92,23 +105,23 @@ const COLUMNS: [Column; 13] = [
                 .map(|v| v * 100.0),
         )
     }),
-    ("P50 ms", "", |r| {
+    ("P50 ms", "", |r, _| {
         let l = &r.latency_ms;
         let interval = l
             .p50_ci95
             .map(|[a, b]| format!(" <small>{}–{}</small>", figure(a), figure(b)));
         (l.p50.to_string(), figure(l.p50) + &interval.unwrap_or_default())
     }),
-    ("P90 ms", "", |r| number(r.latency_ms.p90)),
-    ("P99 ms", "", |r| match r.latency_ms.p99 {
+    ("P90 ms", "", |r, _| number(r.latency_ms.p90)),
+    ("P99 ms", "", |r, _| match r.latency_ms.p99 {
         Some(p99) if !r.latency_ms.p99_certified => (p99.to_string(), format!("~{}", figure(p99))),
         p99 => number(p99),
     }),
-    ("pictures/s", "", |r| number(Some(r.throughput_ips))),
-    ("size MB", "", |r| number(Some(r.artifact.bytes as f64 / 1e6))),
-    ("peak memory MB", "", |r| number(r.memory.peak_rss_mb)),
-    ("load ms", "", |r| number(Some(r.load_ms))),
-    ("runs", "", |r| {
+    ("pictures/s", "", |r, _| number(Some(r.throughput_ips))),
+    ("size MB", "", |r, _| number(Some(r.artifact.bytes as f64 / 1e6))),
+    ("peak memory MB", "", |r, _| number(r.memory.peak_rss_mb)),
+    ("load ms", "", |r, _| number(Some(r.load_ms))),
+    ("runs", "", |r, _| {
         (r.latency_ms.samples.to_string(), r.latency_ms.samples.to_string())
     }),
 ];
@@ -121,22 +134,22 @@ fn missing() -> Cell {
     (String::new(), "<span class=\"pale\">–</span>".to_owned())
 }
 
-fn row(page: &mut String, record: &Record) -> std::fmt::Result {
+fn row(page: &mut String, record: &Record, footnotes: &Footnotes) -> std::fmt::Result {
     write!(
         page,
         "<tr class=\"{}\">",
         if record.pareto { "pareto" } else { "" }
     )?;
     for (_, class, cell) in COLUMNS {
-        let (key, shown) = cell(record);
+        let (key, shown) = cell(record, footnotes);
         write!(page, "<td class=\"{class}\" data-key=\"{key}\">{shown}</td>")?;
     }
     page.push_str("</tr>\n");
     Ok(())
 }
 
-/// Conditions, notes, what is not ranked and which percentiles are not certified.
-fn remarks(page: &mut String, records: &[&Record]) -> std::fmt::Result {
+/// Which percentiles are certified, and the state of the device.
+fn conditions(page: &mut String, records: &[&Record]) -> std::fmt::Result {
     page.push_str("<ul>\n");
     for (name, percentile) in [("P99", 0.99), ("P99.9", 0.999)] {
         let lacking = records
@@ -168,26 +181,6 @@ fn remarks(page: &mut String, records: &[&Record]) -> std::fmt::Result {
         .reduce(f64::max)
     {
         writeln!(page, "<li>highest temperature: {hottest:.1} °C</li>")?;
-    }
-    for record in records {
-        let throttled =
-            (record.conditions.throttled == Some(true)).then(|| "the device throttled".to_owned());
-        let excluded = record.not_ranked.iter().map(|why| format!("not ranked: {why}"));
-        for note in record
-            .conditions
-            .notes
-            .iter()
-            .cloned()
-            .chain(throttled)
-            .chain(excluded)
-        {
-            writeln!(
-                page,
-                "<li>{}: {}</li>",
-                escaped(&record.configuration()),
-                escaped(&note)
-            )?;
-        }
     }
     page.push_str("</ul>\n");
     Ok(())

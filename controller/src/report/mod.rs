@@ -1,8 +1,10 @@
 //! What people and programs read: the files of a results directory and the table of the terminal.
 
 mod csv;
+mod footnotes;
 mod html;
 mod json;
+mod names;
 mod picture;
 mod table;
 
@@ -101,13 +103,17 @@ fn by_median<'a>(results: &'a Results, device: &str) -> Vec<&'a Record> {
     records
 }
 
-/// A figure to three or four significant digits, as people read it.
+/// A figure to at least three significant digits, as people read it; to six decimals at most.
 fn figure(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         v if v >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
+        v if v >= 0.1 => format!("{value:.3}"),
+        v if v >= 0.01 => format!("{value:.4}"),
+        v if v >= 0.001 => format!("{value:.5}"),
+        0.0 => "0".to_owned(),
+        _ => format!("{value:.6}"),
     }
 }
 
@@ -146,6 +152,27 @@ mod tests {
         let mut results = fixture::results();
         results.records.clear();
         write_all(dir.path(), &results).unwrap();
+    }
+
+    #[test]
+    fn figures_keep_three_digits_however_small() {
+        let figures = [
+            1234.0,
+            12.34,
+            1.234,
+            0.1234,
+            0.095_18,
+            0.001_234,
+            0.000_000_4,
+            0.0,
+        ]
+        .map(figure);
+        assert_eq!(
+            figures,
+            [
+                "1234", "12.3", "1.23", "0.123", "0.0952", "0.00123", "0.000000", "0"
+            ]
+        );
     }
 
     #[test]

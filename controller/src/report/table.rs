@@ -2,45 +2,74 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::CellAlignment::{Left, Right};
 use edgefront_protocol::results::{Record, Results};
 
+use super::footnotes::{Footnotes, superscript};
+use super::names::{Names, Part};
 use super::{by_median, devices, figure};
 use crate::stats::certify;
+use crate::ui::{Column, fitted};
 
-/// The results as a table of at most 100 columns for the terminal, one block a device, fastest median first.
+/// The results as a table of at most `width` columns for the terminal, one block a device, fastest median
+/// first.
 ///
-/// `★` stands before what is on the frontier, `~` before a P99 that its samples do not certify.
-pub fn table(results: &Results) -> String {
+/// `★` stands before what is on the frontier, `~` before a P99 that its samples do not certify, and a number
+/// after what has a remark.
+pub fn table(results: &Results, width: u16) -> String {
     let mut text = String::new();
-    for device in devices(results) {
+    let devices = devices(results);
+    let all = devices.iter().flat_map(|device| by_median(results, device));
+    let footnotes = Footnotes::of(&all.collect::<Vec<_>>());
+    for device in devices {
         let records = by_median(results, device);
+        let names = Names::of(&records);
+        let shared = names.shared(records[0]);
+        let rows: Vec<Row<'_>> = records
+            .iter()
+            .map(|record| Row {
+                record,
+                name: marked(record, &names, &footnotes),
+            })
+            .collect();
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{device}\n{}", block(&records));
+        let _ = writeln!(text, "{device}: {shared}\n{}\n", fitted(&rows, &columns(), width));
     }
+    legend(&mut text, results, &footnotes);
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn legend(text: &mut String, results: &Results, footnotes: &Footnotes) {
+    let mut line = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
     if results.records.iter().any(|r| r.pareto) {
-        let _ = writeln!(text, "★ on the frontier of {}", results.objectives.join(" and "));
+        line(format!(
+            "★ on the frontier of {}",
+            results.objectives.join(" and ")
+        ));
     }
     if let Some(missing) = most_missing(results) {
-        let _ = writeln!(
-            text,
-            "~ not certified: P99 needs {} runs, up to {missing} are missing",
-            certify::needed(0.99)
-        );
+        let needed = certify::needed(0.99);
+        line(format!(
+            "~ not certified: P99 needs {needed} runs, up to {missing} are missing"
+        ));
+    }
+    for (number, remark) in footnotes.iter() {
+        line(format!("{} {remark}", superscript(number)));
     }
     for failed in &results.failed {
         let place = [&failed.device, &failed.variant, &failed.runtime].map(String::as_str);
         let place: Vec<&str> = place.into_iter().filter(|part| !part.is_empty()).collect();
-        let _ = writeln!(
-            text,
+        line(format!(
             "failed: {} at {}: {}",
             place.join(" "),
             failed.stage,
             failed.error
-        );
+        ));
     }
-    text.truncate(text.trim_end().len());
-    text
 }
 
 fn most_missing(results: &Results) -> Option<u64> {
@@ -53,52 +82,56 @@ fn most_missing(results: &Results) -> Option<u64> {
         .max()
 }
 
-fn block(records: &[&Record]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(100);
-    table.set_header([
-        "",
-        "configuration",
-        "top-1 %",
-        "P50 ms (95 % CI)",
-        "P99 ms",
-        "pict./s",
-        "MB",
-    ]);
-    for record in records {
-        table.add_row(row(record));
-    }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+struct Row<'a> {
+    record: &'a Record,
+    name: String,
 }
 
-fn row(record: &Record) -> [String; 7] {
-    let latency = &record.latency_ms;
-    let median = match latency.p50_ci95 {
-        Some([low, high]) => format!("{} ({}-{})", figure(latency.p50), figure(low), figure(high)),
-        None => figure(latency.p50),
+/// The record's name with the signs of its remarks.
+fn marked(record: &Record, names: &Names, footnotes: &Footnotes) -> String {
+    let signs = footnotes.numbers(record).into_iter().map(superscript);
+    let name = std::iter::once(names.short(record, &Part::ALL).join("/"));
+    name.chain(signs).collect::<Vec<_>>().join(" ")
+}
+
+fn columns<'a>() -> [Column<Row<'a>>; 8] {
+    let column = |head, side, gives_way, cell| Column {
+        head,
+        side,
+        gives_way,
+        cell,
     };
-    let p99 = latency.p99.map_or_else(
-        || "-".to_owned(),
-        |p99| format!("{}{}", if latency.p99_certified { "" } else { "~" }, figure(p99)),
-    );
     [
-        if record.pareto { "★" } else { "" }.to_owned(),
-        record.configuration(),
-        record
-            .accuracy
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), |a| format!("{:.2}", a.top1 * 100.0)),
-        median,
-        p99,
-        figure(record.throughput_ips),
-        figure(record.artifact.bytes as f64 / 1e6),
+        column("", Left, None, |row: &Row<'_>| {
+            if row.record.pareto { "★" } else { "" }.to_owned()
+        }),
+        column("configuration", Left, None, |row| row.name.clone()),
+        column("top-1 %", Right, None, |row| {
+            or_dash(row.record.accuracy.as_ref(), |a| format!("{:.2}", a.top1 * 100.0))
+        }),
+        column("P50 ms", Right, None, |row| figure(row.record.latency_ms.p50)),
+        column("95 % interval", Right, Some(1), |row| {
+            or_dash(row.record.latency_ms.p50_ci95, |[low, high]| {
+                format!("{}-{}", figure(low), figure(high))
+            })
+        }),
+        column("P99 ms", Right, Some(4), |row| {
+            let sign = if row.record.latency_ms.p99_certified {
+                ""
+            } else {
+                "~"
+            };
+            or_dash(row.record.latency_ms.p99, |p99| format!("{sign}{}", figure(p99)))
+        }),
+        column("pict./s", Right, Some(2), |row| figure(row.record.throughput_ips)),
+        column("MB", Right, Some(3), |row| {
+            figure(row.record.artifact.bytes as f64 / 1e6)
+        }),
     ]
+}
+
+fn or_dash<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), text)
 }
 
 #[cfg(test)]
@@ -107,17 +140,32 @@ mod tests {
     use crate::results::fixture;
 
     #[test]
-    fn fits_100_columns() {
+    fn fits_every_terminal_and_keeps_what_matters() {
         let mut results = fixture::results();
         results.failed.clear();
+        results
+            .records
+            .iter_mut()
+            .for_each(|r| r.conditions.notes.clear());
         results.records[0].variant =
             "a-variant-with-a-very-long-name-that-nobody-should-choose-but-some-will".into();
-        let text = table(&results);
-        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        for width in [50, 60, 80, 100, 200] {
+            let text = table(&results, width);
+            let (tables, _) = text.split_once("\n★ on the frontier").unwrap();
+            let fits = |line: &str| line.chars().count() <= usize::from(width);
+            assert!(tables.lines().all(fits), "{text}");
+            assert!(text.contains("top-1 %") && text.contains("P50 ms"), "{text}");
+        }
     }
 
     #[test]
-    fn shows_frontier_certification_and_failures() {
-        insta::assert_snapshot!(table(&fixture::results()));
+    fn all_columns_of_the_defaults_fit_80() {
+        let text = table(&fixture::results(), 80);
+        assert!(text.contains("95 % interval"), "{text}");
+    }
+
+    #[test]
+    fn shows_frontier_certification_remarks_and_failures() {
+        insta::assert_snapshot!(table(&fixture::results(), 80));
     }
 }

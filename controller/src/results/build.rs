@@ -89,6 +89,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         .transpose()
         .map_err(|error| unreadable(Stage::Score, error))?;
     Ok(Record {
+        study: None,
         device: job.device.to_string(),
         variant: job.variant.clone(),
         runtime: job.target.runtime.clone(),

@@ -80,6 +80,7 @@ fn record(
     let unsteady = (variant == "fp16" && device == "local")
         .then(|| "unsteady: the medians of the rounds range from 2.500 ms to 3.300 ms".to_owned());
     Record {
+        study: None,
         device: device.into(),
         variant: variant.into(),
         runtime: runtime.into(),

@@ -1,9 +1,10 @@
 //! Results read back from files, and several of them merged.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use edgefront_protocol::results::{Results, SCHEMA};
+use edgefront_protocol::results::{Record, Results, SCHEMA};
 use serde::Deserialize;
 
 /// Why results could not be read.
@@ -66,23 +67,95 @@ pub fn load(path: &Path) -> Result<Results, LoadError> {
 }
 
 /// All results as one; what stands in several is kept once. The frontiers must be marked anew.
+///
+/// Records of more than one study say which they are from. A study whose name is taken by another with
+/// records of the same configurations is renamed: `night (2)`.
 pub fn merge(all: impl IntoIterator<Item = Results>) -> Option<Results> {
-    let mut all = all.into_iter();
+    let mut all = all.into_iter().map(with_studies);
     let mut merged = all.next()?;
-    for results in all {
-        if !merged.study.split(" + ").any(|study| study == results.study) {
-            merged.study = format!("{} + {}", merged.study, results.study);
-        }
+    for mut results in all {
+        let known = |new: &Record| merged.records.iter().any(|old| same_measurement(old, new));
+        results.records.retain(|new| !known(new));
+        rename_clashing(&merged.records, &mut results.records);
         add_new(&mut merged.devices, results.devices, |a, b| a.id == b.id);
         add_new(&mut merged.failed, results.failed, |a, b| a == b);
-        add_new(&mut merged.records, results.records, |a, b| {
-            a.device == b.device
-                && a.configuration() == b.configuration()
-                && a.artifact == b.artifact
-                && a.latency_ms == b.latency_ms
-        });
+        merged.records.append(&mut results.records);
+    }
+    let studies = studies(&merged);
+    if studies.len() > 1 {
+        merged.study = studies.join(" + ");
+    } else {
+        merged.records.iter_mut().for_each(|record| record.study = None);
     }
     Some(merged)
+}
+
+/// Whether records of several studies on one device have accuracies: these compare only on the same data.
+pub fn mixes_accuracies(results: &Results) -> bool {
+    let mut of_device: BTreeMap<&str, &Option<String>> = BTreeMap::new();
+    let mut scored = results.records.iter().filter(|record| record.accuracy.is_some());
+    scored.any(|record| *of_device.entry(&record.device).or_insert(&record.study) != &record.study)
+}
+
+/// The results with the study in each record.
+fn with_studies(mut results: Results) -> Results {
+    for record in &mut results.records {
+        record.study.get_or_insert_with(|| results.study.clone());
+    }
+    results
+}
+
+/// The studies of the records, in the order in which they first stand.
+fn studies(results: &Results) -> Vec<String> {
+    let mut studies: Vec<String> = Vec::new();
+    for study in results.records.iter().filter_map(|record| record.study.as_ref()) {
+        if !studies.contains(study) {
+            studies.push(study.clone());
+        }
+    }
+    studies
+}
+
+fn same_measurement(a: &Record, b: &Record) -> bool {
+    a.device == b.device
+        && a.artifact == b.artifact
+        && a.latency_ms == b.latency_ms
+        && unnamed(a) == unnamed(b)
+}
+
+/// What a record measured, whatever its study was called.
+fn unnamed(record: &Record) -> (&str, &str, &str, u32, u32) {
+    (
+        &record.variant,
+        &record.runtime,
+        &record.provider,
+        record.threads,
+        record.batch,
+    )
+}
+
+/// Gives the studies of `new` other names where one of their records would be taken for one of `old`.
+fn rename_clashing(old: &[Record], new: &mut [Record]) {
+    let names: BTreeSet<String> = new.iter().filter_map(|record| record.study.clone()).collect();
+    for name in names {
+        let clashes = |to: &String| {
+            let own = new.iter().filter(|record| record.study.as_ref() == Some(&name));
+            let mut pairs = own.flat_map(|a| old.iter().map(move |b| (a, b)));
+            pairs.any(|(a, b)| {
+                b.study.as_ref() == Some(to) && a.device == b.device && unnamed(a) == unnamed(b)
+            })
+        };
+        let candidates = (2..).map(|number| format!("{name} ({number})"));
+        let free = std::iter::once(name.clone())
+            .chain(candidates)
+            .find(|to| !clashes(to));
+        for record in new
+            .iter_mut()
+            .filter(|record| record.study.as_ref() == Some(&name))
+        {
+            record.study.clone_from(&free);
+        }
+    }
 }
 
 fn add_new<T>(to: &mut Vec<T>, from: Vec<T>, same: impl Fn(&T, &T) -> bool) {
@@ -138,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_keeps_each_record_once() {
+    fn merging_keeps_each_measurement_once_and_names_the_studies() {
         let results = fixture::results();
         let mut other = results.clone();
         other.study = "night".into();
@@ -146,5 +219,54 @@ mod tests {
         let merged = merge([results.clone(), other]).unwrap();
         assert_eq!(merged.records.len(), results.records.len() + 1);
         assert_eq!(merged.study, format!("{} + night", results.study));
+        assert_eq!(
+            merged.records.last().unwrap().configuration(),
+            "night/fp32/ort/cpu/t1/b1"
+        );
+        assert!(mixes_accuracies(&merged));
+    }
+
+    #[test]
+    fn one_study_in_several_files_stays_unnamed() {
+        let results = fixture::results();
+        let [mut here, mut there] = [results.clone(), results.clone()];
+        here.records.retain(|record| record.device == "local");
+        there.records.retain(|record| record.device != "local");
+        let merged = merge([here, there]).unwrap();
+        assert_eq!(merged, results);
+        assert!(!mixes_accuracies(&merged));
+    }
+
+    #[test]
+    fn two_runs_of_one_study_are_told_apart_even_when_merged_twice() {
+        let runs = [0.0, 0.1, 0.2].map(|later| {
+            let mut results = fixture::results();
+            results.study = "demo".into();
+            for record in &mut results.records {
+                record.latency_ms.p50 += later;
+            }
+            results
+        });
+        let [first, second, third] = runs;
+        let two = merge([first, second.clone()]).unwrap();
+        let merged = merge([two, second, third]).unwrap();
+        assert_eq!(merged.study, "demo + demo (2) + demo (3)");
+        let mut names: Vec<String> = merged
+            .records
+            .iter()
+            .map(|r| r.device.clone() + &r.configuration())
+            .collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), merged.records.len());
+    }
+
+    #[test]
+    fn studies_on_different_devices_mix_no_accuracies() {
+        let [mut here, mut there] = [fixture::results(), fixture::results()];
+        there.study = "night".into();
+        here.records.retain(|record| record.device == "local");
+        there.records.retain(|record| record.device != "local");
+        assert!(!mixes_accuracies(&merge([here, there]).unwrap()));
     }
 }

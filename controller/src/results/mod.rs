@@ -6,4 +6,4 @@ pub(crate) mod fixture;
 mod load;
 
 pub use build::{Settled, Study, build};
-pub use load::{LoadError, load, merge};
+pub use load::{LoadError, load, merge, mixes_accuracies};

@@ -56,7 +56,7 @@ impl Findings {
         if ui.json() {
             ui.data_json(&self.results)?;
         } else if !(self.results.records.is_empty() && self.results.failed.is_empty()) {
-            ui.data(report::table(&self.results))?;
+            ui.data(report::table(&self.results, ui.width()))?;
         }
         if let Some(error) = self.stopped {
             return Err(error);

@@ -28,6 +28,8 @@ const INK: RGBColor = RGBColor(32, 36, 44);
 const PALE: RGBColor = RGBColor(110, 117, 128);
 const GRID: RGBColor = RGBColor(232, 234, 238);
 const PAPER: RGBColor = RGBColor(255, 255, 255);
+/// Radius of the hole in the bubble of a record with a remark, as a share of the bubble's.
+const HOLLOW: f64 = 0.55;
 
 /// Draws with `scale` pixels per unit of the layout.
 pub(super) fn draw<B: DrawingBackend>(
@@ -156,6 +158,9 @@ where
         let colour = colour(bubble.colour);
         let opacity = if bubble.pareto { 0.85 } else { 0.28 };
         self.circle(bubble.at, bubble.radius, colour.mix(opacity).filled())?;
+        if bubble.noted {
+            self.circle(bubble.at, bubble.radius * HOLLOW, PAPER.filled())?;
+        }
         let ring = if bubble.pareto {
             self.stroke(INK, 1.0, 1.5)
         } else {
@@ -206,6 +211,12 @@ where
         y += 32.0;
         self.circle((left + 6.0, y), 7.0, self.stroke(INK, 1.0, 1.5))?;
         self.text("on the frontier", (text_left, y), 13.0, INK, HPos::Left)?;
+        if panel.bubbles.iter().any(|b| b.noted) {
+            y += 24.0;
+            self.circle((left + 6.0, y), 7.0, PALE.mix(0.6).filled())?;
+            self.circle((left + 6.0, y), 7.0 * HOLLOW, PAPER.filled())?;
+            self.text("has a note: see the table", (text_left, y), 13.0, INK, HPos::Left)?;
+        }
         if panel.bubbles.iter().any(|b| !b.whiskers.is_empty()) {
             y += 24.0;
             self.line(

@@ -7,6 +7,8 @@ use super::labels::{Anchor, Rect, place};
 use super::scale::{Scale, tick_label};
 use crate::frontier::objective::{Direction, Objective, named};
 use crate::report::devices;
+use crate::report::footnotes::is_noted;
+use crate::report::names::{Names, Part};
 
 pub(super) const LABEL_SIZE: f64 = 13.0;
 const WIDTH: f64 = 1000.0;
@@ -18,6 +20,8 @@ const FRAME: Rect = Rect {
     width: 730.0,
     height: 396.0,
 };
+/// What a label may name; the colour tells the runtime.
+const LABEL: [Part; 4] = [Part::Study, Part::Variant, Part::Threads, Part::Batch];
 const LARGEST_RADIUS: f64 = 19.0;
 const SMALLEST_RADIUS: f64 = 4.0;
 
@@ -59,6 +63,8 @@ pub(super) struct Bubble {
     pub(super) radius: f64,
     pub(super) colour: usize,
     pub(super) pareto: bool,
+    /// Whether its record has a remark.
+    pub(super) noted: bool,
     /// Ends of the 95 % confidence intervals along each axis.
     pub(super) whiskers: Vec<[(f64, f64); 2]>,
     pub(super) label: Option<Rect>,
@@ -143,12 +149,19 @@ fn panel(
         .collect();
     shown.sort_by(|a, b| b.0.pareto.cmp(&a.0.pareto).then(a.1.total_cmp(&b.1)));
 
+    let names = Names::of(&members);
     let frame = Rect {
         y: top + FRAME.y,
         ..FRAME
     };
-    let x = Scale::over(shown.iter().flat_map(|s| extent(axes.x, s.0, s.1)));
-    let y = Scale::over(shown.iter().flat_map(|s| extent(axes.y, s.0, s.2)));
+    let x = Scale::over(
+        shown.iter().flat_map(|s| extent(axes.x, s.0, s.1)),
+        !axes.x.is_share(),
+    );
+    let y = Scale::over(
+        shown.iter().flat_map(|s| extent(axes.y, s.0, s.2)),
+        !axes.y.is_share(),
+    );
     let to_x = |value: f64| frame.x + x.place(value) * frame.width;
     let to_y = |value: f64| frame.bottom() - y.place(value) * frame.height;
     let largest = shown.iter().map(|s| s.0.artifact.bytes).max().unwrap_or(1).max(1);
@@ -160,9 +173,10 @@ fn panel(
             radius: radius(record.artifact.bytes, largest),
             colour: series.iter().position(|s| *s == series_of(record)).unwrap_or(0),
             pareto: record.pareto,
+            noted: is_noted(record),
             whiskers: whiskers(record, axes, (*vx, *vy), &frame, &to_x, &to_y),
             label: None,
-            text: label(record, &members),
+            text: names.short(record, &LABEL).join(" "),
         })
         .collect();
     let mut standing: Vec<(f64, f64)> = bubbles.iter().filter(|b| b.pareto).map(|b| b.at).collect();
@@ -240,18 +254,6 @@ fn device_title(results: &Results, device: &str) -> String {
         Some(d) => format!("{device}: {}, {} cores, {}", d.cpu, d.cores, d.arch),
         None => device.to_owned(),
     }
-}
-
-/// The variant, with threads and batch where the device has several.
-fn label(record: &Record, members: &[&Record]) -> String {
-    let threads = members.iter().any(|m| m.threads != record.threads);
-    let batch = members.iter().any(|m| m.batch != record.batch);
-    let parts = [
-        Some(record.variant.clone()),
-        threads.then(|| format!("t{}", record.threads)),
-        batch.then(|| format!("b{}", record.batch)),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// The area of a bubble is proportional to the artifact's size.
@@ -378,6 +380,29 @@ mod tests {
         let panel = &picture(&results, &narrow).panels[0];
         assert!(panel.bubbles.is_empty());
         assert!(panel.note.as_deref().unwrap().starts_with("14 not shown"));
+    }
+
+    #[test]
+    fn merged_studies_are_named_and_accuracy_stays_linear() {
+        let mut other = fixture::results();
+        other.study = "other".into();
+        for record in &mut other.records {
+            record.latency_ms.p50 *= 2.0;
+            // A model of a hundredth of the accuracy would make a logarithmic axis.
+            record.accuracy.as_mut().unwrap().top1 /= 100.0;
+        }
+        let mut merged = crate::results::merge([fixture::results(), other]).unwrap();
+        let objectives = ["latency_p50", "top1"].map(|name| named(name).unwrap());
+        crate::frontier::mark(&mut merged, &objectives);
+        let panel = &picture(&merged, &narrow).panels[0];
+        assert!(panel.bubbles.iter().any(|b| b.text == "other fp32"));
+        assert!(panel.bubbles.iter().any(|b| b.text == "made-up <fixture> fp32"));
+        let ticks: Vec<f64> = panel.y_ticks.iter().map(|(y, _)| *y).collect();
+        let steps: Vec<f64> = ticks.windows(2).map(|w| w[0] - w[1]).collect();
+        assert!(
+            steps.iter().all(|step| (step - steps[0]).abs() < 1e-6),
+            "{ticks:?}"
+        );
     }
 
     #[test]

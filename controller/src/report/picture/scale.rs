@@ -9,9 +9,9 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// A scale that holds all `values` with a margin; logarithmic where they span more than a factor of 8.
-    /// None of the values may be NaN or infinite.
-    pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
+    /// A scale that holds all `values` with a margin; where their `ratios` matter it is logarithmic if they
+    /// span more than a factor of 8. None of the values may be NaN or infinite.
+    pub(super) fn over(values: impl Iterator<Item = f64>, ratios: bool) -> Self {
         let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
             (l.min(v), h.max(v))
         });
@@ -22,7 +22,7 @@ impl Scale {
                 logarithmic: false,
             };
         }
-        if low > 0.0 && high / low > 8.0 {
+        if ratios && low > 0.0 && high / low > 8.0 {
             let margin = (high / low).powf(0.08);
             return Self {
                 low: low / margin,
@@ -105,10 +105,10 @@ mod tests {
     #[test]
     fn ticks_are_round() {
         assert_eq!(
-            Scale::over([0.8, 2.9].into_iter()).ticks(),
+            Scale::over([0.8, 2.9].into_iter(), true).ticks(),
             [1.0, 1.5, 2.0, 2.5, 3.0]
         );
-        let log: Vec<String> = Scale::over([1.0, 30.0].into_iter())
+        let log: Vec<String> = Scale::over([1.0, 30.0].into_iter(), true)
             .ticks()
             .into_iter()
             .map(tick_label)
@@ -117,10 +117,20 @@ mod tests {
         assert_eq!(tick_label(92.50), "92.5");
     }
 
+    #[test]
+    fn shares_are_linear_over_any_range() {
+        assert_eq!(
+            Scale::over([10.0, 90.0].into_iter(), false).ticks(),
+            [20.0, 40.0, 60.0, 80.0]
+        );
+    }
+
     proptest! {
         #[test]
-        fn every_value_has_its_place_inside(values in prop::collection::vec(1e-3_f64..1e6, 0..20)) {
-            let scale = Scale::over(values.iter().copied());
+        fn every_value_has_its_place_inside(
+            values in prop::collection::vec(1e-3_f64..1e6, 0..20), ratios in any::<bool>()
+        ) {
+            let scale = Scale::over(values.iter().copied(), ratios);
             for value in values {
                 prop_assert!((0.0..=1.0).contains(&scale.place(value)));
             }

@@ -1,0 +1,106 @@
+//! Remarks on records, numbered: a sign beside a record, and its text below the table.
+
+use edgefront_protocol::results::Record;
+
+/// The remarks of some records, each text once, in the order in which they first stand.
+pub(super) struct Footnotes {
+    texts: Vec<String>,
+    /// Whether it is worth saying that a record is not ranked: not where none is.
+    some_are_ranked: bool,
+}
+
+impl Footnotes {
+    pub(super) fn of(records: &[&Record]) -> Self {
+        let mut notes = Self {
+            texts: Vec::new(),
+            some_are_ranked: records.iter().any(|record| record.not_ranked.is_none()),
+        };
+        for record in records {
+            for remark in notes.remarks(record) {
+                if !notes.texts.contains(&remark) {
+                    notes.texts.push(remark);
+                }
+            }
+        }
+        notes
+    }
+
+    /// The numbers of a record's remarks, from 1.
+    pub(super) fn numbers(&self, record: &Record) -> Vec<usize> {
+        let mut numbers: Vec<usize> = self
+            .remarks(record)
+            .iter()
+            .filter_map(|remark| self.texts.iter().position(|text| text == remark))
+            .map(|at| at + 1)
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Each number and its text.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(self.texts.iter().map(String::as_str))
+    }
+
+    fn remarks(&self, record: &Record) -> Vec<String> {
+        let mut remarks = record.conditions.notes.clone();
+        if record.conditions.throttled == Some(true) {
+            remarks.push("the device throttled".to_owned());
+        }
+        let why = record.not_ranked.as_ref().filter(|_| self.some_are_ranked);
+        remarks.extend(why.map(|why| format!("not ranked: {why}")));
+        remarks
+    }
+}
+
+/// Whether a reader should know something before using the record's figures.
+pub(super) fn is_noted(record: &Record) -> bool {
+    !record.conditions.notes.is_empty() || record.conditions.throttled == Some(true)
+}
+
+/// `¹²`.
+pub(super) fn superscript(number: usize) -> String {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let digits = number.to_string();
+    let digits = digits.bytes().map(|digit| DIGITS[usize::from(digit - b'0')]);
+    digits.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture;
+
+    #[test]
+    fn equal_remarks_share_a_number() {
+        let mut results = fixture::results();
+        results.records.truncate(3);
+        results.records[0].conditions.notes = vec!["warm".into()];
+        results.records[1].conditions.notes = vec!["cold".into()];
+        results.records[1].not_ranked = Some("top-1 was not measured".into());
+        results.records[2].conditions.notes = vec!["cold".into(), "warm".into()];
+        let records: Vec<&Record> = results.records.iter().collect();
+        let notes = Footnotes::of(&records);
+        let numbers: Vec<Vec<usize>> = records.iter().map(|r| notes.numbers(r)).collect();
+        assert_eq!(numbers, [vec![1], vec![2, 3], vec![1, 2]]);
+        let texts: Vec<&str> = notes.iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["warm", "cold", "not ranked: top-1 was not measured"]);
+    }
+
+    #[test]
+    fn where_nothing_is_ranked_nobody_needs_to_be_told() {
+        let mut results = fixture::results();
+        results.records.truncate(2);
+        for record in &mut results.records {
+            record.conditions.notes.clear();
+            record.not_ranked = Some("top-1 was not measured".into());
+        }
+        let records: Vec<&Record> = results.records.iter().collect();
+        assert_eq!(Footnotes::of(&records).iter().count(), 0);
+    }
+
+    #[test]
+    fn numbers_are_raised() {
+        assert_eq!([1, 12, 305].map(superscript), ["¹", "¹²", "³⁰⁵"]);
+    }
+}

@@ -1,0 +1,238 @@
+//! What the commands that read results print: to a terminal, to a program, to a pipe that is closed.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+/// A folder with results files, in which the commands run.
+struct Place(tempfile::TempDir);
+
+fn record(variant: &str, p50: f64, top1: f64) -> Value {
+    json!({
+        "device": "local", "variant": variant, "runtime": "tract", "provider": "cpu",
+        "runtime_version": "0.23.9", "threads": 1, "batch": 1,
+        "artifact": {"sha256": "ab".repeat(32), "bytes": 1_000_000, "format": "onnx"},
+        "latency_ms": {"p50": p50, "p90": null, "p95": null, "p99": null, "p999": null, "mean": p50,
+            "min": p50, "max": p50, "samples": 9, "p50_ci95": null, "p99_certified": false},
+        "throughput_ips": 1000.0 / p50,
+        "accuracy": {"top1": top1, "top5": 1.0, "samples": 100, "top1_ci95": [0.0, 1.0],
+            "top5_ci95": [0.0, 1.0], "agreement_fp32": null},
+        "energy": null, "memory": {"peak_rss_mb": null}, "load_ms": 1.0,
+        "conditions": {"governor": null, "max_temp_c": null, "throttled": null, "valid": true, "notes": []},
+        "pareto": true, "dominated_by": []
+    })
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let records = [record("fp32", 2.0, 0.9), record("fp16", 1.0, 0.8)];
+        place.write("day.json", "day", &records);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, file: &str, study: &str, records: &[Value]) {
+        let results = json!({
+            "schema": "edgefront.results/1", "study": study, "records": records, "failed": []
+        });
+        fs::write(self.path(file), results.to_string()).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_edgefront"));
+        command.args(args).current_dir(self.0.path());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn an_objective_that_nothing_measured_is_named_and_nothing_is_written() {
+    let place = Place::new();
+    let output = place.run(&["frontier", "day.json", "--x", "power", "-o", "picture"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty() && !place.path("picture").exists());
+    assert_eq!(
+        stderr(&output),
+        "error: there is no frontier: mean power was not measured in 2 of 2 records; \
+         choose other objectives with --x and --y\n"
+    );
+}
+
+#[test]
+fn records_without_an_objective_are_counted() {
+    let place = Place::new();
+    let mut metered = record("metered", 3.0, 0.7);
+    metered["energy"] = json!({"mj_per_inference": 2.0, "mean_w": 4.0, "idle_w": null, "meter": "ina3221",
+        "rail": null, "scope": "module", "estimated": false});
+    place.write("some.json", "some", &[record("fp32", 2.0, 0.9), metered]);
+    let output = place.run(&["frontier", "some.json", "--x", "power"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = stderr(&output);
+    assert!(said.contains("1 of 2 records are left out"), "{said}");
+    assert!(said.contains("mean power was not measured"), "{said}");
+}
+
+#[test]
+fn merged_studies_are_named_and_their_accuracies_warned_of() {
+    let place = Place::new();
+    place.write("night.json", "night", &[record("fp32", 3.0, 0.7)]);
+    let output = place.run(&["frontier", "day.json", "night.json"]);
+    let table = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(
+        table.contains("night/fp32") && table.contains("day/fp32"),
+        "{table}"
+    );
+    let warning =
+        "warning: accuracies of different studies (day + night) are comparable only on the same data\n";
+    assert_eq!(stderr(&output), warning);
+    assert_eq!(stderr(&place.run(&["select", "day.json", "night.json"])), warning);
+
+    let by_size = [
+        "frontier",
+        "day.json",
+        "night.json",
+        "--x",
+        "size",
+        "--y",
+        "latency_p50",
+    ];
+    assert_eq!(stderr(&place.run(&by_size)), "");
+    assert_eq!(stderr(&place.run(&["frontier", "day.json", "day.json"])), "");
+}
+
+#[test]
+fn results_without_a_measurement_are_said_to_be_empty() {
+    let place = Place::new();
+    place.write("none.json", "none", &[]);
+    for command in ["frontier", "select"] {
+        let output = place.run(&[command, "none.json"]);
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert_eq!(
+            stderr(&output),
+            "error: the results hold no measurement\n",
+            "{command}"
+        );
+    }
+}
+
+#[test]
+fn a_negative_bound_gets_the_bounds_own_words() {
+    let place = Place::new();
+    for (args, words) in [
+        (
+            ["select", "day.json", "--max-p99-ms", "-1"],
+            "a bound is a number of 0 or more",
+        ),
+        (
+            ["select", "day.json", "--min-top1", "-0.5"],
+            "a fraction lies between 0 and 1",
+        ),
+        (
+            ["bench", "tiny.onnx", "--threads", "-1"],
+            "'-1' for '--threads <N>'",
+        ),
+    ] {
+        let output = place.run(&args);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(words) && !said.contains("tip:"), "{said}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let place = Place::new();
+    let commands: [&[&str]; 6] = [
+        &["frontier", "day.json"],
+        &["frontier", "day.json", "--json"],
+        &["select", "day.json"],
+        &["completions", "bash"],
+        &["runtimes"],
+        &["frontier", "--help"],
+    ];
+    for args in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        // Closed before the command begins, so that its first write fails.
+        drop(reader);
+        let output = place.command(args).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert_eq!(stderr(&output), "", "{args:?}");
+    }
+}
+
+#[test]
+fn a_closed_standard_error_is_no_panic() {
+    let place = Place::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = place.command(&["frontier", "absent.json"]);
+    let output = command
+        .stderr(writer)
+        .env("EDGEFRONT_LOG", "trace")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn logs_in_a_file_have_no_colours() {
+    let place = Place::new();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx");
+    let model = model.to_str().unwrap();
+    let bench = [
+        "bench",
+        model,
+        "--runtime",
+        "null",
+        "--batch",
+        "1",
+        "--min-runs",
+        "1",
+        "--min-time",
+        "1ms",
+    ];
+    let output = place
+        .command(&bench)
+        .env("EDGEFRONT_LOG", "debug")
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert!(said.contains("DEBUG"), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
+fn completions_know_the_commands_for_people_only() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = place.run(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            script.contains("frontier") && script.contains("max-p99-ms"),
+            "{shell}"
+        );
+        assert!(!script.contains("worker"), "{shell}");
+    }
+    let output = place
+        .command(&["completions", "cmd"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
