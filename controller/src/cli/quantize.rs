@@ -42,6 +42,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = MethodName::Mse)]
     pub method: MethodName,
 
+    /// With `--method percentile`, the part of the values within the range, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = Options::default().percentile)]
+    pub percentile: f64,
+
     /// One weight scale an output channel instead of one a tensor.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub per_channel: bool,
@@ -49,6 +53,14 @@ pub struct Args {
     /// Integer type of activations; `auto` is what ONNX Runtime is fastest with on this processor.
     #[arg(long, value_enum, default_value_t = ActivationsName::Auto)]
     pub activations: ActivationsName,
+
+    /// Put zero in the middle of the activations' integers, as `TensorRT` wants it.
+    #[arg(long)]
+    pub symmetric: bool,
+
+    /// Store weights in 7 bits, for x86 processors without VNNI.
+    #[arg(long)]
+    pub reduce_range: bool,
 
     /// Use the first N samples; all by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -74,6 +86,8 @@ pub enum MethodName {
     Minmax,
     /// The range of least Kullback-Leibler divergence.
     Entropy,
+    /// The range that holds `--percentile` percent of the values.
+    Percentile,
     /// The range of least mean squared error.
     Mse,
 }
@@ -158,8 +172,11 @@ impl Args {
     fn recipe(&self) -> Recipe {
         let options = Options {
             method: self.method.into(),
+            percentile: self.percentile,
             per_channel: self.per_channel,
             activations: self.activations.into(),
+            symmetric: self.symmetric,
+            reduce_range: self.reduce_range,
             samples: self.samples.map(|samples| samples as usize),
             float_nodes: self.exclude.clone(),
         };
@@ -213,6 +230,7 @@ impl From<MethodName> for Method {
         match name {
             MethodName::Minmax => Self::Minmax,
             MethodName::Entropy => Self::Entropy,
+            MethodName::Percentile => Self::Percentile,
             MethodName::Mse => Self::Mse,
         }
     }
@@ -256,7 +274,10 @@ mod tests {
             calib,
             method: MethodName::Mse,
             per_channel: true,
+            percentile: Options::default().percentile,
             activations: ActivationsName::U8,
+            symmetric: false,
+            reduce_range: false,
             samples: Some(3),
             exclude: Vec::new(),
             preprocess: None,

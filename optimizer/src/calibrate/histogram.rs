@@ -1,13 +1,14 @@
-//! A histogram of the magnitudes of a stream of values whose range is not known beforehand.
+//! A histogram of a stream of values whose range is not known beforehand.
 //!
-//! Bins are of equal width over `[0, reach)`, and `reach` is a power of two. A value beyond it doubles the
-//! reach until it fits, by adding up neighbouring bins. Scaling by powers of two is exact, so one pass over
-//! the data gives the very counts that a second pass with the final reach would give. Memory does not grow
-//! with the data.
+//! Bins are of equal width over `[0, reach)` for the values above zero and for the magnitudes of those below,
+//! and `reach` is a power of two. A value beyond it doubles the reach until it fits, by adding up neighbouring
+//! bins. Scaling by powers of two is exact, so one pass over the data gives the very counts that a second pass
+//! with the final reach would give. Memory does not grow with the data.
 
 use super::Extremes;
 
-/// Bins of a histogram. The reach is at most twice the largest magnitude, so at least half of them are used.
+/// Bins of each side. The reach is at most twice the largest magnitude, so at least half of those of one side
+/// are used.
 const BINS: usize = 4096;
 
 /// Tables that take turns, so that runs of equal values do not wait for one counter.
@@ -19,13 +20,15 @@ const BLOCK: usize = 256;
 /// The least reach is `2^LEAST`: below it, the number of bins per unit would overflow.
 const LEAST: i32 = -100;
 
-/// Counts of values by magnitude, and their exact extremes.
+/// Counts of values, and their exact extremes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Histogram {
     /// The reach is two to this power; `None` until a value other than zero was seen.
     exponent: Option<i32>,
-    /// Bin `i` counts magnitudes of `[i * width, (i + 1) * width)`. Empty while there is no reach.
-    counts: Vec<u64>,
+    /// Values below zero and values above it. Bin `i` counts magnitudes of `[i * width, (i + 1) * width)`.
+    sides: [Vec<u64>; 2],
+    /// All values, zeros included.
+    total: u64,
     extremes: Extremes,
 }
 
@@ -34,6 +37,7 @@ impl Histogram {
     pub fn add(&mut self, values: &[f32]) {
         let extremes = Extremes::of(values);
         self.extremes = self.extremes.union(extremes);
+        self.total += values.len() as u64;
         let magnitude = extremes.magnitude();
         if magnitude > 0.0 {
             let exponent = self.reach_for(magnitude);
@@ -46,12 +50,17 @@ impl Histogram {
         self.extremes
     }
 
-    /// The extremes of the values in the first `bins` bins, those beyond taken as lying at their end.
-    pub fn extremes_within(&self, bins: usize) -> Extremes {
-        let end = bins as f32 * self.width();
+    /// How many values were added, zeros included.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The extremes of the values in the first bins of the two sides, those beyond taken as lying at their end.
+    pub fn extremes_within(&self, [below, above]: [usize; 2]) -> Extremes {
+        let end = |bins: usize| bins as f32 * self.width();
         Extremes {
-            min: self.extremes.min.max(-end),
-            max: self.extremes.max.min(end),
+            min: self.extremes.min.max(-end(below)),
+            max: self.extremes.max.min(end(above)),
         }
     }
 
@@ -61,15 +70,22 @@ impl Histogram {
             .map_or(0.0, |exponent| 1.0 / bins_per_unit(exponent))
     }
 
-    /// Counts by magnitude up to the largest one. Exact zeros are left out, as every quantizer here keeps
-    /// them exactly.
-    pub fn counts(&self) -> &[u64] {
-        let used = self
-            .counts
+    /// Counts of the magnitudes of values below zero and of values above it, each up to the largest one.
+    /// Exact zeros are left out, as every quantizer here keeps them exactly.
+    pub fn sides(&self) -> [&[u64]; 2] {
+        self.sides.each_ref().map(|side| used(side))
+    }
+
+    /// Counts by magnitude alone, up to the largest one, without exact zeros.
+    pub fn magnitudes(&self) -> Vec<u64> {
+        let [below, above] = &self.sides;
+        let mut counts: Vec<u64> = below
             .iter()
-            .rposition(|&count| count > 0)
-            .map_or(0, |last| last + 1);
-        &self.counts[..used]
+            .zip(above)
+            .map(|(below, above)| below + above)
+            .collect();
+        counts.truncate(used(&counts).len());
+        counts
     }
 
     /// Doubles the reach until `magnitude` is within, and returns its exponent.
@@ -77,13 +93,13 @@ impl Histogram {
         let wanted = exponent_above(magnitude);
         let exponent = match self.exponent {
             None => {
-                self.counts = vec![0; BINS];
+                self.sides = [vec![0; BINS], vec![0; BINS]];
                 wanted
             }
             Some(exponent) => {
                 // After so many doublings all counts are in the first bin.
                 for _ in 0..(wanted - exponent).clamp(0, BINS.ilog2() as i32) {
-                    self.halve();
+                    self.sides.iter_mut().for_each(|side| halve(side));
                 }
                 exponent.max(wanted)
             }
@@ -92,31 +108,43 @@ impl Histogram {
         exponent
     }
 
-    /// Adds up neighbouring bins, which halves the resolution and doubles the reach.
-    fn halve(&mut self) {
-        for i in 0..BINS / 2 {
-            self.counts[i] = self.counts[2 * i] + self.counts[2 * i + 1];
-        }
-        self.counts[BINS / 2..].fill(0);
-    }
-
     fn count(&mut self, values: &[f32], bins_per_unit: f32) {
-        // The bin past the last one takes the zeros.
-        let mut tables = vec![[0_u64; LANES]; BINS + 1];
+        // Values below zero, then those above it, then the zeros.
+        let mut tables = vec![[0_u32; LANES]; 2 * BINS + 1];
         let mut bins = [0_u32; BLOCK];
         for block in values.chunks(BLOCK) {
             for (bin, &value) in bins.iter_mut().zip(block) {
                 let of_magnitude = ((value.abs() * bins_per_unit) as u32).min(BINS as u32 - 1);
-                *bin = if value == 0.0 { BINS as u32 } else { of_magnitude };
+                let side = if value > 0.0 { BINS as u32 } else { 0 };
+                *bin = if value == 0.0 {
+                    2 * BINS as u32
+                } else {
+                    side + of_magnitude
+                };
             }
             for (i, &bin) in bins[..block.len()].iter().enumerate() {
                 tables[bin as usize][i % LANES] += 1;
             }
         }
-        for (count, lanes) in self.counts.iter_mut().zip(&tables) {
-            *count += lanes.iter().sum::<u64>();
+        let sides = self.sides.iter_mut().flatten();
+        for (count, lanes) in sides.zip(&tables) {
+            *count += lanes.iter().copied().map(u64::from).sum::<u64>();
         }
     }
+}
+
+/// Adds up neighbouring bins, which halves the resolution and doubles the reach.
+fn halve(side: &mut [u64]) {
+    for i in 0..BINS / 2 {
+        side[i] = side[2 * i] + side[2 * i + 1];
+    }
+    side[BINS / 2..].fill(0);
+}
+
+/// The bins up to the last one that is occupied.
+fn used(counts: &[u64]) -> &[u64] {
+    let last = counts.iter().rposition(|&count| count > 0);
+    &counts[..last.map_or(0, |last| last + 1)]
 }
 
 /// The least `e` of at least [`LEAST`] with `magnitude < 2^e`.
@@ -149,21 +177,24 @@ mod tests {
     #[test]
     fn zeros_and_empty_pieces_have_no_bins() {
         let empty = histogram(&[&[], &[0.0, -0.0]]);
-        assert_eq!((empty.width(), empty.counts().len()), (0.0, 0));
+        assert_eq!(
+            (empty.width(), empty.magnitudes().len(), empty.total()),
+            (0.0, 0, 2)
+        );
         assert_eq!(empty.extremes(), Extremes { min: 0.0, max: 0.0 });
     }
 
     #[test]
     fn a_far_outlier_moves_all_into_the_first_bin() {
         let counts = histogram(&[&[1e-30, 2e-30, 3e-30], &[1e30]]);
-        assert_eq!(counts.counts()[0], 3);
-        assert_eq!(counts.counts().iter().sum::<u64>(), 4);
+        assert_eq!(counts.sides()[1][0], 3);
+        assert_eq!(counts.sides()[1].iter().sum::<u64>(), 4);
     }
 
     #[test]
     fn subnormal_and_huge_magnitudes_are_counted() {
         let counts = histogram(&[&[f32::MIN_POSITIVE / 4.0], &[f32::MAX, f32::MIN]]);
-        assert_eq!(counts.counts().iter().sum::<u64>(), 3);
+        assert_eq!(counts.sides().map(|side| side.iter().sum::<u64>()), [1, 2]);
         assert!(counts.width().is_finite());
     }
 
@@ -181,13 +212,15 @@ mod tests {
             let largest = all.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
             prop_assume!(largest > 0.0);
             prop_assert!(largest >= streamed.width() * BINS as f32 / 2.0, "at least half the bins are used");
-            let mut counts = vec![0_u64; BINS];
+            let mut counts = [vec![0_u64; BINS], vec![0; BINS]];
             for value in all.iter().filter(|value| **value != 0.0) {
-                counts[(f64::from(value.abs()) / f64::from(streamed.width())) as usize] += 1;
+                let bin = (f64::from(value.abs()) / f64::from(streamed.width())) as usize;
+                counts[usize::from(*value > 0.0)][bin] += 1;
             }
-            let used = streamed.counts().len();
-            prop_assert_eq!(streamed.counts(), &counts[..used]);
-            prop_assert!(counts[used..].iter().all(|&count| count == 0));
+            let magnitudes: Vec<u64> = counts[0].iter().zip(&counts[1]).map(|(a, b)| a + b).collect();
+            prop_assert_eq!(streamed.magnitudes(), used(&magnitudes));
+            prop_assert_eq!(streamed.sides(), counts.each_ref().map(|side| used(side)));
+            prop_assert_eq!(streamed.total(), all.len() as u64);
         }
     }
 }

@@ -10,6 +10,7 @@ mod extremes;
 mod histogram;
 mod observe;
 mod observer;
+mod percentile;
 pub(crate) mod run;
 
 use edgefront_runtimes::{Registry, Tensor};
@@ -43,6 +44,8 @@ pub struct Calibration<'a> {
     pub limit: Option<usize>,
     /// How ranges are chosen.
     pub method: Method,
+    /// The part of the values that the method `percentile` covers, in percent.
+    pub percentile: f64,
     /// The step of a quantizer that covers a range.
     pub step: &'a (dyn Fn(Extremes) -> f32 + Sync),
     /// Where to run the model: on `ort` where its library is found, else on `tract`.

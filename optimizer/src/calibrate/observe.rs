@@ -35,9 +35,9 @@ pub fn ranges(
         (calibration.progress)(part.samples.end, source.total);
         Ok(())
     })?;
-    let step = calibration.step;
+    let Calibration { percentile, step, .. } = calibration;
     let chosen = observers
         .into_par_iter()
-        .map(|(value, observer)| (value.clone(), observer.range(step)));
+        .map(|(value, observer)| (value.clone(), observer.range(*percentile, step)));
     Ok(chosen.collect())
 }

@@ -1,6 +1,6 @@
 //! What is kept of the values of one activation.
 
-use super::{Extremes, Histogram, energy, entropy};
+use super::{Extremes, Histogram, energy, entropy, percentile};
 
 /// How the range of an activation is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -11,6 +11,8 @@ pub enum Method {
     /// The range that loses the least information, by the Kullback-Leibler divergence of the quantized from
     /// the original distribution.
     Entropy,
+    /// The range that holds a given part of the values.
+    Percentile,
     /// The range of the least mean squared error.
     Mse,
 }
@@ -20,6 +22,7 @@ pub enum Method {
 pub(super) enum Observer {
     Minmax(Extremes),
     Entropy(Histogram),
+    Percentile(Histogram),
     Mse(Histogram),
 }
 
@@ -28,6 +31,7 @@ impl Observer {
         match method {
             Method::Minmax => Self::Minmax(Extremes::default()),
             Method::Entropy => Self::Entropy(Histogram::default()),
+            Method::Percentile => Self::Percentile(Histogram::default()),
             Method::Mse => Self::Mse(Histogram::default()),
         }
     }
@@ -36,22 +40,30 @@ impl Observer {
     pub(super) fn add(&mut self, values: &[f32]) {
         match self {
             Self::Minmax(extremes) => *extremes = extremes.union(Extremes::of(values)),
-            Self::Entropy(histogram) | Self::Mse(histogram) => histogram.add(values),
+            Self::Entropy(histogram) | Self::Percentile(histogram) | Self::Mse(histogram) => {
+                histogram.add(values);
+            }
         }
     }
 
-    /// The range to cover. `step` is the step of a quantizer that covers a range.
-    pub(super) fn range(&self, step: impl Fn(Extremes) -> f32) -> Extremes {
+    /// The range to cover. `percent` of the values lie within by the method `percentile`; `step` is the step of
+    /// a quantizer that covers a range.
+    pub(super) fn range(&self, percent: f64, step: impl Fn(Extremes) -> f32) -> Extremes {
         match self {
             Self::Minmax(extremes) => *extremes,
             Self::Entropy(histogram) => {
                 let all = histogram.extremes();
                 let levels = (all.magnitude() / step(all)).round() as usize;
-                histogram.extremes_within(entropy::threshold(histogram.counts(), levels))
+                let bins = entropy::threshold(&histogram.magnitudes(), levels);
+                histogram.extremes_within([bins; 2])
+            }
+            Self::Percentile(histogram) => {
+                let tail = histogram.total() as f64 * (1.0 - percent / 100.0) / 2.0;
+                histogram.extremes_within(histogram.sides().map(|side| percentile::within(side, tail)))
             }
             Self::Mse(histogram) => {
-                let noise = |bins| step(histogram.extremes_within(bins)) / histogram.width();
-                histogram.extremes_within(energy::threshold(histogram.counts(), noise))
+                let noise = |bins| step(histogram.extremes_within([bins; 2])) / histogram.width();
+                histogram.extremes_within([energy::threshold(&histogram.magnitudes(), noise); 2])
             }
         }
     }

@@ -25,7 +25,7 @@ use crate::shape;
 
 use forms::Form;
 pub use options::{ActivationType, Activations, Options};
-use params::Params;
+use params::Grid;
 use plan::Plan;
 
 /// Name of the pass in reports and errors.
@@ -50,7 +50,7 @@ pub struct Calibrated {
     /// Values of the model that are float32.
     floats: HashSet<String>,
     options: Options,
-    kind: ActivationType,
+    grid: Grid,
     ranges: HashMap<String, Extremes>,
 }
 
@@ -70,7 +70,16 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
             "the model is of opset {found}, and {OLDEST_OPSET} or newer is needed; export it again"
         )));
     }
-    let kind = options.activations.resolve(context.activations);
+    if options.method == calibrate::Method::Percentile && !(50.0..=100.0).contains(&options.percentile) {
+        let percentile = options.percentile;
+        return Err(refused(format!(
+            "the percentile {percentile} is not between 50 and 100; 99.999 is usual"
+        )));
+    }
+    let grid = Grid {
+        kind: options.activations.resolve(context.activations),
+        symmetric: options.symmetric,
+    };
     let floats = floats(model);
     let observed = plan::observable(&graph, &floats);
     if observed.is_empty() {
@@ -83,7 +92,8 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
         samples,
         limit: options.samples,
         method: options.method,
-        step: &|range| Params::covering(range, kind).scale,
+        percentile: options.percentile,
+        step: &|range| grid.covering(range).scale,
         runtimes: context.runtimes,
         threads: context.threads,
         progress: &|done, total| (context.progress)(Progress::Calibrating { done, total }),
@@ -93,7 +103,7 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
         graph,
         floats,
         options: options.clone(),
-        kind,
+        grid,
         ranges,
     })
 }
@@ -111,11 +121,11 @@ impl Calibrated {
         for (id, decision) in &plan.nodes {
             let node = graph.node(*id).label();
             match decision {
-                Ok(form) => report.applied(node, describe(*form, &self.options, self.kind)),
+                Ok(form) => report.applied(node, describe(*form, &self.options, self.grid.kind)),
                 Err(reason) => report.skipped(node, reason),
             }
         }
-        rewrite::Rewriter::new(&mut graph, &plan, &self.options, &self.ranges, self.kind).run()?;
+        rewrite::Rewriter::new(&mut graph, &plan, &self.options, &self.ranges, self.grid).run()?;
         Ok((finish(NAME, graph)?, report))
     }
 

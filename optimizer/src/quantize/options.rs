@@ -10,10 +10,18 @@ use crate::calibrate::Method;
 pub struct Options {
     /// How the range of an activation is chosen from its calibration samples.
     pub method: Method,
+    /// With the method `percentile`, the part of the values that lies within the range, in percent. What lies
+    /// beyond is cut off in equal parts at either end.
+    pub percentile: f64,
     /// One weight scale an output channel instead of one a tensor.
     pub per_channel: bool,
     /// Integer type of the activations.
     pub activations: Activations,
+    /// Zero in the middle of the activations' integers, as `TensorRT` wants it; else it lies where the grid is
+    /// finest.
+    pub symmetric: bool,
+    /// Weights of 7 bits, for x86 processors without VNNI, whose kernels add two products in 16 bits.
+    pub reduce_range: bool,
     /// Calibration samples to use, at least 1; all where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
@@ -26,8 +34,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             method: Method::Mse,
+            percentile: 99.999,
             per_channel: true,
             activations: Activations::Auto,
+            symmetric: false,
+            reduce_range: false,
             samples: None,
             float_nodes: Vec::new(),
         }

@@ -6,6 +6,14 @@ use crate::calibrate::Extremes;
 /// The least scale. Below it, the scale of a bias, a product of two scales, would underflow.
 const LEAST_SCALE: f32 = 1e-15;
 
+/// The grids that activations may be stored on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grid {
+    pub(super) kind: ActivationType,
+    /// Zero lies in the middle, or for unsigned integers of values that are never negative at their least one.
+    pub(super) symmetric: bool,
+}
+
 /// How an activation is stored in 8 bits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Params {
@@ -14,42 +22,39 @@ pub(super) struct Params {
     pub(super) zero_point: i32,
 }
 
-impl Params {
-    /// The finest grid that holds `range` and has zero on it. A range without extent gets the scale 1.
+impl Grid {
+    /// The finest grid that holds `range` and has zero on it, up to half a step at either end. A range without
+    /// extent gets the scale 1.
     ///
-    /// Unsigned integers and signed ones of values that are never negative have any zero point, so that their
-    /// least integer stands for the least value and a `Relu` comes for free; other signed ones are symmetric.
-    pub(super) fn covering(range: Extremes, kind: ActivationType) -> Self {
-        let (lowest, highest) = kind.limits();
+    /// The least integer stands for the least value where zero may lie anywhere, so a `Relu` comes for free.
+    pub(super) fn covering(self, range: Extremes) -> Params {
+        let (lowest, highest) = self.kind.limits();
         let (min, max) = (f64::from(range.min.min(0.0)), f64::from(range.max.max(0.0)));
-        let symmetric = kind == ActivationType::S8 && min < 0.0;
-        let scale = if symmetric {
-            max.max(-min) / f64::from(highest)
-        } else {
+        let anywhere = !self.symmetric || (self.kind == ActivationType::U8 && min == 0.0);
+        let middle = (lowest + highest + 1) / 2;
+        let scale = if anywhere {
             (max - min) / f64::from(highest - lowest)
-        };
-        if scale == 0.0 {
-            let zero_point = if symmetric { 0 } else { lowest };
-            return Self {
-                kind,
-                scale: 1.0,
-                zero_point,
-            };
-        }
-        let scale = (scale as f32).max(LEAST_SCALE);
-        let zero_point = if symmetric {
-            0
         } else {
-            let steps = (-min / f64::from(scale)).round_ties_even() as i32;
-            (lowest + steps).clamp(lowest, highest)
+            max.max(-min) / f64::from(highest - middle)
         };
-        Self {
-            kind,
+        let params = |scale, zero_point| Params {
+            kind: self.kind,
             scale,
             zero_point,
+        };
+        if scale == 0.0 {
+            return params(1.0, if anywhere { lowest } else { middle });
         }
+        let scale = (scale as f32).max(LEAST_SCALE);
+        if !anywhere {
+            return params(scale, middle);
+        }
+        let steps = (-min / f64::from(scale)).round_ties_even() as i32;
+        params(scale, (lowest + steps).clamp(lowest, highest))
     }
+}
 
+impl Params {
     /// Whether limiting values to `[low, high]` changes nothing once they are stored, up to half a step.
     pub(super) fn clamps(self, low: f32, high: f32) -> bool {
         let (lowest, highest) = self.kind.limits();
@@ -66,7 +71,16 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [ActivationType; 2] = [ActivationType::U8, ActivationType::S8];
+    const GRIDS: [Grid; 4] = [
+        grid(ActivationType::U8, false),
+        grid(ActivationType::U8, true),
+        grid(ActivationType::S8, false),
+        grid(ActivationType::S8, true),
+    ];
+
+    const fn grid(kind: ActivationType, symmetric: bool) -> Grid {
+        Grid { kind, symmetric }
+    }
 
     fn round_trip(params: Params, value: f32) -> f32 {
         let (lowest, highest) = params.kind.limits();
@@ -76,9 +90,9 @@ mod tests {
 
     #[test]
     fn ranges_without_extent_have_a_valid_scale() {
-        for kind in KINDS {
+        for grid in GRIDS {
             for range in [Extremes { min: 0.0, max: 0.0 }, Extremes::default()] {
-                let params = Params::covering(range, kind);
+                let params = grid.covering(range);
                 assert_eq!(params.scale, 1.0);
                 assert_eq!(round_trip(params, 0.0), 0.0);
             }
@@ -87,30 +101,33 @@ mod tests {
 
     #[test]
     fn what_is_never_negative_needs_no_relu() {
-        for kind in KINDS {
-            let params = Params::covering(Extremes { min: 0.0, max: 5.9 }, kind);
-            assert_eq!(params.zero_point, kind.limits().0);
-            assert!(params.clamps(0.0, f32::INFINITY) && params.clamps(0.0, 6.0));
+        for grid in GRIDS {
+            let params = grid.covering(Extremes { min: 0.0, max: 5.9 });
+            let free = grid != GRIDS[3];
+            assert_eq!(params.zero_point == grid.kind.limits().0, free, "{grid:?}");
+            assert_eq!(params.clamps(0.0, 6.0), free);
+            assert_eq!(params.clamps(0.0, f32::INFINITY), free);
             assert!(!params.clamps(0.0, 5.0));
         }
-        let signed = Params::covering(Extremes { min: -1.0, max: 1.0 }, ActivationType::S8);
-        assert_eq!(signed.zero_point, 0);
-        assert!(!signed.clamps(0.0, f32::INFINITY));
+    }
+
+    #[test]
+    fn symmetric_grids_have_zero_in_the_middle() {
+        for (grid, middle) in [(GRIDS[1], 128), (GRIDS[3], 0)] {
+            let params = grid.covering(Extremes { min: -1.0, max: 1.27 });
+            assert_eq!((params.zero_point, params.scale), (middle, 0.01));
+        }
     }
 
     proptest! {
         #[test]
         fn values_in_range_come_back_within_half_a_step(
-            a in -1e4_f32..1e4, b in -1e4_f32..1e4, at in 0.0_f32..=1.0, kind in prop::sample::select(&KINDS[..]),
+            a in -1e4_f32..1e4, b in -1e4_f32..1e4, at in 0.0_f32..=1.0, grid in prop::sample::select(&GRIDS[..]),
         ) {
             let range = Extremes { min: a.min(b), max: a.max(b) };
-            let params = Params::covering(range, kind);
+            let params = grid.covering(range);
             let value = range.min + at * (range.max - range.min);
-            // The zero point is rounded to a whole step, which may move an end of the range by half a step.
-            let step = if value == range.min || value == range.max { 1.0 } else { 0.5 };
-            let near_end = (value - range.min).min(range.max - value) < params.scale / 2.0;
-            let bound = if near_end { 1.0_f32.max(step) } else { 0.5 };
-            prop_assert!((round_trip(params, value) - value).abs() <= params.scale * (bound + 1e-3));
+            prop_assert!((round_trip(params, value) - value).abs() <= params.scale * 0.501);
             prop_assert_eq!(round_trip(params, 0.0), 0.0);
         }
     }

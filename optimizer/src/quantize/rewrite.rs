@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::forms::{self, Form, Layout, WEIGHTS};
-use super::params::Params;
+use super::params::{self, Params};
 use super::plan::{Plan, Source};
 use super::weights::{self, Quantized};
 use super::{ActivationType, Options};
@@ -36,7 +36,7 @@ impl<'a> Rewriter<'a> {
         plan: &'a Plan,
         options: &'a Options,
         ranges: &HashMap<String, Extremes>,
-        kind: ActivationType,
+        grid: params::Grid,
     ) -> Self {
         let mut rewriter = Self {
             graph,
@@ -46,7 +46,7 @@ impl<'a> Rewriter<'a> {
         };
         for (value, source) in &plan.values {
             let stored = match source {
-                Source::Observed => rewriter.store(value, Params::covering(ranges[value], kind)),
+                Source::Observed => rewriter.store(value, grid.covering(ranges[value])),
                 // Values come in the order of the graph, so the other one was stored before.
                 Source::Shared(other) => rewriter.stored[other].clone(),
             };
@@ -110,12 +110,15 @@ impl<'a> Rewriter<'a> {
             }
             None => None,
         };
-        let per_channel = self.options.per_channel;
+        let grid = weights::Grid {
+            per_channel: self.options.per_channel,
+            reduced: self.options.reduce_range,
+        };
         let Quantized {
             weights,
             scales,
             bias,
-        } = weights::quantize(&values, layout.channels, bias.as_deref(), input, per_channel);
+        } = weights::quantize(&values, layout.channels, bias.as_deref(), input, grid);
 
         let made = self.constant(&names.0, &shape, &weights, &scales, layout.axis);
         self.graph.set_input(id, WEIGHTS, &made);

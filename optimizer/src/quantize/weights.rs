@@ -2,9 +2,6 @@
 
 use super::params::Params;
 
-/// The largest integer of a weight. -128 stays unused, so that the grid is symmetric.
-const LARGEST: f32 = 127.0;
-
 /// The largest integer of a bias, which leaves the accumulator room for the products.
 const LARGEST_BIAS: f32 = (1_u32 << 30) as f32;
 
@@ -15,6 +12,22 @@ pub(super) struct Channels {
     pub(super) count: usize,
     /// Elements from one channel to the next.
     pub(super) stride: usize,
+}
+
+/// The grids that weights may be stored on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grid {
+    /// One scale an output channel instead of one a tensor.
+    pub(super) per_channel: bool,
+    /// Seven bits, so that no kernel's sum of two products of 8 bits exceeds its 16.
+    pub(super) reduced: bool,
+}
+
+impl Grid {
+    /// The largest integer. Its negative is the least one, so that the grid is symmetric.
+    pub(super) fn largest(self) -> f32 {
+        if self.reduced { 63.0 } else { 127.0 }
+    }
 }
 
 /// A quantized weight tensor and its bias.
@@ -47,14 +60,15 @@ pub(super) fn quantize(
     channels: Channels,
     bias: Option<&[f32]>,
     input: Params,
-    per_channel: bool,
+    grid: Grid,
 ) -> Quantized {
+    let Grid { per_channel, .. } = grid;
     let mut largest = vec![0.0_f32; channels.count];
     for (element, weight) in weights.iter().enumerate() {
         let of_channel = &mut largest[channels.of(element)];
         *of_channel = of_channel.max(weight.abs());
     }
-    let mut scales: Vec<f32> = largest.iter().map(|largest| largest / LARGEST).collect();
+    let mut scales: Vec<f32> = largest.iter().map(|largest| largest / grid.largest()).collect();
     for (scale, value) in scales.iter_mut().zip(bias.unwrap_or_default()) {
         *scale = scale.max(value.abs() / LARGEST_BIAS / input.scale);
     }
@@ -69,7 +83,7 @@ pub(super) fn quantize(
     let scale_of = |channel: usize| scales[if per_channel { channel } else { 0 }];
     let integers = weights.iter().enumerate().map(|(element, weight)| {
         let steps = (weight / scale_of(channels.of(element))).round_ties_even();
-        steps.clamp(-LARGEST, LARGEST) as i8
+        steps.clamp(-grid.largest(), grid.largest()) as i8
     });
     let bias = bias.map(|bias| {
         let steps = |(channel, value): (usize, &f32)| {
@@ -95,16 +109,31 @@ mod tests {
 
     use super::*;
     use crate::calibrate::Extremes;
-    use crate::quantize::ActivationType;
+    use crate::quantize::{ActivationType, params};
+
+    const PER_CHANNEL: Grid = Grid {
+        per_channel: true,
+        reduced: false,
+    };
 
     fn input() -> Params {
-        Params::covering(Extremes { min: 0.0, max: 2.55 }, ActivationType::U8)
+        let grid = params::Grid {
+            kind: ActivationType::U8,
+            symmetric: false,
+        };
+        grid.covering(Extremes { min: 0.0, max: 2.55 })
     }
 
     #[test]
     fn a_channel_of_zeros_has_a_valid_scale_and_keeps_its_bias() {
         let channels = Channels { count: 2, stride: 2 };
-        let made = quantize(&[0.0, 0.0, 1.0, -0.5], channels, Some(&[0.0, 3.0]), input(), true);
+        let made = quantize(
+            &[0.0, 0.0, 1.0, -0.5],
+            channels,
+            Some(&[0.0, 3.0]),
+            input(),
+            PER_CHANNEL,
+        );
         assert_eq!(made.scales[0], 1.0);
         assert_eq!(made.weights, [0, 0, 127, -64]);
         let alone = quantize(
@@ -112,7 +141,7 @@ mod tests {
             Channels { count: 1, stride: 1 },
             Some(&[3.0]),
             input(),
-            true,
+            PER_CHANNEL,
         );
         let bias = alone.bias.unwrap();
         assert!((bias.values[0] as f32 * bias.scales[0] - 3.0).abs() < 1e-6);
@@ -125,7 +154,7 @@ mod tests {
             Channels { count: 1, stride: 1 },
             Some(&[1e6]),
             input(),
-            true,
+            PER_CHANNEL,
         );
         let bias = made.bias.unwrap();
         assert!((bias.values[0] as f32 * bias.scales[0] / 1e6 - 1.0).abs() < 1e-5);
@@ -135,10 +164,12 @@ mod tests {
         #[test]
         fn weights_and_biases_come_back_within_half_a_step(
             weights in prop::collection::vec(-10_f32..10.0, 12), bias in prop::collection::vec(-10_f32..10.0, 4),
-            stride in prop::sample::select(vec![1_usize, 3]), per_channel: bool,
+            stride in prop::sample::select(vec![1_usize, 3]), per_channel: bool, reduced: bool,
         ) {
             let channels = Channels { count: 4, stride };
-            let made = quantize(&weights, channels, Some(&bias), input(), per_channel);
+            let made = quantize(&weights, channels, Some(&bias), input(), Grid { per_channel, reduced });
+            let largest = if reduced { 63 } else { 127 };
+            prop_assert!(made.weights.iter().all(|weight| (-largest..=largest).contains(weight)));
             prop_assert_eq!(made.scales.len(), if per_channel { 4 } else { 1 });
             let of = |scales: &[f32], channel: usize| scales[if per_channel { channel } else { 0 }];
             for (element, (weight, integer)) in weights.iter().zip(&made.weights).enumerate() {
