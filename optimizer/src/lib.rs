@@ -6,11 +6,13 @@
 
 pub mod calibrate;
 pub mod check;
+pub mod cost;
 mod error;
 mod external;
 #[cfg(test)]
 mod external_tests;
 pub mod graph;
+mod layer;
 mod model;
 pub mod passes;
 pub mod proto;
@@ -24,5 +26,5 @@ mod testing;
 
 pub use error::Error;
 pub use model::Model;
-pub use report::{NodeReport, PassReport};
+pub use report::{Change, NodeReport, PassReport};
 pub use tensor::Element;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibrate::{Method, Samples};
 use crate::error::Error;
 use crate::model::Model;
-use crate::passes;
+use crate::passes::{self, prune};
 use crate::quantize::{self, ActivationType};
 use crate::report::PassReport;
 
@@ -38,11 +38,8 @@ pub struct Recipe {
 pub enum Step {
     /// Folds batch normalizations into the convolutions before them.
     FoldBatchNorm {},
-    /// Sets the weights of least magnitude to zero.
-    Prune {
-        /// Fraction of the weights of each layer, between 0 and 1.
-        amount: f64,
-    },
+    /// Sets weights to zero, or takes whole channels out.
+    Prune(prune::Method),
     /// Quantizes to INT8 after training.
     Quantize(quantize::Options),
     /// Stores and computes in half precision.
@@ -81,7 +78,10 @@ pub fn named(name: &str) -> Option<Recipe> {
         })
     };
     let fold = Step::FoldBatchNorm {};
-    let prune = Step::Prune { amount: 0.5 };
+    let prune = Step::Prune(prune::Method::Weights {
+        amount: 0.5,
+        scope: prune::Scope::Layer,
+    });
     let steps = match name {
         "fp32" => vec![],
         "fp16" => vec![fold, Step::Fp16 {}],
@@ -153,7 +153,7 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Self::FoldBatchNorm {} => "fold-batch-norm",
-            Self::Prune { .. } => "prune",
+            Self::Prune(_) => prune::NAME,
             Self::Quantize(_) => quantize::NAME,
             Self::Fp16 {} => "fp16",
         }
@@ -163,7 +163,7 @@ impl Step {
         match self {
             Self::Quantize(options) => quantize::quantize(model, options, context),
             Self::FoldBatchNorm {} => passes::fold_batch_norm(model),
-            Self::Prune { amount } => passes::prune(model, *amount),
+            Self::Prune(method) => passes::prune(model, method),
             Self::Fp16 {} => passes::fp16(model),
         }
     }
@@ -175,7 +175,7 @@ impl Recipe {
         let of_step = |step: &Step| match step {
             Step::Quantize(_) => Some(Precision::Int8),
             Step::Fp16 {} => Some(Precision::Fp16),
-            Step::FoldBatchNorm {} | Step::Prune { .. } => None,
+            Step::FoldBatchNorm {} | Step::Prune(_) => None,
         };
         self.steps
             .iter()

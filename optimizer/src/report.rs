@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::Cost;
+
 /// What one pass did to a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassReport {
@@ -9,6 +11,18 @@ pub struct PassReport {
     pub pass: String,
     /// Each node that the pass considered, in the graph's order.
     pub nodes: Vec<NodeReport>,
+    /// What the model costs before and after, for passes that make it cheaper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Change>,
+}
+
+/// What a model costs before and after a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Of the model that the pass took.
+    pub before: Cost,
+    /// Of the model that it returned.
+    pub after: Cost,
 }
 
 /// What a pass did to one node.
@@ -28,6 +42,7 @@ impl PassReport {
         Self {
             pass: pass.to_owned(),
             nodes: Vec::new(),
+            cost: None,
         }
     }
 

@@ -76,7 +76,7 @@ fn port(port: &Port) -> String {
 }
 
 /// `11,689,512`.
-fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -333,6 +333,7 @@ mod tests {
             passes: vec![PassReport {
                 pass: "quantize".to_owned(),
                 nodes,
+                cost: None,
             }],
         };
         insta::assert_snapshot!(outcome.describe(), @r"

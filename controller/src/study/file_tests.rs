@@ -1,3 +1,4 @@
+use edgefront_optimizer::passes::prune::Method;
 use edgefront_optimizer::recipe::{self, Step};
 use edgefront_protocol::Nanos;
 
@@ -64,7 +65,9 @@ fn recipes_and_names_may_be_mixed() {
     .unwrap();
     assert_eq!(study.name, "night");
     assert_eq!(study.variants[0], recipe::named("fp32").unwrap());
-    assert!(matches!(study.variants[1].steps[..], [Step::Prune { amount }] if amount < 0.31));
+    assert!(
+        matches!(study.variants[1].steps[..], [Step::Prune(Method::Weights { amount, .. })] if amount < 0.31)
+    );
     assert_eq!(study.threads, [1, 4]);
     assert_eq!(study.plan.min_time, Nanos(500_000_000));
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
+use crate::cost;
 use crate::model::Model;
-use crate::proto::{DataType, NodeProto, TensorProto, ValueInfoProto};
-use crate::shape::{self, Dim, Values};
+use crate::proto::ValueInfoProto;
+use crate::shape::{Dim, Values};
 
 /// A model in figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,10 +24,9 @@ pub struct Summary {
     pub outputs: Vec<Port>,
     /// How many nodes of each operator.
     pub operators: BTreeMap<String, usize>,
-    /// Elements of all constants but integers of 64 bits, which are shapes and indices.
+    /// As [`cost::Cost::parameters`].
     pub parameters: u64,
-    /// Multiplications with an addition, of convolutions and matrix products, with dynamic leading axes as 1;
-    /// `None` where another axis is dynamic.
+    /// As [`cost::Cost::macs`].
     pub macs: Option<u64>,
 }
 
@@ -61,8 +61,8 @@ pub(super) fn summarize(model: &Model, values: &Values) -> Summary {
         inputs: inputs.map(|input| port(input, values)).collect(),
         outputs: graph.output.iter().map(|output| port(output, values)).collect(),
         operators,
-        parameters: constants(model).map(parameters).sum(),
-        macs: macs(model, values),
+        parameters: cost::parameters(model),
+        macs: cost::macs(model),
     }
 }
 
@@ -72,61 +72,5 @@ fn port(info: &ValueInfoProto, values: &Values) -> Port {
         name: info.name().to_owned(),
         data_type: value.map_or_else(String::new, |value| value.data_type.label()),
         shape: value.and_then(|value| value.shape.clone()),
-    }
-}
-
-fn constants(model: &Model) -> impl Iterator<Item = &TensorProto> {
-    let graph = model.graph();
-    let in_nodes = graph.node.iter().filter(|node| node.is("Constant"));
-    let in_nodes = in_nodes.filter_map(|node| node.tensor("value"));
-    graph.initializer.iter().chain(in_nodes)
-}
-
-fn parameters(tensor: &TensorProto) -> u64 {
-    match tensor.element_type() {
-        Ok(DataType::Int64) | Err(_) => 0,
-        Ok(_) => tensor.count().unwrap_or(0) as u64,
-    }
-}
-
-fn macs(model: &Model, values: &Values) -> Option<u64> {
-    let leading = |input: &ValueInfoProto| match values.get(input.name())?.shape.as_deref()? {
-        [Dim::Symbol(name), ..] => Some((name.clone(), 1)),
-        _ => None,
-    };
-    let bindings: BTreeMap<String, usize> = model.graph().input.iter().filter_map(leading).collect();
-    let values = shape::infer(model, &bindings).ok()?;
-    let nodes = model.graph().node.iter();
-    nodes
-        .map(|node| macs_of(node, &values))
-        .try_fold(0_u64, |sum, macs| sum.checked_add(macs?))
-}
-
-/// Multiplications of a node: each element of the output sums over the window and the input channels of its
-/// group, or over the inner axis.
-fn macs_of(node: &NodeProto, values: &Values) -> Option<u64> {
-    let extents = |name: Option<&str>| values.get(name?)?.extents();
-    let volume = |extents: &[usize]| {
-        extents
-            .iter()
-            .try_fold(1_u64, |volume, &extent| volume.checked_mul(extent as u64))
-    };
-    let output = || extents(node.output.first().map(String::as_str)).and_then(|shape| volume(&shape));
-    match node.op_type() {
-        "Conv" => {
-            let weights = extents(node.input_name(1))?;
-            output()?.checked_mul(volume(&weights[1..])?)
-        }
-        "ConvTranspose" => {
-            let weights = extents(node.input_name(1))?;
-            volume(&extents(node.input_name(0))?)?.checked_mul(volume(&weights[1..])?)
-        }
-        "Gemm" | "MatMul" => {
-            let a = extents(node.input_name(0))?;
-            let transposed = node.op_type() == "Gemm" && node.int("transA").unwrap_or(0) != 0;
-            let inner = if transposed { a.first() } else { a.last() };
-            output()?.checked_mul(*inner? as u64)
-        }
-        _ => Some(0),
     }
 }

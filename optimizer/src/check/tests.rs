@@ -160,7 +160,13 @@ fn use_all(bytes: &[u8]) {
         return;
     };
     let _ = passes::fold_batch_norm(&model);
-    let _ = passes::prune(&model, 0.5);
+    for method in [
+        "amount = 0.5",
+        "amount = 0.5\nscope = 'global'",
+        "pattern = '2:4'",
+    ] {
+        let _ = passes::prune(&model, &toml::from_str(method).unwrap());
+    }
     let _ = passes::fp16(&model);
 }
 

@@ -3,14 +3,14 @@
 mod fold_batch_norm;
 mod fp16;
 mod prepare;
-mod prune;
+pub mod prune;
 #[cfg(test)]
 mod tests;
 
 pub use fold_batch_norm::fold_batch_norm;
 pub use fp16::fp16;
 pub use prepare::prepare;
-pub use prune::{Sparsity, prune, sparsity};
+pub use prune::prune;
 
 use crate::check::check;
 use crate::error::Error;
