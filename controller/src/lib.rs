@@ -4,7 +4,6 @@ pub mod broker;
 pub mod cli;
 pub mod data;
 pub mod demo;
-mod files;
 pub mod fleet;
 pub mod frontier;
 pub mod report;

@@ -1,7 +1,6 @@
 //! A model as a file holds it.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use prost::Message as _;
@@ -86,16 +85,7 @@ impl Model {
         if bytes > LARGEST {
             return Err(Error::TooLarge { bytes });
         }
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let mut builder = tempfile::Builder::new();
-        // A temporary file is its owner's alone; a model is an ordinary file, which the umask bounds.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(dir.unwrap_or(Path::new("."))).map_err(io)?;
-        file.write_all(&self.encode()).map_err(io)?;
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(path).map_err(|error| io(error.error))?;
-        Ok(())
+        edgefront_files::replace(path, &self.encode()).map_err(io)
     }
 
     /// The message.

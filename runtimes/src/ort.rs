@@ -140,6 +140,7 @@ fn environment(library: &Path) -> Result<&'static Environment, Error> {
 }
 
 /// The version that the library states.
+#[expect(unsafe_code, reason = "a C library is asked")]
 fn version(library: &Path) -> Result<String, String> {
     #[repr(C)]
     struct ApiBase {

@@ -9,13 +9,13 @@
 //! partial/SHA256      being fetched, with SHA256.chunks beside it
 //! damaged/            files that could not be read
 //! ```
-//! A file is written beside its place and renamed once it is on the disk, so it is there whole or not at all.
+//! Each file is there whole or not at all.
 
 mod blobs;
 mod partial;
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use edgefront_protocol::outcome::Outcome;
@@ -114,7 +114,7 @@ impl Store {
         let mut values = Vec::new();
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if is_temporary(&entry) {
+            if is_unfinished(&entry) {
                 remove(&entry.path())?;
             } else if let Some(value) = self.read(&entry.path())? {
                 values.push(value);
@@ -139,27 +139,14 @@ impl Store {
     }
 }
 
-/// Names of ours begin with a letter or a digit.
-fn is_temporary(entry: &fs::DirEntry) -> bool {
-    entry.file_name().as_encoded_bytes().starts_with(b".")
+fn is_unfinished(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    name.as_encoded_bytes()
+        .starts_with(edgefront_files::UNFINISHED.as_bytes())
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
-    write_atomically(path, &wire::encode(value)).map_err(|error| Error::state("write", path, error))
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_folder(folder)
-}
-
-/// A rename is on the disk only when its folder is.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    edgefront_files::replace(path, &wire::encode(value)).map_err(|error| Error::state("write", path, error))
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
@@ -251,7 +238,7 @@ mod tests {
     fn a_write_that_was_cut_short_leaves_no_trace() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let unfinished = dir.path().join("outcomes/.tmpabc");
+        let unfinished = dir.path().join("outcomes/.edgefront-abc");
         fs::write(&unfinished, [1]).unwrap();
         assert_eq!(store.load().unwrap(), Memory::default());
         assert!(!unfinished.exists());

@@ -12,8 +12,6 @@ use edgefront_link::transfer::CHUNK_BYTES;
 use edgefront_protocol::{BlobRef, Digest};
 use sha2::Digest as _;
 
-use super::sync_folder;
-
 /// Bytes read at once to compute a digest.
 const READ: usize = 1 << 20;
 
@@ -29,7 +27,7 @@ pub(crate) struct Partial {
 
 impl Partial {
     /// Opens or makes the files; the half-open ranges of chunks are those that are there already.
-    pub(super) fn open(folder: &Path, blob: BlobRef) -> io::Result<(Self, Vec<(u32, u32)>)> {
+    pub(crate) fn open(folder: &Path, blob: BlobRef) -> io::Result<(Self, Vec<(u32, u32)>)> {
         let path = folder.join(blob.digest.to_string());
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -85,9 +83,8 @@ impl Partial {
     /// Moves the verified content to `place`.
     pub(crate) fn complete(self, place: &Path) -> io::Result<()> {
         self.data.sync_all()?;
-        std::fs::rename(&self.path, place)?;
-        std::fs::remove_file(journal_of(&self.path))?;
-        place.parent().map_or(Ok(()), sync_folder)
+        edgefront_files::rename(&self.path, place)?;
+        std::fs::remove_file(journal_of(&self.path))
     }
 
     /// `None` where the journal is not of this chunk size. A last entry that was cut short is not counted.

@@ -8,7 +8,6 @@ use edgefront_protocol::Plan;
 use edgefront_runtimes::{Registry, Search};
 
 use crate::demo::{self, Set};
-use crate::files::write_atomically;
 use crate::runtime_install;
 use crate::stats::certify;
 use crate::study::{self, Existing, Options, Study};
@@ -86,7 +85,8 @@ fn write_inputs(folder: &Path, ui: &Ui) -> anyhow::Result<Inputs> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let write = |name: &str, content: &[u8]| {
         let path = folder.join(name);
-        write_atomically(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        edgefront_files::replace(&path, content)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         anyhow::Ok(path)
     };
     let spinner = ui.spinner("drawing pictures");

@@ -8,7 +8,6 @@ use edgefront_protocol::{Bytes, Digest};
 use serde::Serialize;
 
 use crate::data::{Extents, load_to_pack};
-use crate::files::write_atomically;
 use crate::ui::{Exit, Ui, UsageError};
 
 /// Packs a labelled data set into one file, the form in which devices score on it.
@@ -76,7 +75,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     })?;
     bar.finish_and_clear();
     let bytes = pack.encode();
-    write_atomically(&output, &bytes).with_context(|| format!("cannot write {}", output.display()))?;
+    edgefront_files::replace(&output, &bytes)
+        .with_context(|| format!("cannot write {}", output.display()))?;
     present(&pack, &output, &bytes, ui)?;
     Ok(Exit::Done)
 }

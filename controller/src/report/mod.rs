@@ -13,8 +13,6 @@ use std::{fs, io};
 
 use edgefront_protocol::results::{Record, Results};
 
-use crate::files::write_atomically;
-
 pub use table::table;
 
 /// Why a file of the report could not be made.
@@ -80,7 +78,7 @@ pub fn write_all(dir: &Path, results: &Results) -> Result<(), Error> {
     for Exporter { file, render } in EXPORTERS {
         let content = render(results).map_err(|source| Error::Render { file, source })?;
         let path = dir.join(file);
-        write_atomically(&path, &content).map_err(|source| Error::Write { path, source })?;
+        edgefront_files::replace(&path, &content).map_err(|source| Error::Write { path, source })?;
     }
     Ok(())
 }

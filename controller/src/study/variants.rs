@@ -16,7 +16,6 @@ use indicatif::ProgressBar;
 
 use super::plan::Variant;
 use super::prepare::{Encoded, Pictures, Prepared};
-use crate::files::write_atomically;
 use crate::store::Store;
 use crate::ui::{Ui, one_line};
 
@@ -72,7 +71,7 @@ impl<'a> Maker<'a> {
         };
         let path = self.pack_path(&pack.blob);
         if !is_whole(&path, &pack.blob) {
-            write_atomically(&path, &pack.bytes)
+            edgefront_files::replace(&path, &pack.bytes)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(Some(pack.blob))
@@ -153,7 +152,7 @@ impl<'a> Maker<'a> {
             .await
             .context("the optimizer crashed; please report this")??;
         let path = self.path(&encoded.blob);
-        write_atomically(&path, &encoded.bytes)
+        edgefront_files::replace(&path, &encoded.bytes)
             .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(encoded.blob)
     }

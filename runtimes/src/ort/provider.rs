@@ -13,6 +13,7 @@ pub(super) const RECORD: (&str, &str) = ("session.record_ep_graph_assignment_inf
 
 /// Names of the providers that some node was given to, as ONNX Runtime spells them; none where the whole graph
 /// was folded into constants. The session must have been made with [`RECORD`].
+#[expect(unsafe_code, reason = "the wrapper has no call for it")]
 pub(super) fn providers(session: &Session) -> Result<BTreeSet<String>, ort::Error> {
     let mut subgraphs: *const *const OrtEpAssignedSubgraph = ptr::null();
     let mut count = 0;
@@ -31,6 +32,7 @@ pub(super) fn providers(session: &Session) -> Result<BTreeSet<String>, ort::Erro
     subgraphs.iter().map(|&subgraph| name(subgraph)).collect()
 }
 
+#[expect(unsafe_code, reason = "the wrapper has no call for it")]
 fn name(subgraph: *const OrtEpAssignedSubgraph) -> Result<String, ort::Error> {
     let mut name: *const c_char = ptr::null();
     // SAFETY: the pointer is one of the session's own; the name is null-terminated and lives as long as it.

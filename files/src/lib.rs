@@ -1,0 +1,103 @@
+//! Files that are whole or not there, after a loss of power too.
+//!
+//! Content is written beside its place, flushed to the disk, and renamed; then the folder is flushed, since a
+//! rename is on the disk only when its folder is.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+/// What the names of unfinished files begin with; a crash may leave such a file behind.
+pub const UNFINISHED: &str = ".edgefront-";
+
+/// Writes a file, in place of the one that is there. At no moment does a part of it stand at `path`.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // A temporary file is its owner's alone; this one is an ordinary file, which the process's mask bounds.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder_of(path))?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_folder_of(path)
+}
+
+/// Moves a file that is flushed to the disk already, within its file system, in place of the one that is there.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder_of(to)
+}
+
+/// A bare name is one in the working directory.
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Systems other than Unix do not open folders, nor need it.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder_of(path))?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results.json");
+        for content in [b"first".as_slice(), b"", b"last"] {
+            replace(&path, content).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+        assert_eq!(names(dir.path()), ["results.json"]);
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_stays_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("folder");
+        fs::create_dir_all(path.join("inner")).unwrap();
+        assert!(replace(&path, b"x").is_err());
+        assert_eq!(names(dir.path()), ["folder"]);
+        assert!(replace(&dir.path().join("absent/file"), b"x").is_err());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_new_file_has_the_rights_of_any_other() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, plain) = (dir.path().join("ours"), dir.path().join("plain"));
+        replace(&ours, b"x").unwrap();
+        fs::write(&plain, b"x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[test]
+    fn a_moved_file_is_at_its_place_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, b"x").unwrap();
+        rename(&from, &to).unwrap();
+        assert_eq!(names(dir.path()), ["to"]);
+    }
+}
