@@ -283,6 +283,38 @@ async fn all_workers_end() {
         .expect("the workers end");
 }
 
+/// What a device does whose memory is full, without filling that of this one.
+#[tokio::test]
+async fn a_worker_that_runs_out_of_memory_costs_its_job_only() {
+    let agent = env!("CARGO_BIN_EXE_edgefront-agent");
+    let limits = Limits {
+        load: limits().load,
+        ..shell(&format!("ulimit -v 2000000; exec {agent} worker"))
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut large = job("large", "null", &tiny());
+    large.job.inputs = vec![vec![1, 1 << 30]];
+    let mut pictures = job("pictures", "tract", &tiny());
+    pictures.job.target.batch = u32::MAX;
+    pictures.pack = Some(pack(dir.path(), 8, &[0; 7]));
+    let jobs = vec![
+        job("before", "null", &tiny()),
+        large,
+        pictures,
+        job("after", "tract", &tiny()),
+    ];
+    let (outcomes, _) = outcomes(jobs, limits).await;
+    for name in ["before", "after"] {
+        assert!(outcomes[name].is_ok(), "{:?}", outcomes[name]);
+    }
+    let (stage, error) = failure(&outcomes, "large");
+    assert_eq!(stage, Stage::Load);
+    assert!(error.starts_with("the worker ran out of memory"), "{error}");
+    let (stage, error) = failure(&outcomes, "pictures");
+    assert_eq!(stage, Stage::Score);
+    assert!(error.contains("give a smaller batch"), "{error}");
+}
+
 /// A worker that is not one.
 fn shell(script: &str) -> Limits {
     Limits {
@@ -308,6 +340,10 @@ async fn how_a_worker_died_is_said_with_its_last_words() {
             "the worker ended with exit code 7; it last said: two",
         ),
         ("exit 0", "the worker ended without an answer"),
+        (
+            "echo 'terminate called: std::bad_alloc' >&2; kill -ABRT $$",
+            "the worker ran out of memory",
+        ),
         ("echo model loaded; exec sleep 60", "does not speak as it should"),
         (
             "echo here >&2; exec sleep 60",

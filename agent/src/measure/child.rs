@@ -20,6 +20,9 @@ const EXIT_TIME: Duration = Duration::from_secs(5);
 /// What is kept of the last line that a worker said on standard error.
 const LAST_LINE_BYTES: usize = 400;
 
+/// What Rust and C++ say when an allocation fails, before they abort.
+const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "std::bad_alloc"];
+
 /// A worker process; dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -118,6 +121,8 @@ impl Worker {
         let line = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
         if line.is_empty() {
             how
+        } else if tells_of_no_memory(&line) {
+            format!("the worker ran out of memory, a smaller batch needs less; it last said: {line}")
         } else {
             format!("{how}; it last said: {line}")
         }
@@ -138,7 +143,11 @@ async fn next<T: DeserializeOwned>(answers: &mut BufReader<ChildStdout>) -> io::
     message::parse(&body)
 }
 
-/// Keeps the last line that is not empty.
+fn tells_of_no_memory(line: &str) -> bool {
+    OUT_OF_MEMORY.iter().any(|words| line.contains(words))
+}
+
+/// Keeps the last line that is not empty, or the one that tells of no memory, which a backtrace may follow.
 async fn listen(errors: ChildStderr, last_line: Arc<Mutex<String>>) {
     let mut lines = BufReader::new(errors);
     let mut line = Vec::new();
@@ -146,8 +155,9 @@ async fn listen(errors: ChildStderr, last_line: Arc<Mutex<String>>) {
         let text = String::from_utf8_lossy(&line[..line.len().min(LAST_LINE_BYTES)]);
         let text = text.trim();
         tracing::debug!("worker: {text}");
-        if !text.is_empty() {
-            text.clone_into(&mut last_line.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut kept = last_line.lock().unwrap_or_else(PoisonError::into_inner);
+        if !text.is_empty() && !tells_of_no_memory(&kept) {
+            text.clone_into(&mut kept);
         }
         line.clear();
     }
@@ -156,7 +166,7 @@ async fn listen(errors: ChildStderr, last_line: Arc<Mutex<String>>) {
 fn describe(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal @ 9), _) => format!(
-            "the worker was killed by signal {signal} (SIGKILL), as the system does where memory runs out"
+            "the worker was killed by signal {signal} (SIGKILL): out of memory? a smaller batch needs less"
         ),
         (Some(signal), _) => format!("the worker was killed by signal {signal}{}", name(signal)),
         (None, Some(0)) => "the worker ended without an answer".to_owned(),

@@ -27,7 +27,7 @@ use plan::Shuffle;
 use slot::Slot;
 pub use tally::Tally;
 
-use crate::worker::message::Feed;
+use crate::worker::message::{Feed, MAX_BYTES};
 use crate::worker::picture_batch;
 use crate::{Config, WorkerCommand};
 
@@ -246,11 +246,18 @@ fn pictures(path: &Path, batch: usize) -> Result<Feed, String> {
     if pack.labels().is_none() {
         return Err(edgefront_protocol::PackError::NoLabels.to_string());
     }
+    let shape = pack.picture();
+    let bytes = batch as u128 * shape.volume() as u128 * size_of::<f32>() as u128;
+    if bytes >= u128::from(MAX_BYTES) {
+        return Err(format!(
+            "a batch of {batch} pictures has {bytes} bytes, more than a worker takes; give a smaller batch"
+        ));
+    }
     let PictureShape {
         channels,
         height,
         width,
-    } = pack.picture();
+    } = shape;
     Ok(Feed::Pictures {
         picture: [channels, height, width],
         values: picture_batch(&pack, 0, batch),

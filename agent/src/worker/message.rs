@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Longest message; the largest are pictures to time a model on.
-const MAX_BYTES: u32 = 1 << 30;
+pub(crate) const MAX_BYTES: u32 = 1 << 30;
 
 /// What the agent tells a worker to do. Each order but a failed one ends in one answer of the same name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
