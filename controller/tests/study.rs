@@ -7,6 +7,9 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use edgefront::broker::Broker;
 use edgefront_protocol::pack::{Pack, PictureShape};
@@ -231,7 +234,14 @@ fn a_killed_controller_takes_the_local_agent_with_it_and_resumes() {
     first.kill().unwrap();
     first.wait().unwrap();
     // The agent and its workers write to the same pipe: it ends when the last of them has.
-    lines.for_each(drop);
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || {
+        lines.for_each(drop);
+        sender.send(()).ok();
+    });
+    ended
+        .recv_timeout(Duration::from_mins(1))
+        .expect("the local agent and its workers end with their controller");
 
     let resumed = place.optimize(plan).arg("--resume").output().unwrap();
     assert_eq!(resumed.status.code(), Some(0), "{}", words(&resumed));
