@@ -11,6 +11,8 @@ mod device;
 mod dispatcher;
 mod error;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzzing;
 mod machine;
 pub mod measure;
 mod rival;

@@ -1,11 +1,17 @@
 //! What the targets share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Calls `read` with a file of this content, for decoders that take paths.
 pub fn with_file(extension: &str, content: &[u8], read: impl FnOnce(&Path)) {
-    // One process fuzzes one target on one thread, so the name is its own.
-    let path = std::env::temp_dir().join(format!("edgefront-fuzz-{}.{extension}", std::process::id()));
+    let path = folder().join(format!("file.{extension}"));
     std::fs::write(&path, content).expect("the temporary folder takes files");
     read(&path);
+}
+
+/// A folder of this process, which fuzzes one target on one thread.
+pub fn folder() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("edgefront-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("the temporary folder takes folders");
+    folder
 }

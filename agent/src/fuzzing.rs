@@ -1,0 +1,66 @@
+//! Entrances for fuzz targets to decoders that are nobody else's.
+
+use edgefront_protocol::{BlobRef, Bytes, Digest};
+
+use crate::store::Partial;
+use crate::worker::message::{self, Answer, Order};
+
+/// Reads all that a worker, or the agent, may find on its pipe.
+pub fn worker_frames(bytes: &[u8]) {
+    let (mut orders, mut answers) = (bytes, bytes);
+    while let Ok(Some(_)) = message::read::<Order>(&mut orders) {}
+    while let Ok(Some(_)) = message::read::<Answer>(&mut answers) {}
+}
+
+/// Reads the journal of a partial blob in `folder`, and goes on from it.
+///
+/// # Panics
+/// If a journal of any content is an error, or is still there after it was cleared.
+pub fn journal(folder: &std::path::Path, bytes: &[u8]) {
+    let blob = BlobRef {
+        digest: Digest::of(b"partial"),
+        bytes: Bytes(7),
+    };
+    let open = || Partial::open(folder, blob).expect("the folder can be written to");
+    let (mut fresh, _) = open();
+    fresh.clear().expect("the folder can be written to");
+    std::fs::write(folder.join(format!("{}.chunks", blob.digest)), bytes)
+        .expect("the folder can be written to");
+    let (mut partial, held) = open();
+    partial
+        .write(3, 0, b"partial")
+        .expect("the folder can be written to");
+    drop(partial);
+    let (mut again, now) = open();
+    assert_eq!(now.split_last(), Some((&(3, 4), held.as_slice())));
+    again.clear().expect("the folder can be written to");
+    assert_eq!(open().1, []);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use edgefront_link::transfer::CHUNK_BYTES;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_on_a_pipe_does_no_harm(mut bytes in vec(any::<u8>(), 0..256), length in 0..256u32) {
+            worker_frames(&bytes);
+            // As a frame, and with the version that a reader takes.
+            bytes.splice(0..0, [1, 0]);
+            bytes.splice(0..0, length.to_le_bytes());
+            worker_frames(&bytes);
+        }
+
+        #[test]
+        fn whatever_is_in_a_journal_does_no_harm(bytes in vec(any::<u8>(), 0..64), is_one in any::<bool>()) {
+            let dir = tempfile::tempdir().unwrap();
+            let head = if is_one { CHUNK_BYTES.to_le_bytes().to_vec() } else { Vec::new() };
+            journal(dir.path(), &[head, bytes].concat());
+        }
+    }
+}
