@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod check;
 pub mod cost;
 mod error;
+mod evaluate;
 mod external;
 #[cfg(test)]
 mod external_tests;

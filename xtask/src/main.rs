@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files.
 #![allow(clippy::print_stdout, reason = "its words are its purpose")]
 
+mod conformance;
 mod count;
 mod filter;
 mod prerequisites;
@@ -21,6 +22,8 @@ Usage:
                              The last line is `N passed, N failed, N skipped`. Tests whose prerequisite
                              cannot be installed are skipped, with its name; with CI=true that is a failure.
                              --all runs the long tests too, those marked `#[ignore]`.
+  cargo xtask conformance    Fetch the Python package `onnx` and hold the optimizer to its networks and operator
+                             cases: a table of both. Needs ONNX Runtime's library and Python with pip.
   cargo xtask fixtures       Write the golden files anew from what the code makes today; look at the diff
                              before you commit it.";
 
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match arguments[..] {
         ["test"] => test::run(false),
         ["test", "--all"] => test::run(true),
+        ["conformance"] => conformance::run(),
         ["fixtures"] => fixtures(),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");

@@ -11,6 +11,7 @@ pub use summary::{Port, Summary};
 
 use crate::error::Error;
 use crate::model::Model;
+use crate::proto::NodeProto;
 use crate::shape;
 
 /// Versions of the standard operator set that the optimizer knows.
@@ -31,4 +32,9 @@ pub fn check(model: &Model) -> Result<Summary, Error> {
     } else {
         Err(Error::Invalid(findings))
     }
+}
+
+/// Whether the optimizer knows the node's operator.
+pub fn knows_operator(node: &NodeProto) -> bool {
+    shape::operator(node).is_some()
 }

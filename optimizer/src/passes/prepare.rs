@@ -1,5 +1,6 @@
 //! What other passes rely on: constants are initializers, and nodes that do nothing at inference are gone.
 
+mod folding;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -8,9 +9,10 @@ use super::finish;
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::model::Model;
-use crate::proto::{DataType, TensorProto};
+use crate::proto::TensorProto;
 use crate::report::PassReport;
-use crate::shape::{self, Value};
+use crate::shape;
+use folding::Folding;
 
 /// Name of the pass.
 const NAME: &str = "prepare";
@@ -19,7 +21,7 @@ const NAME: &str = "prepare";
 const OPSET: i64 = 13;
 
 /// Brings a model into the form that the other passes work on: at least opset 13, constants as initializers,
-/// no `Identity`, no `Dropout`, no computation on constant shapes. What the model computes stays the same,
+/// no `Identity`, no `Dropout`, no computation on constants. What the model computes stays the same,
 /// and so do its inputs and outputs, but for initializers that it lists as inputs: they become constants.
 pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
     let mut report = PassReport::new(NAME);
@@ -28,24 +30,27 @@ pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
     if opset < OPSET {
         model = upgrade::upgrade(model, &mut report)?;
     }
+    // Raises the IR version too: files of IR 3 must list every initializer as an input.
+    model.set_opset(opset.max(OPSET));
     let values = shape::infer(&model, &BTreeMap::new())?;
+    let mut folding = Folding::within(&model);
     let mut graph = Graph::new(model)?;
     fix_inputs(&mut graph, &mut report);
     for id in graph.ids() {
         let node = graph.node(id);
         let label = node.label();
-        let known = node
-            .output
-            .first()
-            .and_then(|name| values.get(name))
-            .and_then(known_integers);
         if node.is("Constant") {
             let tensor = constant_of(&graph, id)?;
             make_constant(&mut graph, id, tensor);
             report.applied(label, "made an initializer");
-        } else if let Some(tensor) = known.filter(|_| node.output.len() == 1) {
-            make_constant(&mut graph, id, tensor);
-            report.applied(label, "computed: it depends on constant shapes only");
+        } else if let Some(folded) = folding.value(&graph, id, &values) {
+            match folded {
+                Ok(tensor) => {
+                    make_constant(&mut graph, id, tensor);
+                    report.applied(label, "computed: it depends on constants only");
+                }
+                Err(why) => report.skipped(label, why),
+            }
         } else if does_nothing(&graph, id) {
             match bypass(&mut graph, id) {
                 Ok(()) => report.applied(label, "removed: it does nothing at inference"),
@@ -92,23 +97,6 @@ fn constant_of(graph: &Graph, id: NodeId) -> Result<TensorProto, Error> {
         .or_else(float)
         .or_else(floats)
         .ok_or_else(|| Error::node(node, "it has no value that is a tensor or a number"))
-}
-
-/// A small integer tensor all of whose elements are known.
-fn known_integers(value: &Value) -> Option<TensorProto> {
-    let extents = value.extents()?;
-    let elements = shape::numbers(value.elements.as_deref()?)?;
-    if extents.iter().product::<usize>() != elements.len() {
-        return None;
-    }
-    match value.data_type {
-        DataType::Int64 => Some(TensorProto::of("", &extents, &elements)),
-        DataType::Int32 => {
-            let narrow: Result<Vec<i32>, _> = elements.into_iter().map(i32::try_from).collect();
-            Some(TensorProto::of("", &extents, &narrow.ok()?))
-        }
-        _ => None,
-    }
 }
 
 fn make_constant(graph: &mut Graph, id: NodeId, mut tensor: TensorProto) {

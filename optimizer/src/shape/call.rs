@@ -117,6 +117,16 @@ fn bounded(name: &str, value: i64) -> Result<i64, String> {
     }
 }
 
+/// The element type of this number.
+pub(super) fn data_type(number: i64) -> Result<DataType, String> {
+    let known = i32::try_from(number)
+        .ok()
+        .and_then(|number| DataType::try_from(number).ok());
+    known
+        .filter(|&known| known != DataType::Undefined)
+        .ok_or_else(|| format!("{number} is no element type that is known"))
+}
+
 /// `index` counted from the front.
 pub(super) fn axis(index: i64, rank: usize) -> Result<usize, String> {
     let from_front = if index < 0 {

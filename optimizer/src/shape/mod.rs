@@ -1,7 +1,8 @@
 //! Types and shapes of all values of a model.
 //!
 //! Axes are known, symbolic (a dynamic axis with a name, such as `batch`) or unknown. Small integer tensors,
-//! such as the target of a `Reshape` that is computed from a `Shape`, are followed by value.
+//! such as the target of a `Reshape` that is computed from a `Shape`, are followed by value; so are small constants
+//! of every type.
 
 mod call;
 mod dim;
@@ -17,12 +18,13 @@ pub use dim::Dim;
 pub(crate) use registry::find as operator;
 
 use crate::error::Error;
+use crate::evaluate;
 use crate::model::Model;
 use crate::proto::{DataType, DimensionValue, NodeProto, TensorProto, TypeValue, ValueInfoProto};
 use call::Call;
 use dim::LARGEST_EXTENT;
 
-/// Integer tensors of more elements than this are not followed by value.
+/// Tensors of more elements than this are not followed by value.
 const MOST_FOLLOWED: usize = 64;
 
 /// What is known of a value.
@@ -34,6 +36,8 @@ pub struct Value {
     pub shape: Option<Vec<Dim>>,
     /// The elements of a small integer tensor of at most one axis, as far as they are known.
     pub elements: Option<Vec<Dim>>,
+    /// The whole of a small tensor that does not depend on the model's inputs.
+    pub constant: Option<TensorProto>,
 }
 
 impl Value {
@@ -43,6 +47,7 @@ impl Value {
             data_type,
             shape: Some(shape),
             elements: None,
+            constant: None,
         }
     }
 
@@ -52,12 +57,43 @@ impl Value {
             data_type,
             shape: None,
             elements: None,
+            constant: None,
         }
     }
 
     /// The extents, if all are known.
     pub fn extents(&self) -> Option<Vec<usize>> {
         self.shape.as_ref()?.iter().map(Dim::extent).collect()
+    }
+
+    /// The value as a tensor without a name, if it is small and does not depend on the model's inputs.
+    pub fn known(&self) -> Option<TensorProto> {
+        self.constant.clone().or_else(|| self.known_elements())
+    }
+
+    fn known_elements(&self) -> Option<TensorProto> {
+        let (extents, elements) = (self.extents()?, numbers(self.elements.as_deref()?)?);
+        if extents.iter().product::<usize>() != elements.len() {
+            return None;
+        }
+        match self.data_type {
+            DataType::Int64 => Some(TensorProto::of("", &extents, &elements)),
+            DataType::Int32 => {
+                let narrow: Result<Vec<i32>, _> = elements.into_iter().map(i32::try_from).collect();
+                Some(TensorProto::of("", &extents, &narrow.ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same value without what is known of its elements.
+    fn of_unknown_elements(&self) -> Self {
+        Self {
+            data_type: self.data_type,
+            shape: self.shape.clone(),
+            elements: None,
+            constant: None,
+        }
     }
 }
 
@@ -166,7 +202,12 @@ impl Inference<'_> {
             inputs,
         };
         match (operator.rule)(&call).and_then(|outputs| self.settle(node, outputs)) {
-            Ok(outputs) => self.values.extend(outputs),
+            Ok(mut outputs) => {
+                if let Some((_, output)) = outputs.first_mut() {
+                    follow(&call, output);
+                }
+                self.values.extend(outputs);
+            }
             Err(reason) => self.errors.push(Error::node(node, reason)),
         }
     }
@@ -232,6 +273,40 @@ impl Inference<'_> {
     }
 }
 
+/// Computes the output of a node whose inputs are all known, if it is small.
+fn follow(call: &Call, output: &mut Value) {
+    let is_small = |value: &Value| {
+        let extents = value.extents();
+        let count = extents.and_then(|extents| extents.iter().try_fold(1_usize, |n, &e| n.checked_mul(e)));
+        count.is_some_and(|count| count <= MOST_FOLLOWED)
+    };
+    if output.constant.is_some() || !evaluate::may_evaluate(call.node) || !is_small(output) {
+        return;
+    }
+    let mut tensors = Vec::with_capacity(call.inputs.len());
+    for input in &call.inputs {
+        match input {
+            Some(value) => match value.known() {
+                Some(tensor) => tensors.push(Some(tensor)),
+                None => return,
+            },
+            None => tensors.push(None),
+        }
+    }
+    let inputs: Vec<Option<&TensorProto>> = tensors.iter().map(Option::as_ref).collect();
+    if let Some(tensor) = evaluate::evaluate(call.node, &inputs, output) {
+        output.elements = elements_of(&tensor).or(output.elements.take());
+        output.constant = Some(tensor);
+    }
+}
+
+/// The elements of a small integer tensor of at most one axis.
+fn elements_of(tensor: &TensorProto) -> Option<Vec<Dim>> {
+    let integers = matches!(tensor.element_type(), Ok(DataType::Int64 | DataType::Int32));
+    let elements = (integers && tensor.dims.len() <= 1).then(|| tensor.integers().ok())??;
+    Some(elements.into_iter().map(Dim::Known).collect())
+}
+
 /// What is known of a constant.
 fn constant(tensor: &TensorProto) -> Result<Value, Error> {
     let shape: Vec<usize> = tensor.shape()?;
@@ -239,9 +314,10 @@ fn constant(tensor: &TensorProto) -> Result<Value, Error> {
         tensor.element_type()?,
         shape.iter().map(|&extent| extent.into()).collect(),
     );
-    let followed = shape.len() <= 1 && tensor.count()? <= MOST_FOLLOWED;
-    if followed && matches!(value.data_type, DataType::Int64 | DataType::Int32) {
-        value.elements = Some(tensor.integers()?.into_iter().map(Dim::Known).collect());
+    if tensor.count().is_ok_and(|count| count <= MOST_FOLLOWED) {
+        tensor.validate()?;
+        value.elements = elements_of(tensor);
+        value.constant = Some(tensor.clone());
     }
     Ok(value)
 }

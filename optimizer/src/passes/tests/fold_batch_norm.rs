@@ -68,3 +68,41 @@ fn what_cannot_be_folded_says_why() {
     -batchnormalization_7: the weights before it are not float32 constants
     ");
 }
+
+/// As models come from Caffe2: the scale and shift of a normalization are nodes of their own.
+#[test]
+fn factors_and_offsets_of_channels_fold_too() {
+    let mut b = Builder::new(17);
+    let mut noise = Noise(9);
+    let x = b.input("x", &["batch", "4", "5", "5"]);
+    let mut constants = noise.take(16).into_iter();
+    let mut scaled = |b: &mut Builder, y: &str| {
+        let four: Vec<f32> = constants.by_ref().take(4).collect();
+        let factors = b.floats(&[4, 1, 1], &four);
+        let four: Vec<f32> = constants.by_ref().take(4).collect();
+        let offsets = b.floats(&[1, 4, 1, 1], &four);
+        let y = b.op("Mul", &[y, &factors], &[]);
+        b.op("Add", &[&offsets, &y], &[])
+    };
+    let y = batch_norm(&mut b, &mut noise, &x, 4);
+    let y = scaled(&mut b, &y);
+    let w = b.floats(&[4, 4, 1, 1], &[0.5; 16]);
+    let y = b.op("Conv", &[&y, &w], &[]);
+    let y = batch_norm(&mut b, &mut noise, &y, 4);
+    let y = scaled(&mut b, &y);
+    let three = b.floats(&[], &[3.0]);
+    let y = b.op("Add", &[&y, &three], &[]);
+    let model = b.finish(&[&y]);
+    let (folded, report) = fold_batch_norm(&model).unwrap();
+    insta::assert_snapshot!(lines(&report), @r"
+    -batchnormalization_0: no layer is before it
+    +mul_1: folded into `batchnormalization_0`
+    +add_2: folded into `batchnormalization_0`
+    +batchnormalization_4: folded into `conv_3`
+    +mul_5: folded into `conv_3`
+    +add_6: folded into `conv_3`
+    -add_7: its 1 channels are not those of the weights
+    ");
+    assert_eq!(operators(&folded), ["BatchNormalization", "Conv", "Add"]);
+    assert!(difference(&run(&model, &[2, 4, 5, 5]), &run(&folded, &[2, 4, 5, 5])) < 1e-5);
+}

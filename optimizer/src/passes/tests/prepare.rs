@@ -36,7 +36,7 @@ fn constants_become_initializers_and_idle_nodes_go() {
     +constant_0: made an initializer
     +constant_1: made an initializer
     +dropout_4: removed: it does nothing at inference
-    +shape_5: computed: it depends on constant shapes only
+    +shape_5: computed: it depends on constants only
     +identity_7: removed: it does nothing at inference
     ");
     assert_same("tract", &model, &prepared, &[2, 4]);
@@ -126,7 +126,7 @@ fn old_models_are_upgraded() {
     +reducesum_8: upgraded from opset 9 to 13
     +w0: no longer an input: its initializer is its value
     +dropout_3: removed: it does nothing at inference
-    +v7_shape: computed: it depends on constant shapes only
+    +v7_shape: computed: it depends on constants only
     ");
     assert_eq!(
         operators(&prepared),

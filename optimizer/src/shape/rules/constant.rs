@@ -60,6 +60,41 @@ pub(crate) fn constant_of_shape(call: &Call) -> Outcome {
     Ok(vec![output])
 }
 
+/// `Range`: `ceil((limit - start) / delta)` numbers.
+pub(crate) fn range(call: &Call) -> Outcome {
+    let data_type = call.same_type([1, 2])?;
+    let bound = |index: usize| {
+        let tensor = call.input(index)?.known();
+        let numbers = tensor.map(|tensor| {
+            let integers = || {
+                tensor
+                    .integers()
+                    .map(|all| all.into_iter().map(|value| value as f64).collect())
+            };
+            let floats = || {
+                tensor
+                    .floats()
+                    .map(|all| all.into_iter().map(f64::from).collect::<Vec<f64>>())
+            };
+            if data_type.is_float() {
+                floats()
+            } else {
+                integers()
+            }
+        });
+        let numbers = numbers.transpose().map_err(|error| error.to_string())?;
+        Ok::<_, String>(numbers.and_then(|numbers| numbers.first().copied()))
+    };
+    let (Some(start), Some(limit), Some(delta)) = (bound(0)?, bound(1)?, bound(2)?) else {
+        return Ok(vec![Value::new(data_type, vec![Dim::Unknown])]);
+    };
+    let count = ((limit - start) / delta).ceil().max(0.0);
+    if !count.is_finite() {
+        return Err(format!("from {start} to {limit} by {delta} has no end"));
+    }
+    Ok(vec![Value::new(data_type, vec![Dim::Known(count as i64)])])
+}
+
 /// `Shape`, since version 15 of a range of axes.
 pub(crate) fn shape(call: &Call) -> Outcome {
     let Some(shape) = call.shaped(0)?.1 else {

@@ -2,16 +2,12 @@
 
 use crate::proto::DataType;
 use crate::shape::Value;
-use crate::shape::call::{Call, Outcome};
+use crate::shape::call::{Call, Outcome, data_type};
 use crate::shape::dim::{Dim, broadcast};
 
 /// The output is as the input: activations and the like.
 pub(crate) fn unary(call: &Call) -> Outcome {
-    let input = call.input(0)?;
-    Ok(vec![Value {
-        elements: None,
-        ..input.clone()
-    }])
+    Ok(vec![call.input(0)?.of_unknown_elements()])
 }
 
 /// `Identity`.
@@ -89,29 +85,40 @@ pub(crate) fn prelu(call: &Call) -> Outcome {
 
 /// `Dropout`, whose second output is a mask.
 pub(crate) fn dropout(call: &Call) -> Outcome {
-    let input = call.input(0)?;
+    let output = call.input(0)?.of_unknown_elements();
     let mask = Value {
         data_type: DataType::Bool,
-        elements: None,
-        ..input.clone()
+        ..output.clone()
     };
-    Ok(vec![input.clone(), mask])
+    Ok(vec![output, mask])
 }
 
 /// `Cast`.
 pub(crate) fn cast(call: &Call) -> Outcome {
     let input = call.input(0)?;
     let number = call.node.int("to").ok_or("`to` is missing")?;
-    let data_type = i32::try_from(number)
-        .ok()
-        .and_then(|number| DataType::try_from(number).ok());
-    let data_type = data_type.filter(|&known| known != DataType::Undefined);
-    let data_type = data_type.ok_or_else(|| format!("`to` is {number}, an unknown type"))?;
+    let data_type = data_type(number)?;
     let integer = matches!(data_type, DataType::Int64 | DataType::Int32);
     Ok(vec![Value {
         data_type,
-        shape: input.shape.clone(),
         elements: input.elements.clone().filter(|_| integer),
+        ..input.of_unknown_elements()
+    }])
+}
+
+/// `CastLike`: the type of the second input.
+pub(crate) fn cast_like(call: &Call) -> Outcome {
+    Ok(vec![Value {
+        data_type: call.input(1)?.data_type,
+        ..call.input(0)?.of_unknown_elements()
+    }])
+}
+
+/// `IsNaN`: a truth value for each element.
+pub(crate) fn test(call: &Call) -> Outcome {
+    Ok(vec![Value {
+        data_type: DataType::Bool,
+        ..call.input(0)?.of_unknown_elements()
     }])
 }
 
@@ -126,9 +133,8 @@ fn broadcast_all(call: &Call) -> Result<Value, String> {
         };
     }
     Ok(Value {
-        data_type: first.data_type,
         shape,
-        elements: None,
+        ..Value::unshaped(first.data_type)
     })
 }
 

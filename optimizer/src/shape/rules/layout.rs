@@ -98,7 +98,10 @@ pub(crate) fn flatten(call: &Call) -> Outcome {
     let Some(shape) = shape else {
         return Call::unshaped(input.data_type);
     };
-    let at = axis(call.int("axis", 1)?, shape.len() + 1)?;
+    let at = match call.int("axis", 1)? {
+        all if all == shape.len() as i64 => shape.len(),
+        index => axis(index, shape.len())?,
+    };
     let volume = |dims: &[Dim]| dims.iter().fold(Dim::Known(1), |volume, dim| volume.times(dim));
     Ok(vec![Value::new(
         input.data_type,

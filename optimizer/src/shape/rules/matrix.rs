@@ -1,5 +1,6 @@
 //! Matrix products.
 
+use crate::proto::DataType;
 use crate::shape::Value;
 use crate::shape::call::{Call, Outcome};
 use crate::shape::dim::{Dim, broadcast, display};
@@ -48,7 +49,15 @@ pub(crate) fn gemm(call: &Call) -> Outcome {
 
 /// `MatMul`, which is NumPy's `matmul`.
 pub(crate) fn matmul(call: &Call) -> Outcome {
-    let data_type = call.same_type([1])?;
+    product(call, call.same_type([1])?)
+}
+
+/// `MatMulInteger`: bytes in, 32-bit integers out.
+pub(crate) fn matmul_integer(call: &Call) -> Outcome {
+    product(call, DataType::Int32)
+}
+
+fn product(call: &Call, data_type: DataType) -> Outcome {
     let (Some(a), Some(b)) = (call.shaped(0)?.1, call.shaped(1)?.1) else {
         return Call::unshaped(data_type);
     };

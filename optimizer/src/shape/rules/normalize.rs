@@ -10,7 +10,7 @@ pub(crate) fn batch_norm(call: &Call) -> Outcome {
     per_channel(call, 1..5)?;
     let input = call.input(0)?;
     let statistics = Value::new(call.input(3)?.data_type, channels(input));
-    let mut outputs = vec![input.clone()];
+    let mut outputs = vec![input.of_unknown_elements()];
     outputs.resize(5, statistics);
     Ok(outputs)
 }
@@ -18,7 +18,7 @@ pub(crate) fn batch_norm(call: &Call) -> Outcome {
 /// `InstanceNormalization`: scale and bias are one number per channel.
 pub(crate) fn instance_norm(call: &Call) -> Outcome {
     per_channel(call, 1..3)?;
-    Ok(vec![call.input(0)?.clone()])
+    Ok(vec![call.input(0)?.of_unknown_elements()])
 }
 
 /// `LayerNormalization`: the mean and the inverse deviation keep the axes before `axis`.
@@ -35,7 +35,7 @@ pub(crate) fn layer_norm(call: &Call) -> Outcome {
     let mut reduced = shape.to_vec();
     reduced[first..].fill(Dim::Known(1));
     let statistics = Value::new(DataType::Float, reduced);
-    Ok(vec![input.clone(), statistics.clone(), statistics])
+    Ok(vec![input.of_unknown_elements(), statistics.clone(), statistics])
 }
 
 fn channels(input: &Value) -> Vec<Dim> {

@@ -1,5 +1,6 @@
 //! Operators that take a part of their input.
 
+use crate::proto::DataType;
 use crate::shape::Value;
 use crate::shape::call::{Call, Outcome, axis, numbers};
 use crate::shape::dim::Dim;
@@ -22,6 +23,37 @@ pub(crate) fn gather(call: &Call) -> Outcome {
         output.elements = Some(indices.into_iter().map(pick).collect::<Result<_, _>>()?);
     }
     Ok(vec![output])
+}
+
+/// `GatherElements`: one element for each index.
+pub(crate) fn gather_elements(call: &Call) -> Outcome {
+    let (input, indices) = (call.input(0)?, call.input(1)?);
+    Ok(vec![Value {
+        shape: indices.shape.clone(),
+        ..Value::unshaped(input.data_type)
+    }])
+}
+
+/// `TopK`: the greatest or least elements along an axis, and where they were.
+pub(crate) fn top_k(call: &Call) -> Outcome {
+    let (input, shape) = call.shaped(0)?;
+    let Some(shape) = shape else {
+        return Ok(vec![
+            Value::unshaped(input.data_type),
+            Value::unshaped(DataType::Int64),
+        ]);
+    };
+    let along = call.axis("axis", -1, shape.len())?;
+    let count = match call.optional(1) {
+        Some(count) => count.elements.as_deref().and_then(<[Dim]>::first).cloned(),
+        None => call.node.int("k").map(Dim::Known),
+    };
+    let mut made = shape.to_vec();
+    made[along] = count.unwrap_or(Dim::Unknown);
+    Ok(vec![
+        Value::new(input.data_type, made.clone()),
+        Value::new(DataType::Int64, made),
+    ])
 }
 
 /// `Slice`; bounds are attributes before version 10 and inputs since.

@@ -1,5 +1,6 @@
 //! Convolutions and pools: operators that slide a window over the spatial axes.
 
+use crate::proto::DataType;
 use crate::shape::Value;
 use crate::shape::call::{Call, Outcome};
 use crate::shape::dim::{Dim, display};
@@ -7,6 +8,18 @@ use crate::shape::dim::{Dim, display};
 /// `Conv`. Weights are `[out, in / group, ...]`.
 pub(crate) fn conv(call: &Call) -> Outcome {
     let data_type = call.same_type([1, 2])?;
+    if let Some(weights) = call.shaped(1)?.1 {
+        bias(call, weights.first().unwrap_or(&Dim::Unknown))?;
+    }
+    convolved(call, data_type)
+}
+
+/// `ConvInteger`: bytes in, 32-bit integers out; its third and fourth inputs are zero points.
+pub(crate) fn conv_integer(call: &Call) -> Outcome {
+    convolved(call, DataType::Int32)
+}
+
+fn convolved(call: &Call, data_type: DataType) -> Outcome {
     let (x, w) = (call.shaped(0)?.1, call.shaped(1)?.1);
     let (Some(x), Some(w)) = (x, w) else {
         return Call::unshaped(data_type);
@@ -22,7 +35,6 @@ pub(crate) fn conv(call: &Call) -> Outcome {
     if let Some(rest) = w[0].number().map(|out| out % group).filter(|&rest| rest != 0) {
         return Err(format!("output channels divided by group {group} leave {rest}"));
     }
-    bias(call, &w[0])?;
     let kernel = kernel(call, &w[2..])?;
     let window = Window::read(call, spatial)?;
     let mut shape = vec![x[0].clone(), w[0].clone()];
@@ -65,7 +77,7 @@ pub(crate) fn conv_transpose(call: &Call) -> Outcome {
 /// `MaxPool`, `AveragePool`, `LpPool`.
 pub(crate) fn pool(call: &Call) -> Outcome {
     let (input, shape) = call.shaped(0)?;
-    let indices = crate::proto::DataType::Int64;
+    let indices = DataType::Int64;
     let Some(x) = shape else {
         return Ok(vec![Value::unshaped(input.data_type), Value::unshaped(indices)]);
     };
