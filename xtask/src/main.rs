@@ -1,10 +1,12 @@
-//! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files.
+//! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files,
+//! `cargo xtask compare-quantizers` measures the optimizer beside ONNX Runtime's tools.
 #![allow(clippy::print_stdout, reason = "its words are its purpose")]
 
 mod conformance;
 mod count;
 mod filter;
 mod prerequisites;
+mod quantizers;
 mod step;
 mod test;
 
@@ -25,7 +27,10 @@ Usage:
   cargo xtask conformance    Fetch the Python package `onnx` and hold the optimizer to its networks and operator
                              cases: a table of both. Needs ONNX Runtime's library and Python with pip.
   cargo xtask fixtures       Write the golden files anew from what the code makes today; look at the diff
-                             before you commit it.";
+                             before you commit it.
+  cargo xtask compare-quantizers MODEL --calib DATA --val DATA [--help]
+                             Quantize a classifier with ONNX Runtime's own tools and with Edgefront, in turns:
+                             seconds, peak memory, top-1, SQNR and latency of each. Needs Python with pip.";
 
 fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,6 +44,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["test", "--all"] => test::run(true),
         ["conformance"] => conformance::run(),
         ["fixtures"] => fixtures(),
+        ["compare-quantizers", ref rest @ ..] => quantizers::run(rest),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
