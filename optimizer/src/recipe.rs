@@ -68,7 +68,7 @@ pub const DEFAULT: [&str; 6] = [
     "prune50-int8",
 ];
 
-/// The default recipe of this name.
+/// The recipe of this name: a default one, or `channel30`.
 pub fn named(name: &str) -> Option<Recipe> {
     let quantize = |method, per_channel| {
         Step::Quantize(quantize::Options {
@@ -82,6 +82,11 @@ pub fn named(name: &str) -> Option<Recipe> {
         amount: 0.5,
         scope: prune::Scope::Layer,
     });
+    let channels = Step::Prune(prune::Method::Channels {
+        amount: 0.3,
+        scope: prune::Scope::Layer,
+        multiple: prune::MULTIPLE,
+    });
     let steps = match name {
         "fp32" => vec![],
         "fp16" => vec![fold, Step::Fp16 {}],
@@ -89,6 +94,7 @@ pub fn named(name: &str) -> Option<Recipe> {
         "ptq-int8-pc" => vec![fold, quantize(Method::Mse, true)],
         "prune50" => vec![fold, prune],
         "prune50-int8" => vec![fold, prune, quantize(Method::Mse, true)],
+        "channel30" => vec![fold, channels],
         _ => return None,
     };
     Some(Recipe {

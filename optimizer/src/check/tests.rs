@@ -164,6 +164,8 @@ fn use_all(bytes: &[u8]) {
         "amount = 0.5",
         "amount = 0.5\nscope = 'global'",
         "pattern = '2:4'",
+        "amount = 0.5\nstructured = true\nmultiple = 1",
+        "amount = 0.2\nstructured = true\nscope = 'global'",
     ] {
         let _ = passes::prune(&model, &toml::from_str(method).unwrap());
     }

@@ -1,5 +1,6 @@
 //! Pruning: single weights, patterns of weights, or whole channels.
 
+mod channels;
 mod options;
 mod weights;
 
@@ -27,7 +28,14 @@ pub fn prune(model: &Model, method: &Method) -> Result<(Model, PassReport), Erro
             weights::smallest(&mut graph, &mut report, amount, scope)?;
         }
         Method::Pattern(pattern) => weights::pattern(&mut graph, &mut report, pattern)?,
-        Method::Channels { .. } => return Err(refused("whole channels cannot be pruned yet")),
+        Method::Channels {
+            amount,
+            scope,
+            multiple,
+        } => {
+            check_amount(amount)?;
+            channels::prune(model, &mut graph, &mut report, amount, scope, multiple)?;
+        }
     }
     let pruned = finish(NAME, graph)?;
     let after = Cost::of(&pruned)?;

@@ -9,7 +9,7 @@ mod random;
 use crate::report::PassReport;
 
 /// `node: why` of each node, with `+` where the pass changed it.
-fn lines(report: &PassReport) -> String {
+pub(crate) fn lines(report: &PassReport) -> String {
     let line = |node: &crate::NodeReport| {
         format!(
             "{}{}: {}\n",
