@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use edgefront_protocol::results::{Record, Results};
 
 use super::footnotes::Footnotes;
+use super::names::{Names, Part};
 use super::{Rendered, by_median, devices, figure, picture};
+use crate::frontier::objective;
 use crate::stats::certify;
 
 pub(super) fn render(results: &Results) -> Rendered {
@@ -20,7 +22,7 @@ pub(super) fn render(results: &Results) -> Rendered {
          <title>{study}: Edgefront</title>\n<style>\n{}</style>\n\
          <h1>{study}</h1>\n<p>Measured by Edgefront. ★ marks the frontier of {}.</p>\n<figure>{picture}</figure>\n",
         include_str!("../../assets/report/report.css"),
-        escaped(&results.objectives.join(" and ")),
+        escaped(&objectives(results)),
     )?;
     for device in devices(results) {
         section(&mut page, results, device)?;
@@ -34,8 +36,27 @@ pub(super) fn render(results: &Results) -> Rendered {
     Ok(page.into_bytes())
 }
 
+/// The objectives as people call them.
+fn objectives(results: &Results) -> String {
+    let labels = results
+        .objectives
+        .iter()
+        .map(|name| objective::named(name).map_or(name.as_str(), |objective| objective.label));
+    labels.collect::<Vec<_>>().join(" and ")
+}
+
+/// How the records of one device are named.
+struct Naming {
+    names: Names,
+    footnotes: Footnotes,
+}
+
 fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Result {
     let records = by_median(results, device);
+    let naming = Naming {
+        names: Names::of(&records),
+        footnotes: Footnotes::of(&records),
+    };
     writeln!(page, "<h2>{}</h2>", escaped(device))?;
     if let Some(d) = results.devices.iter().find(|d| d.id == device) {
         let memory = edgefront_protocol::Bytes(d.memory_bytes);
@@ -45,17 +66,18 @@ fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Resu
         );
         writeln!(page, "<p>{}</p>", escaped(&facts))?;
     }
+    let shared = naming.names.shared(records[0]);
+    writeln!(page, "<p>All with {}.</p>", escaped(&shared))?;
     page.push_str("<div class=\"wide\"><table><thead><tr>");
     for (name, class, _) in COLUMNS {
         write!(page, "<th class=\"{class}\"><button>{name}</button></th>")?;
     }
     page.push_str("</tr></thead><tbody>\n");
-    let footnotes = Footnotes::of(&records);
     for record in &records {
-        row(page, record, &footnotes)?;
+        row(page, record, &naming)?;
     }
     page.push_str("</tbody></table></div>\n");
-    for (number, remark) in footnotes.iter() {
+    for (number, remark) in naming.footnotes.iter() {
         let remark = escaped(remark);
         writeln!(page, "<p class=\"note\"><sup>{number}</sup> {remark}</p>")?;
     }
@@ -64,7 +86,7 @@ fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Resu
 
 /// What a cell sorts by (empty: last) and what it shows, as HTML.
 type Cell = (String, String);
-type Column = (&'static str, &'static str, fn(&Record, &Footnotes) -> Cell);
+type Column = (&'static str, &'static str, fn(&Record, &Naming) -> Cell);
 
 const COLUMNS: [Column; 13] = [
     ("", "star", |r, _| {
@@ -74,9 +96,14 @@ const COLUMNS: [Column; 13] = [
             ("1".into(), String::new())
         }
     }),
-    ("configuration", "name", |r, footnotes| {
-        let name = escaped(&r.configuration());
-        let numbers: Vec<String> = footnotes.numbers(r).iter().map(ToString::to_string).collect();
+    ("configuration", "name", |r, naming| {
+        let name = escaped(&naming.names.short(r, &Part::ALL).join("/"));
+        let numbers: Vec<String> = naming
+            .footnotes
+            .numbers(r)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let signs = if numbers.is_empty() {
             String::new()
         } else {
@@ -134,14 +161,14 @@ fn missing() -> Cell {
     (String::new(), "<span class=\"pale\">–</span>".to_owned())
 }
 
-fn row(page: &mut String, record: &Record, footnotes: &Footnotes) -> std::fmt::Result {
+fn row(page: &mut String, record: &Record, naming: &Naming) -> std::fmt::Result {
     write!(
         page,
         "<tr class=\"{}\">",
         if record.pareto { "pareto" } else { "" }
     )?;
     for (_, class, cell) in COLUMNS {
-        let (key, shown) = cell(record, footnotes);
+        let (key, shown) = cell(record, naming);
         write!(page, "<td class=\"{class}\" data-key=\"{key}\">{shown}</td>")?;
     }
     page.push_str("</tr>\n");

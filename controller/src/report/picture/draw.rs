@@ -5,7 +5,9 @@ use plotters::drawing::DrawingArea;
 use plotters::element::{Circle, PathElement, Rectangle, Text};
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color as _, FontStyle, FontTransform, IntoFont as _, RGBColor, ShapeStyle, TextStyle};
+use plotters::style::{
+    Color as _, FontStyle, FontTransform, IntoFont as _, RGBAColor, RGBColor, ShapeStyle, TextStyle,
+};
 
 use super::FONT;
 use super::labels::Rect;
@@ -29,7 +31,7 @@ const PALE: RGBColor = RGBColor(110, 117, 128);
 const GRID: RGBColor = RGBColor(232, 234, 238);
 const PAPER: RGBColor = RGBColor(255, 255, 255);
 /// Radius of the hole in the bubble of a record with a remark, as a share of the bubble's.
-const HOLLOW: f64 = 0.55;
+const HOLE: f64 = 0.55;
 
 /// Draws with `scale` pixels per unit of the layout.
 pub(super) fn draw<B: DrawingBackend>(
@@ -157,9 +159,10 @@ where
     fn bubble(&self, bubble: &Bubble) -> Result<(), Error> {
         let colour = colour(bubble.colour);
         let opacity = if bubble.pareto { 0.85 } else { 0.28 };
-        self.circle(bubble.at, bubble.radius, colour.mix(opacity).filled())?;
         if bubble.noted {
-            self.circle(bubble.at, bubble.radius * HOLLOW, PAPER.filled())?;
+            self.hollow(bubble.at, bubble.radius, colour.mix(opacity))?;
+        } else {
+            self.circle(bubble.at, bubble.radius, colour.mix(opacity).filled())?;
         }
         let ring = if bubble.pareto {
             self.stroke(INK, 1.0, 1.5)
@@ -169,25 +172,35 @@ where
         self.circle(bubble.at, bubble.radius, ring)
     }
 
+    /// A thick ring, through which one sees what lies below.
+    fn hollow(&self, at: (f64, f64), radius: f64, colour: RGBAColor) -> Result<(), Error> {
+        let thickness = radius * (1.0 - HOLE);
+        let style = ShapeStyle {
+            color: colour,
+            filled: false,
+            stroke_width: (thickness * self.scale).round() as u32,
+        };
+        self.circle(at, radius - thickness / 2.0, style)
+    }
+
     fn label(&self, bubble: &Bubble) -> Result<(), Error> {
         let Some(place) = bubble.label else { return Ok(()) };
-        self.leader(bubble, &place)?;
+        if let Some(leader) = &bubble.leader {
+            self.line(leader, self.stroke(PALE, 0.6, 0.75))?;
+        }
+        self.veil(&place)?;
         let ink = if bubble.pareto { INK } else { PALE };
         let left = (place.x + 2.0, place.y + place.height / 2.0);
         self.text(&bubble.text, left, LABEL_SIZE, ink, HPos::Left)
     }
 
-    /// A thin line from a label to its bubble where they do not touch.
-    fn leader(&self, bubble: &Bubble, place: &Rect) -> Result<(), Error> {
-        let end = place.nearest(bubble.at);
-        let (dx, dy) = (end.0 - bubble.at.0, end.1 - bubble.at.1);
-        let distance = dx.hypot(dy);
-        if distance < bubble.radius + 6.0 {
-            return Ok(());
-        }
-        let share = bubble.radius / distance;
-        let start = (bubble.at.0 + dx * share, bubble.at.1 + dy * share);
-        self.line(&[start, end], self.stroke(PALE, 0.6, 0.75))
+    /// Dims lines under a label, so that it can be read.
+    fn veil(&self, place: &Rect) -> Result<(), Error> {
+        let corners = [(place.x, place.y + 1.0), (place.right(), place.bottom() - 1.0)];
+        let corners = corners.map(|corner| self.at(corner));
+        self.area
+            .draw(&Rectangle::new(corners, PAPER.mix(0.7).filled()))?;
+        Ok(())
     }
 
     fn legend(&self, panel: &Panel) -> Result<(), Error> {
@@ -213,9 +226,8 @@ where
         self.text("on the frontier", (text_left, y), 13.0, INK, HPos::Left)?;
         if panel.bubbles.iter().any(|b| b.noted) {
             y += 24.0;
-            self.circle((left + 6.0, y), 7.0, PALE.mix(0.6).filled())?;
-            self.circle((left + 6.0, y), 7.0 * HOLLOW, PAPER.filled())?;
-            self.text("has a note: see the table", (text_left, y), 13.0, INK, HPos::Left)?;
+            self.hollow((left + 6.0, y), 7.0, PALE.mix(0.6))?;
+            self.text("see the table's notes", (text_left, y), 13.0, INK, HPos::Left)?;
         }
         if panel.bubbles.iter().any(|b| !b.whiskers.is_empty()) {
             y += 24.0;

@@ -39,6 +39,17 @@ impl Rect {
             && other.bottom() <= self.bottom()
     }
 
+    /// Whether a straight line comes near: closer than its half width, about.
+    fn is_crossed(&self, [a, b]: [(f64, f64); 2]) -> bool {
+        const STEP: f64 = 2.0;
+        let steps = ((b.0 - a.0).hypot(b.1 - a.1) / STEP).ceil().max(1.0);
+        (0..=steps as u32).any(|i| {
+            let share = f64::from(i) / steps;
+            let (x, y) = (a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share);
+            self.x < x && x < self.right() && self.y < y && y < self.bottom()
+        })
+    }
+
     /// The place in the rectangle that is nearest to a point.
     pub(super) fn nearest(&self, (x, y): (f64, f64)) -> (f64, f64) {
         (x.clamp(self.x, self.right()), y.clamp(self.y, self.bottom()))
@@ -53,6 +64,8 @@ pub(super) struct Anchor {
     pub(super) radius: f64,
     pub(super) width: f64,
     pub(super) height: f64,
+    /// Whether it is labelled wherever there is room, or only where its label stands close by and clear.
+    pub(super) important: bool,
 }
 
 impl Anchor {
@@ -66,12 +79,15 @@ impl Anchor {
         }
     }
 
-    /// The label in one of the 16 directions, `gap` away from the bubble.
+    /// The label in one of the 16 directions: its nearest corner, or the middle of its nearest side, is `gap`
+    /// away from the bubble.
     fn candidate(&self, direction: u32, gap: f64) -> Rect {
+        // Right, left, above and below have no cosine or sine but for rounding.
+        let side = |part: f64| if part.abs() < 1e-9 { 0.0 } else { part.signum() };
         let (sin, cos) = (f64::from(direction) * std::f64::consts::TAU / 16.0).sin_cos();
         let reach = self.radius + gap;
-        let centre_x = self.x + cos * (reach + self.width / 2.0);
-        let centre_y = self.y + sin * (reach + self.height / 2.0);
+        let centre_x = self.x + cos * reach + side(cos) * self.width / 2.0;
+        let centre_y = self.y + sin * reach + side(sin) * self.height / 2.0;
         Rect {
             x: centre_x - self.width / 2.0,
             y: centre_y - self.height / 2.0,
@@ -79,33 +95,100 @@ impl Anchor {
             height: self.height,
         }
     }
+
+    /// The line from the bubble to its label, if they do not touch.
+    pub(super) fn leader(&self, label: &Rect) -> Option<[(f64, f64); 2]> {
+        const TOUCHING: f64 = 6.0;
+        let end = label.nearest((self.x, self.y));
+        let (dx, dy) = (end.0 - self.x, end.1 - self.y);
+        let distance = dx.hypot(dy);
+        let share = self.radius / distance;
+        (distance >= self.radius + TOUCHING).then_some([(self.x + dx * share, self.y + dy * share), end])
+    }
 }
 
 /// A place for each label in order of importance; `None` where the frame has no free place left for it.
 ///
-/// Each label takes, of 16 directions and growing distances, the free place that covers the fewest bubbles
-/// and `lines` and then is the nearest.
+/// Each label takes, of 16 directions and growing distances, the free place with the least [`cost`](Page::cost).
 pub(super) fn place(anchors: &[Anchor], lines: &[Rect], frame: &Rect) -> Vec<Option<Rect>> {
     const GAPS: [f64; 8] = [3.0, 9.0, 18.0, 30.0, 46.0, 66.0, 90.0, 130.0];
+    /// How many of the gaps are close by.
+    const CLOSE: usize = 2;
     // Right, left, above, below first; then what is between.
     const DIRECTIONS: [u32; 16] = [0, 8, 12, 4, 14, 2, 10, 6, 15, 1, 13, 11, 3, 5, 9, 7];
-    let covered: Vec<Rect> = anchors
-        .iter()
-        .map(Anchor::bounds)
-        .chain(lines.iter().copied())
-        .collect();
-    let mut taken: Vec<Rect> = Vec::new();
+    let mut page = Page {
+        bubbles: anchors.iter().map(Anchor::bounds).collect(),
+        lines,
+        labels: Vec::new(),
+        leaders: Vec::new(),
+    };
     let mut places = Vec::with_capacity(anchors.len());
     for anchor in anchors {
-        let candidates = GAPS
+        let gaps = if anchor.important {
+            &GAPS[..]
+        } else {
+            &GAPS[..CLOSE]
+        };
+        let candidates = gaps
             .iter()
             .flat_map(|gap| DIRECTIONS.map(|direction| anchor.candidate(direction, *gap)));
-        let free = candidates.filter(|c| frame.contains(c) && !taken.iter().any(|p| p.overlaps(c)));
-        let best = free.min_by_key(|c| covered.iter().filter(|place| place.overlaps(c)).count());
-        taken.extend(best);
+        let best = candidates
+            .filter(|c| frame.contains(c) && (anchor.important || page.is_clear(c)))
+            .filter(|c| !page.labels.iter().any(|label| label.overlaps(c)))
+            .min_by(|a, b| page.cost(anchor, a).total_cmp(&page.cost(anchor, b)));
+        page.leaders.extend(best.and_then(|best| anchor.leader(&best)));
+        page.labels.extend(best);
         places.push(best);
     }
     places
+}
+
+/// What stands on a panel when the next label is placed.
+struct Page<'a> {
+    bubbles: Vec<Rect>,
+    lines: &'a [Rect],
+    labels: Vec<Rect>,
+    leaders: Vec<[(f64, f64); 2]>,
+}
+
+impl Page<'_> {
+    /// What a label at a place spoils: bubbles and leaders that it hides, labels that its leader crosses,
+    /// lines under its text, and the way to its bubble.
+    fn cost(&self, anchor: &Anchor, place: &Rect) -> f64 {
+        const BUBBLE: f64 = 4.0;
+        const LEADER: f64 = 3.0;
+        const LINE: f64 = 1.0;
+        const WAY: f64 = 0.04;
+        let count = |of: &[Rect]| of.iter().filter(|one| one.overlaps(place)).count() as f64;
+        let leader = anchor.leader(place);
+        let crossed = leader.map_or(0, |leader| {
+            self.labels
+                .iter()
+                .filter(|label| label.is_crossed(leader))
+                .count()
+        });
+        let hidden = self
+            .leaders
+            .iter()
+            .filter(|leader| place.is_crossed(**leader))
+            .count();
+        let end = place.nearest((anchor.x, anchor.y));
+        let way = (end.0 - anchor.x).hypot(end.1 - anchor.y) - anchor.radius;
+        BUBBLE * count(&self.bubbles)
+            + LEADER * (crossed + hidden) as f64
+            + LINE * count(self.lines)
+            + WAY * way
+    }
+
+    /// Whether a label there hides nothing.
+    fn is_clear(&self, place: &Rect) -> bool {
+        !self
+            .bubbles
+            .iter()
+            .chain(self.lines)
+            .any(|one| one.overlaps(place))
+            && !self.leaders.iter().any(|leader| place.is_crossed(*leader))
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +211,7 @@ mod tests {
             radius: 8.0,
             width: 70.0,
             height: 14.0,
+            important: true,
         }
     }
 
@@ -158,6 +242,35 @@ mod tests {
             .map(|i| anchor(300.0 + f64::from(i % 4), 200.0 + f64::from(i / 4)))
             .collect();
         assert!(place(&heap, &[], &FRAME).iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn what_is_not_important_is_labelled_only_where_it_is_clear() {
+        let heap: Vec<Anchor> = (0..40)
+            .map(|i| Anchor {
+                important: i == 0,
+                ..anchor(300.0 + f64::from(i % 8) * 4.0, 200.0 + f64::from(i / 8) * 4.0)
+            })
+            .collect();
+        let places = place(&heap, &[], &FRAME);
+        assert!(places[0].is_some());
+        assert!(places.iter().filter(|place| place.is_none()).count() > 20);
+        let bubbles: Vec<Rect> = heap.iter().map(Anchor::bounds).collect();
+        for place in places[1..].iter().flatten() {
+            assert!(!bubbles.iter().any(|bubble| bubble.overlaps(place)));
+        }
+    }
+
+    #[test]
+    fn a_label_keeps_off_the_leader_of_another() {
+        let label = Rect {
+            x: 0.0,
+            y: 0.0,
+            width: 50.0,
+            height: 10.0,
+        };
+        assert!(label.is_crossed([(-20.0, -20.0), (60.0, 40.0)]));
+        assert!(!label.is_crossed([(-20.0, 0.0), (40.0, 60.0)]));
     }
 
     proptest! {

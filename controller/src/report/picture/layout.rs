@@ -22,6 +22,8 @@ const FRAME: Rect = Rect {
 };
 /// What a label may name; the colour tells the runtime.
 const LABEL: [Part; 4] = [Part::Study, Part::Variant, Part::Threads, Part::Batch];
+/// With more bubbles than this, whiskers and far labels are for the frontier alone.
+const CROWD: usize = 16;
 const LARGEST_RADIUS: f64 = 19.0;
 const SMALLEST_RADIUS: f64 = 4.0;
 
@@ -68,6 +70,8 @@ pub(super) struct Bubble {
     /// Ends of the 95 % confidence intervals along each axis.
     pub(super) whiskers: Vec<[(f64, f64); 2]>,
     pub(super) label: Option<Rect>,
+    /// The line to the label, where they do not touch.
+    pub(super) leader: Option<[(f64, f64); 2]>,
     pub(super) text: String,
 }
 
@@ -174,8 +178,13 @@ fn panel(
             colour: series.iter().position(|s| *s == series_of(record)).unwrap_or(0),
             pareto: record.pareto,
             noted: is_noted(record),
-            whiskers: whiskers(record, axes, (*vx, *vy), &frame, &to_x, &to_y),
+            whiskers: if record.pareto || shown.len() <= CROWD {
+                whiskers(record, axes, (*vx, *vy), &frame, &to_x, &to_y)
+            } else {
+                Vec::new()
+            },
             label: None,
+            leader: None,
             text: names.short(record, &LABEL).join(" "),
         })
         .collect();
@@ -231,21 +240,30 @@ fn place_labels(
     frame: &Rect,
     text_width: &dyn Fn(&str, f64) -> f64,
 ) {
-    let anchor = |b: &Bubble| Anchor {
-        x: b.at.0,
-        y: b.at.1,
-        radius: b.radius,
-        width: text_width(&b.text, LABEL_SIZE) + 4.0,
-        height: LABEL_SIZE + 3.0,
-    };
-    let anchors: Vec<Anchor> = bubbles.iter().map(anchor).collect();
+    let crowded = bubbles.len() > CROWD;
+    let anchors: Vec<Anchor> = bubbles
+        .iter()
+        .map(|bubble| Anchor {
+            x: bubble.at.0,
+            y: bubble.at.1,
+            radius: bubble.radius,
+            width: text_width(&bubble.text, LABEL_SIZE) + 4.0,
+            height: LABEL_SIZE + 3.0,
+            important: bubble.pareto || !crowded,
+        })
+        .collect();
     let steps = line.windows(2).map(|ends| Rect::around(ends[0], ends[1]));
     let whiskers = bubbles.iter().flat_map(|b| &b.whiskers);
     let lines: Vec<Rect> = steps
         .chain(whiskers.map(|ends| Rect::around(ends[0], ends[1])))
         .collect();
-    for (bubble, place) in bubbles.iter_mut().zip(place(&anchors, &lines, frame)) {
+    for ((bubble, anchor), place) in bubbles
+        .iter_mut()
+        .zip(&anchors)
+        .zip(place(&anchors, &lines, frame))
+    {
         bubble.label = place;
+        bubble.leader = place.and_then(|place| anchor.leader(&place));
     }
 }
 
