@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use edgefront_agent::WorkerCommand;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
-use edgefront_protocol::batch::{Artifact, Format, Precision};
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
-use edgefront_protocol::{BlobRef, Bytes, Digest, Job, JobState, Nanos, Pack, PictureShape, Plan, Target};
+use edgefront_protocol::{BlobRef, JobState, Nanos, Pack, PictureShape, Plan};
+use edgefront_tests::jobs::{self, tiny};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use tokio::sync::mpsc;
@@ -41,37 +41,11 @@ fn plan() -> Plan {
 }
 
 fn job(id: &str, runtime: &str, artifact: &Path) -> Assignment {
-    let blob = BlobRef {
-        digest: Digest::of(id.as_bytes()),
-        bytes: Bytes(1_000),
-    };
     Assignment {
-        job: Job {
-            id: id.parse().unwrap(),
-            variant: "fp32".to_owned(),
-            artifact: Artifact {
-                blob,
-                format: Format::Onnx,
-            },
-            target: Target {
-                runtime: runtime.to_owned(),
-                provider: "cpu".to_owned(),
-                precision: Precision::Fp32,
-                threads: 1,
-                batch: 1,
-            },
-            inputs: Vec::new(),
-            validation: None,
-            plan: plan(),
-        },
+        job: jobs::job(id, runtime, BlobRef::of(id.as_bytes()), plan()),
         artifact: artifact.to_owned(),
         pack: None,
     }
-}
-
-/// One convolution on 1x3x8x8, ten classes.
-fn tiny() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx")
 }
 
 /// Seven pictures of `side` x `side` pixels.

@@ -51,6 +51,16 @@ pub struct BlobRef {
     pub bytes: Bytes,
 }
 
+impl BlobRef {
+    /// The blob of this content.
+    pub fn of(content: &[u8]) -> Self {
+        Self {
+            digest: Digest::of(content),
+            bytes: Bytes(content.len() as u64),
+        }
+    }
+}
+
 /// The bytes that a device runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Artifact {

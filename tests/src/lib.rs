@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod fleet;
 pub mod gate;
+pub mod jobs;
 pub mod observer;
 pub mod program;
 pub mod transfer;

@@ -8,14 +8,14 @@ use std::process::{Child, Command, Stdio};
 
 use edgefront_link::transfer::Serve;
 use edgefront_link::{Connection, Event, Publisher, Qos, Settings};
-use edgefront_protocol::batch::{Artifact, Format, Precision};
 use edgefront_protocol::blob::Chunk;
 use edgefront_protocol::outcome::{Outcome, Stage};
 use edgefront_protocol::{
-    Ack, Batch, BlobRef, Bytes, Cancel, ControllerId, DeviceId, Digest, Job, JobId, JobState, Nanos, Plan,
-    Presence, Progress, RuntimeState, Target, Topic, wire,
+    Ack, Batch, BlobRef, Cancel, ControllerId, DeviceId, Digest, Job, JobId, JobState, Nanos, Plan, Presence,
+    Progress, RuntimeState, Topic, wire,
 };
 use edgefront_tests::broker::{Broker, Kind};
+use edgefront_tests::jobs::{job, tiny};
 use edgefront_tests::{PATIENCE, program};
 use tempfile::TempDir;
 
@@ -148,10 +148,7 @@ impl Controller {
     }
 
     fn offer(&mut self, content: Vec<u8>) -> BlobRef {
-        let blob = BlobRef {
-            digest: Digest::of(&content),
-            bytes: Bytes(content.len() as u64),
-        };
+        let blob = BlobRef::of(&content);
         self.blobs.insert(blob.digest, content);
         self.serve.offer(blob);
         blob
@@ -239,27 +236,6 @@ fn device() -> DeviceId {
     "pi4".parse().unwrap()
 }
 
-fn job(name: &str, runtime: &str, blob: BlobRef, plan: Plan) -> Job {
-    Job {
-        id: name.parse().unwrap(),
-        variant: "fp32".to_owned(),
-        artifact: Artifact {
-            blob,
-            format: Format::Onnx,
-        },
-        target: Target {
-            runtime: runtime.to_owned(),
-            provider: "cpu".to_owned(),
-            precision: Precision::Fp32,
-            threads: 1,
-            batch: 1,
-        },
-        inputs: Vec::new(),
-        validation: None,
-        plan,
-    }
-}
-
 fn short() -> Plan {
     Plan {
         warmup_runs: 1,
@@ -290,8 +266,8 @@ fn batch(name: &str, jobs: Vec<Job>) -> Batch {
     }
 }
 
-fn tiny() -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/tiny.onnx")).unwrap()
+fn model() -> Vec<u8> {
+    std::fs::read(tiny()).unwrap()
 }
 
 /// Many chunks, no two alike.
@@ -313,7 +289,7 @@ async fn a_batch_is_fetched_measured_and_forgotten_when_acknowledged(kind: Kind)
     assert!(matches!(tract.unwrap().state, RuntimeState::Ready { .. }));
     assert!(device.cores > 0 && device.memory.0 > 0 && !device.cpu.is_empty());
 
-    let (model, bytes) = (controller.offer(tiny()), controller.offer(large()));
+    let (model, bytes) = (controller.offer(model()), controller.offer(large()));
     let jobs = vec![
         job("small", "tract", model, short()),
         job("large", "null", bytes, short()),
@@ -361,7 +337,7 @@ async fn a_crash_while_measuring_costs_no_job_and_repeats_none(kind: Kind) {
     let mut controller = Controller::start(&broker).await;
     let mut agent = Agent::start(&broker);
     controller.is_online().await;
-    let model = controller.offer(tiny());
+    let model = controller.offer(model());
     let done = batch("done", vec![job("done", "null", model, short())]);
     controller.measure(done).await;
     controller.until("an outcome", |c| c.outcomes.len() == 1).await;
@@ -403,7 +379,7 @@ async fn a_broker_that_comes_back_finds_device_and_outcomes_again(kind: Kind) {
     let mut controller = Controller::start(&broker).await;
     let _agent = Agent::start(&broker);
     controller.is_online().await;
-    let model = controller.offer(tiny());
+    let model = controller.offer(model());
     let jobs = vec![job("a", "null", model, short())];
     controller.measure(batch("b", jobs)).await;
     controller.until("an outcome", |c| c.outcomes.len() == 1).await;
@@ -433,7 +409,7 @@ async fn of_two_agents_of_one_id_the_later_one_ends_and_says_why(kind: Kind) {
     let expected = "error: another agent with the id `pi4` is connected to the broker at ";
     assert!(said.contains(expected), "{said}");
 
-    let model = controller.offer(tiny());
+    let model = controller.offer(model());
     let jobs = vec![job("a", "null", model, short())];
     controller.measure(batch("b", jobs)).await;
     controller.until("an outcome", |c| c.outcomes.len() == 1).await;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use edgefront_link::transfer::{CHUNK_BYTES, Fetch, WINDOW};
-use edgefront_protocol::{BlobRef, Bytes, DeviceId, Digest};
+use edgefront_protocol::{BlobRef, DeviceId, Digest};
 use edgefront_tests::broker::{Broker, Kind};
 use edgefront_tests::transfer;
 
@@ -103,10 +103,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 fn prepared(folder: &Path) -> BlobRef {
     let content = content();
     std::fs::write(folder.join("blob"), &content).unwrap();
-    BlobRef {
-        digest: Digest::of(&content),
-        bytes: Bytes(BYTES as u64),
-    }
+    BlobRef::of(&content)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
