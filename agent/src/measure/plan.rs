@@ -17,7 +17,10 @@ const WARM_UP_LIMIT_LEAST: Nanos = Nanos(1_000_000_000);
 pub(crate) struct Totals {
     pub(crate) rounds: u32,
     pub(crate) runs: u64,
+    /// Sum of the timed runs.
     pub(crate) time: Nanos,
+    /// What the rounds took in all, untimed runs and the way to the worker and back included.
+    pub(crate) spent: Nanos,
 }
 
 /// The warm-up of `plan`.
@@ -34,7 +37,7 @@ pub(crate) fn warm_up(plan: &Plan) -> WarmUp {
 /// once the longest time is used up.
 pub(crate) fn next_round(plan: &Plan, done: Totals) -> Option<Span> {
     let rounds_left = u64::from(plan.rounds.checked_sub(done.rounds)?);
-    let time_left = plan.max_time.0.saturating_sub(done.time.0);
+    let time_left = plan.max_time.0.saturating_sub(done.spent.0);
     if rounds_left == 0 || (time_left == 0 && done.rounds > 0) {
         return None;
     }
@@ -73,8 +76,13 @@ mod tests {
 
     use super::*;
 
-    /// Runs `plan` on a model of constant latency, as a worker does.
+    /// Runs `plan` on a model of constant latency, as a worker does, with no cost but the timed runs.
     fn run(plan: &Plan, nanos: u64) -> Totals {
+        run_with(plan, nanos, 0)
+    }
+
+    /// The same where each round takes `extra` nanoseconds beside its timed runs.
+    fn run_with(plan: &Plan, nanos: u64, extra: u64) -> Totals {
         let mut done = Totals::default();
         while let Some(span) = next_round(plan, done) {
             let (mut runs, mut time) = (0, 0);
@@ -86,6 +94,7 @@ mod tests {
                 rounds: done.rounds + 1,
                 runs: done.runs + runs,
                 time: Nanos(done.time.0 + time),
+                spent: Nanos(done.spent.0 + time + extra),
             };
         }
         done
@@ -111,6 +120,17 @@ mod tests {
         assert!(ended_early(&Plan::default(), done));
         let done = run(&Plan::default(), 30_000_000_000);
         assert_eq!((done.rounds, done.runs), (2, 2));
+    }
+
+    #[test]
+    fn untimed_runs_count_towards_the_longest_time() {
+        let many = Plan {
+            rounds: 200,
+            ..Plan::default()
+        };
+        // One run of a second, after another that is not timed.
+        let done = run_with(&many, 1_000_000_000, 1_000_000_000);
+        assert_eq!((done.runs, done.spent), (30, many.max_time));
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! One job with its worker, from loading to its measurement.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
 use edgefront_protocol::{Bytes, JobId, Nanos, UnixMillis};
@@ -21,6 +21,7 @@ pub(super) struct Slot {
     warmup_runs: u32,
     tally: Tally,
     rounds: Vec<Round>,
+    spent: Duration,
     peak_rss: Option<Bytes>,
     conditions: Conditions,
 }
@@ -74,6 +75,7 @@ impl Slot {
             warmup_runs,
             tally: Tally::default(),
             rounds: Vec::new(),
+            spent: Duration::ZERO,
             conditions,
         })
     }
@@ -97,11 +99,13 @@ impl Slot {
             rounds: self.rounds.len() as u32,
             runs: self.rounds.iter().map(|round| round.runs).sum(),
             time: Nanos(self.rounds.iter().map(|round| round.total.0).sum()),
+            spent: self.spent.into(),
         }
     }
 
     /// One round, all other workers being blocked.
     pub(super) async fn round(&mut self, span: Span, position: u32) -> Result<(), Failure> {
+        let begun = Instant::now();
         let order = Order::Round(span);
         let mut answer = self.worker.ask(&order, Stage::Run, self.limits.run).await?;
         let mut tally = Tally::default();
@@ -121,6 +125,7 @@ impl Slot {
             }
         };
         self.rounds.push(round(&tally, position, started)?);
+        self.spent += begun.elapsed();
         self.tally.merge(&tally);
         Ok(())
     }
