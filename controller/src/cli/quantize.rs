@@ -191,11 +191,11 @@ impl Outcome {
     fn describe(&self) -> String {
         let (before, after) = (self.bytes_before, self.bytes_after);
         let mut lines = vec![format!(
-            "{}: {} -> {}, {:.1} times smaller",
+            "{}: {} -> {}, {:.0} % of its size",
             self.output.display(),
             Bytes(before),
             Bytes(after),
-            before as f64 / after.max(1) as f64
+            after as f64 / before.max(1) as f64 * 100.0
         )];
         let Some(report) = self.passes.last() else {
             return lines.remove(0);
@@ -306,7 +306,7 @@ mod tests {
         let (exit, output) = quantize(dir.path(), 9);
         let error = one_line(&exit.unwrap_err());
         assert!(
-            error.contains("pictures are 3x9x9, the model takes 3x8x8"),
+            error.contains("pictures are 3x9x9 and 3x8x8 are wanted"),
             "{error}"
         );
         assert!(!output.exists());
@@ -337,7 +337,7 @@ mod tests {
             }],
         };
         insta::assert_snapshot!(outcome.describe(), @r"
-        int8.onnx: 44.7 MB -> 11.3 MB, 4.0 times smaller
+        int8.onnx: 44.7 MB -> 11.3 MB, 25 % of its size
         1 of 8 nodes are quantized
         left in float, another reason: softmax
         left in float, operator `Sigmoid` has no integer form: sigmoid_0, sigmoid_1, sigmoid_2, sigmoid_3 and 2 more

@@ -55,11 +55,11 @@ pub enum Problem {
     #[error("cannot decode the picture: {0}; replace or remove it")]
     Picture(String),
     /// Pictures do not fit the model.
-    #[error("pictures are {found}, the model takes {wanted}; {mend}")]
+    #[error("pictures are {found} and {wanted} are wanted; {mend}")]
     Size {
         /// Channels x rows x columns of the pictures.
         found: Extents,
-        /// The same of the model.
+        /// The same of the model, or of the pack that is to be made.
         wanted: Extents,
         /// What to do.
         mend: &'static str,

@@ -207,7 +207,7 @@ fn floats(
         width: size.width,
     };
     if found != wanted && found.volume() > 0 {
-        let mend = "float32 pictures are [N, C, H, W] and are not resized; save them in the model's shape";
+        let mend = "float32 pictures are [N, C, H, W] and are not resized; save them in that shape";
         return Err(Problem::Size {
             found: Extents(found),
             wanted: Extents(wanted),

@@ -192,9 +192,7 @@ impl Preprocess {
             mend,
         };
         if from.channels != target.channels {
-            return Err(size_problem(
-                "make the data set with the model's number of channels",
-            ));
+            return Err(size_problem("save them with that many channels"));
         }
         let target = Size {
             height: target.height,

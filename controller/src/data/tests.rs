@@ -161,7 +161,7 @@ fn a_pack_comes_back_as_it_was_packed() {
     let path = folder.path().join("val.safetensors");
     fs::write(&path, pack.encode()).unwrap();
     assert_eq!(load(&path, None, model).unwrap(), pack);
-    insta::assert_snapshot!(message(&path, None, shape(3, 64, 64)), @"val.safetensors: pictures are 3x32x32, the model takes 3x64x64; pack the pictures again with `edgefront pack --size`");
+    insta::assert_snapshot!(message(&path, None, shape(3, 64, 64)), @"val.safetensors: pictures are 3x32x32 and 3x64x64 are wanted; pack the pictures again with `edgefront pack --size`");
     insta::assert_snapshot!(message(&path, Some("unit"), model), @"val.safetensors: a pack has its preprocessing already; leave out `--preprocess unit`");
 }
 
