@@ -104,6 +104,27 @@ fn with<'a>(changes: &[(&str, &'a str)], more: &[&'a str]) -> Vec<&'a str> {
     GOOD.map(change).into_iter().chain(more.iter().copied()).collect()
 }
 
+/// The model with another operator in place of `Gemm`.
+fn with_operator(model: &[u8], operator: [u8; 4]) -> Vec<u8> {
+    let mut other = model.to_vec();
+    for at in 0..model.len() - 4 {
+        if model[at..].starts_with(b"Gemm") {
+            other[at..at + 4].copy_from_slice(&operator);
+        }
+    }
+    other
+}
+
+/// Names of artifacts are digests of what this version makes.
+fn without_digests(said: &str) -> String {
+    let is_digest = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut text = said.to_owned();
+    for digest in said.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_digest) {
+        text = text.replace(digest, "DIGEST");
+    }
+    text
+}
+
 #[test]
 fn a_missing_model() {
     insta::assert_snapshot!(Place::new().said(&with(&[("tiny.onnx", "no.onnx")], &[])));
@@ -121,14 +142,78 @@ fn a_truncated_model() {
 fn an_unsupported_operator() {
     let place = Place::new();
     let bytes = fs::read(place.path("tiny.onnx")).unwrap();
-    let mut other = bytes.clone();
-    for at in 0..bytes.len() - 4 {
-        if bytes[at..].starts_with(b"Gemm") {
-            other[at..at + 4].copy_from_slice(b"Fold");
-        }
-    }
-    place.write("foo.onnx", &other);
+    place.write("foo.onnx", &with_operator(&bytes, *b"Fold"));
     insta::assert_snapshot!(place.said(&with(&[("tiny.onnx", "foo.onnx"), ("fp32", "fp32,prune50")], &[])));
+}
+
+/// Nothing is made of it, so only the runtime knows whether it can run it.
+#[test]
+fn an_operator_that_the_runtime_does_not_have() {
+    let place = Place::new();
+    let bytes = fs::read(place.path("tiny.onnx")).unwrap();
+    place.write("foo.onnx", &with_operator(&bytes, *b"Fold"));
+    let study = place.said(&with(&[("tiny.onnx", "foo.onnx")], &["--runtimes", "tract"]));
+    let bench = place.said(&["bench", "foo.onnx", "--runtime", "tract"]);
+    insta::assert_snapshot!(format!("{}\n{bench}", without_digests(&study)));
+}
+
+#[test]
+fn what_lies_in_the_directory_is_kept() {
+    let place = Place::new();
+    let quick = ["--runtimes", "tract", "--min-runs", "2", "--min-time", "1ms"];
+    let mut said = vec![place.said(&with(&[], &["--resume"]))];
+    place.write("file", b"mine");
+    said.push(place.said(&with(&[("out", "file")], &[])));
+    fs::create_dir(place.path("theirs")).unwrap();
+    place.write("theirs/report.html", b"theirs");
+    said.push(place.said(&with(&[("out", "theirs")], &quick)));
+    assert_eq!(fs::read(place.path("theirs/report.html")).unwrap(), b"theirs");
+
+    let again = |more: &[&str]| place.run(&with(&[], &[&quick, more].concat()));
+    assert_eq!(again(&[]).status.code(), Some(0));
+    let same = again(&[]);
+    assert_eq!(same.status.code(), Some(0));
+    let notice = String::from_utf8_lossy(&same.stderr).into_owned();
+    assert!(notice.starts_with("replacing the results in out\n"), "{notice}");
+    said.push(place.said(&with(&[], &[&quick[..], &["--seed", "1"]].concat())));
+    assert_eq!(again(&["--seed", "1", "--fresh"]).status.code(), Some(0));
+    let fresh = place.run(&with(&[("out", "theirs")], &[&quick[..], &["--fresh"]].concat()));
+    assert_eq!(fresh.status.code(), Some(0));
+    assert_ne!(fs::read(place.path("theirs/report.html")).unwrap(), b"theirs");
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn numbers_that_make_no_sense() {
+    let place = Place::new();
+    let wrong = [
+        ["--batch", "1000000"],
+        ["--batch", "4294967295"],
+        ["--batch", "0"],
+        ["--threads", "1025"],
+        ["--threads", "0"],
+        ["--rounds", "0"],
+        ["--min-runs", "0"],
+        ["--max-time", "1s"],
+    ];
+    let said: Vec<String> = wrong.iter().map(|more| place.said(&with(&[], more))).collect();
+    let bench = place.said(&["bench", "tiny.onnx", "--resume"]);
+    insta::assert_snapshot!(format!("{}\n{bench}", said.join("\n")));
+}
+
+#[test]
+fn a_folder_with_fewer_classes_than_the_model() {
+    let place = Place::new();
+    for class in ["cat", "dog"] {
+        fs::create_dir_all(place.path("val").join(class)).unwrap();
+        let picture = image::RgbImage::new(8, 8);
+        picture.save(place.path("val").join(class).join("1.png")).unwrap();
+    }
+    let more = ["--runtimes", "tract", "--min-runs", "2", "--min-time", "1ms"];
+    let output = place.run(&with(&[("val.safetensors", "val")], &more));
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    insta::assert_snapshot!(said.lines().next().unwrap());
 }
 
 #[test]

@@ -70,6 +70,26 @@ fn two_demonstrations_on_ort_give_the_same_twelve_accuracies() {
     ] {
         assert!(places[0].join(file).is_file(), "{file}");
     }
+    // The same demonstration as it was and finished, so there is nothing left to do.
+    let again = demo(&places[0]).arg("--resume").output().unwrap();
+    assert!(
+        again.status.success(),
+        "{}",
+        String::from_utf8_lossy(&again.stderr)
+    );
+    assert_eq!(results(&places[0]), first);
+}
+
+#[test]
+fn a_directory_with_something_else_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("report.html"), "mine").unwrap();
+    let ended = demo(dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("replace it with --fresh"), "{said}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    assert_eq!(fs::read(dir.path().join("report.html")).unwrap(), b"mine");
 }
 
 #[test]

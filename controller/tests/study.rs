@@ -12,8 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use edgefront::broker::Broker;
+use edgefront_link::{Connection, Event, Qos, Settings};
 use edgefront_protocol::pack::{Pack, PictureShape};
 use edgefront_protocol::results::Results;
+use edgefront_protocol::{
+    Bytes, Device, Incarnation, Presence, RuntimeState, RuntimeStatus, Topic, UnixMillis, wire,
+};
 
 /// A folder with a model and data, in which commands run.
 struct Place(tempfile::TempDir);
@@ -185,7 +189,11 @@ fn an_interrupted_study_goes_on_where_it_stopped() {
 
     let refused = place.optimize(plan).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
-    assert!(words(&refused).contains("go on with --resume, or replace it with --fresh"));
+    assert!(
+        words(&refused).contains("(1 of 3 jobs have ended); go on with --resume, replace it with --fresh"),
+        "{}",
+        words(&refused)
+    );
     let changed = place
         .optimize(plan)
         .args(["--resume", "--threads", "2"])
@@ -287,6 +295,108 @@ fn a_device_that_is_not_there_does_not_keep_the_others_and_may_come_later() {
         .collect();
     assert_eq!(devices, ["pi", "orin"]);
     assert!(results.failed.is_empty());
+}
+
+#[test]
+fn a_study_whose_only_device_is_not_there_says_that_it_waits_and_leaves_nothing() {
+    let place = Place::new("tiny.onnx", 8);
+    let broker = broker();
+    let url = broker.url();
+    let study = place
+        .optimize(&format!(
+            "--variants fp32 --device-timeout 1s --devices ghost --broker {url}"
+        ))
+        .output()
+        .unwrap();
+    let bench = place
+        .edgefront(&format!(
+            "bench model.onnx --device-timeout 1s --device ghost --broker {url}"
+        ))
+        .output()
+        .unwrap();
+    for output in [study, bench] {
+        assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+        let said = words(&output);
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 2, "{said}");
+        assert_eq!(lines[0], "waiting up to 1s for ghost");
+        assert!(
+            lines[1].starts_with("error: ghost: the device is not there; is `edgefront-agent --broker"),
+            "{said}"
+        );
+    }
+    assert!(!place.path("out").exists());
+}
+
+/// An agent that cannot read what it is sent: a much older one, say.
+#[tokio::test]
+async fn a_device_that_is_there_and_never_answers_fails_its_jobs() {
+    let place = Place::new("tiny.onnx", 8);
+    let broker = broker();
+    let (publisher, mut connection) = Connection::open(Settings {
+        url: broker.url(),
+        client_id: "mute".to_owned(),
+        subscriptions: Vec::new(),
+        will: None,
+    })
+    .await
+    .unwrap();
+    // Before that, what is published is dropped.
+    assert!(matches!(connection.next().await, Some(Event::Connected)));
+    let device = mute();
+    let topic = Topic::Presence(device.id.clone());
+    let presence = wire::encode(&Presence::Online(device));
+    publisher
+        .publish(&topic, presence, Qos::AtLeastOnce, true)
+        .await
+        .unwrap();
+    tokio::spawn(async move { while connection.next().await.is_some() {} });
+
+    let args = format!(
+        "--variants fp32,prune50 --device-timeout 2s --devices mute --broker {}",
+        broker.url()
+    );
+    let mut study = place.optimize(&args);
+    let output = tokio::task::spawn_blocking(move || study.output())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    assert!(
+        words(&output).contains("mute did not answer for too long"),
+        "{}",
+        words(&output)
+    );
+    let failed = place.results().failed;
+    assert_eq!(failed.len(), 2);
+    for entry in failed {
+        assert_eq!((entry.device.as_str(), entry.stage.as_str()), ("mute", "device"));
+        assert!(entry.error.contains("did not answer for 2s"), "{}", entry.error);
+    }
+}
+
+fn mute() -> Device {
+    Device {
+        id: "mute".parse().unwrap(),
+        agent_version: "0.0.1".to_owned(),
+        arch: "x86_64".to_owned(),
+        os: "Linux".to_owned(),
+        cpu: "none".to_owned(),
+        cores: 1,
+        memory: Bytes(1 << 30),
+        cpu_features: Vec::new(),
+        runtimes: vec![RuntimeStatus {
+            name: "tract".to_owned(),
+            state: RuntimeState::Ready {
+                version: "0.23.9".to_owned(),
+                providers: vec!["cpu".to_owned()],
+            },
+        }],
+        incarnation: Incarnation {
+            since: UnixMillis(0),
+            nonce: 0,
+        },
+    }
 }
 
 #[test]

@@ -20,7 +20,10 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         // A temporary file is its owner's alone; this one is an ordinary file, which the process's mask bounds.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(folder_of(path))?;
+    // The name of a file that could not be made tells nobody anything, so only the kind of the error is kept.
+    let mut file = builder
+        .tempfile_in(folder_of(path))
+        .map_err(|error| io::Error::from(error.kind()))?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -77,7 +80,8 @@ mod tests {
         fs::create_dir_all(path.join("inner")).unwrap();
         assert!(replace(&path, b"x").is_err());
         assert_eq!(names(dir.path()), ["folder"]);
-        assert!(replace(&dir.path().join("absent/file"), b"x").is_err());
+        let error = replace(&dir.path().join("absent/file"), b"x").unwrap_err();
+        assert_eq!(error.to_string(), "entity not found");
     }
 
     #[test]

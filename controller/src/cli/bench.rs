@@ -1,15 +1,16 @@
 //! `edgefront bench`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::Recipe;
 use edgefront_protocol::{DeviceId, Shape};
 
 use super::shared::RuntimeArgs;
-use super::study_args::PlanArgs;
-use crate::study::{self, Options, Study};
-use crate::ui::{Exit, Ui};
+use super::study_args::{ExistingArgs, PlanArgs};
+use crate::study::{self, Existing, Options, Study};
+use crate::ui::{Exit, Ui, UsageError};
 
 /// Measures the latency of one model as it is.
 #[derive(Debug, clap::Args)]
@@ -48,9 +49,17 @@ pub struct Args {
     #[command(flatten)]
     plan: PlanArgs,
 
-    /// Directory for the report; nothing is kept without it.
+    /// Give up the device if it is not there, out of reach or does not answer for longer.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub device_timeout: Duration,
+
+    /// Directory for the report; nothing is kept without it. A finished run of the same study there is replaced,
+    /// anything else is kept.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+
+    #[command(flatten)]
+    existing: ExistingArgs,
 
     #[command(flatten)]
     search: RuntimeArgs,
@@ -75,7 +84,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         seed: args.plan.seed,
         ..Study::new(defaults.name, defaults.model)
     };
+    let existing = args.existing.existing();
+    if args.out.is_none() && existing != Existing::Keep {
+        return Err(UsageError::new(
+            "--resume and --fresh need a directory; give --out",
+        ));
+    }
     let options = |out: PathBuf| Options {
+        existing,
+        device_timeout: args.device_timeout,
         search: args.search.search(),
         ..Options::new(out)
     };

@@ -7,10 +7,11 @@ use anyhow::Context as _;
 use edgefront_protocol::Plan;
 use edgefront_runtimes::{Registry, Search};
 
+use super::study_args::ExistingArgs;
 use crate::demo::{self, Set};
 use crate::runtime_install;
 use crate::stats::certify;
-use crate::study::{self, Existing, Options, Study};
+use crate::study::{self, Options, Study};
 use crate::ui::{Exit, Ui, one_line};
 
 /// Runs the whole flow on built-in data: variants, measurements on this machine, frontier.
@@ -21,12 +22,21 @@ use crate::ui::{Exit, Ui, one_line};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  edgefront demo --out out")]
 pub struct Args {
-    /// Directory for the results; an earlier study there is replaced.
+    /// Directory for the results; a finished demonstration there is replaced, anything else is kept.
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
+
+    #[command(flatten)]
+    existing: ExistingArgs,
 }
 
-/// What the demonstration reads, as files.
+/// What the demonstration reads, encoded.
+struct Contents {
+    validation: Vec<u8>,
+    calibration: Vec<u8>,
+}
+
+/// The same as files.
 struct Inputs {
     model: PathBuf,
     validation: PathBuf,
@@ -35,25 +45,19 @@ struct Inputs {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { out } = args;
-    provide_ort(ui);
-    let inputs = write_inputs(&out.join("demo"), ui)?;
-    let study = Study {
-        validation: Some(inputs.validation.clone()),
-        calibration: Some(inputs.calibration.clone()),
-        plan: Plan {
-            // As many as a certified P99 needs.
-            min_runs: certify::needed(0.99) as u32,
-            ..Plan::default()
-        },
-        ..Study::new("demo", inputs.model.clone())
-    };
+    let out = &args.out;
     let options = Options {
-        existing: Existing::Replace,
-        ..Options::new(&out)
+        existing: args.existing.existing(),
+        ..Options::new(out)
     };
-    let exit = study::run(&study, &options, ui)?;
-    ui.note(next_steps(&out, &inputs));
+    let contents = Contents::draw(ui);
+    // A directory that must be left alone is left without the inputs, too.
+    let trial = tempfile::tempdir()?;
+    study::check(&contents.write(trial.path())?.study(), &options, ui)?;
+    provide_ort(ui);
+    let inputs = contents.write(&out.join("demo"))?;
+    let exit = study::run(&inputs.study(), &options, ui)?;
+    ui.note(next_steps(out, &inputs));
     Ok(exit)
 }
 
@@ -81,23 +85,47 @@ fn provide_ort(ui: &Ui) {
     }
 }
 
-fn write_inputs(folder: &Path, ui: &Ui) -> anyhow::Result<Inputs> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let write = |name: &str, content: &[u8]| {
-        let path = folder.join(name);
-        edgefront_files::replace(&path, content)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        anyhow::Ok(path)
-    };
-    let spinner = ui.spinner("drawing pictures");
-    let pictures = |set: Set| demo::pictures(set, set.size()).encode();
-    let inputs = Inputs {
-        model: write("shapes.onnx", demo::MODEL)?,
-        validation: write("validation.safetensors", &pictures(Set::Validation))?,
-        calibration: write("calibration.safetensors", &pictures(Set::Calibration))?,
-    };
-    spinner.finish_and_clear();
-    Ok(inputs)
+impl Contents {
+    fn draw(ui: &Ui) -> Self {
+        let spinner = ui.spinner("drawing pictures");
+        let pictures = |set: Set| demo::pictures(set, set.size()).encode();
+        let contents = Self {
+            validation: pictures(Set::Validation),
+            calibration: pictures(Set::Calibration),
+        };
+        spinner.finish_and_clear();
+        contents
+    }
+
+    fn write(&self, folder: &Path) -> anyhow::Result<Inputs> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let write = |name: &str, content: &[u8]| {
+            let path = folder.join(name);
+            edgefront_files::replace(&path, content)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            anyhow::Ok(path)
+        };
+        Ok(Inputs {
+            model: write("shapes.onnx", demo::MODEL)?,
+            validation: write("validation.safetensors", &self.validation)?,
+            calibration: write("calibration.safetensors", &self.calibration)?,
+        })
+    }
+}
+
+impl Inputs {
+    fn study(&self) -> Study {
+        Study {
+            validation: Some(self.validation.clone()),
+            calibration: Some(self.calibration.clone()),
+            plan: Plan {
+                // As many as a certified P99 needs.
+                min_runs: certify::needed(0.99) as u32,
+                ..Plan::default()
+            },
+            ..Study::new("demo", self.model.clone())
+        }
+    }
 }
 
 fn next_steps(out: &Path, inputs: &Inputs) -> String {

@@ -20,11 +20,11 @@ pub struct PlanArgs {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     pub min_time: Duration,
 
-    /// Timed duration of each job, at most; it ends a job before its least runs.
+    /// Duration of each job's rounds, at most; it ends a job before its least runs.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub max_time: Duration,
 
-    /// Rounds in which the jobs of a device take turns.
+    /// Rounds in which the jobs of a device take turns; as each has a run of its own, at most --min-runs.
     #[arg(long, value_name = "N", default_value_t = Plan::default().rounds)]
     pub rounds: u32,
 
@@ -49,20 +49,15 @@ impl PlanArgs {
 /// Where a study stands and how it goes on.
 #[derive(Debug, clap::Args)]
 pub struct PlaceArgs {
-    /// Directory for the results, the artifacts and the state of the study; a finished study there is
-    /// replaced.
+    /// Directory for the results, the artifacts and the state of the study. A finished run of the same study
+    /// there is replaced, anything else is kept.
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
 
-    /// Go on with the unfinished study in the directory; what is made and measured is kept.
-    #[arg(long, conflicts_with = "fresh")]
-    pub resume: bool,
+    #[command(flatten)]
+    existing: ExistingArgs,
 
-    /// Replace an unfinished study in the directory; its jobs are called off on their devices.
-    #[arg(long)]
-    pub fresh: bool,
-
-    /// Give up a device that is out of reach for longer; --resume tries it again.
+    /// Give up a device that is out of reach, or does not answer, for longer; --resume tries it again.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     pub device_timeout: Duration,
 
@@ -73,16 +68,34 @@ pub struct PlaceArgs {
 impl PlaceArgs {
     /// How the study is run.
     pub fn options(&self) -> Options {
-        let existing = match (self.resume, self.fresh) {
-            (true, _) => Existing::Resume,
-            (false, true) => Existing::Replace,
-            (false, false) => Existing::KeepUnfinished,
-        };
         Options {
-            existing,
+            existing: self.existing.existing(),
             search: self.runtime.search(),
             device_timeout: self.device_timeout,
             ..Options::new(&self.out)
+        }
+    }
+}
+
+/// What becomes of what lies in the directory.
+#[derive(Debug, clap::Args)]
+pub struct ExistingArgs {
+    /// Go on with the unfinished study in the directory; what is made and measured is kept.
+    #[arg(long, conflicts_with = "fresh")]
+    pub resume: bool,
+
+    /// Replace whatever results are in the directory; open jobs are called off on their devices.
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+impl ExistingArgs {
+    /// The same as one value.
+    pub fn existing(&self) -> Existing {
+        match (self.resume, self.fresh) {
+            (true, _) => Existing::Resume,
+            (false, true) => Existing::Replace,
+            (false, false) => Existing::Keep,
         }
     }
 }

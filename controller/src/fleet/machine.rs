@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use edgefront_protocol::{Batch, BatchId, DeviceId, JobId, Outcome, Presence, Progress};
+use edgefront_protocol::{Batch, BatchId, DeviceId, JobId, Outcome, Plan, Presence, Progress};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,9 +44,21 @@ pub(super) enum Effect {
     Away(DeviceId),
     /// Show that a device is within reach again.
     Back(DeviceId),
-    /// Show that the open jobs of a device are given up for now.
-    GaveUp(DeviceId),
+    /// Show that the open jobs of a device are given up for now, and why.
+    GaveUp(DeviceId, Lost),
 }
+
+/// Why the open jobs of a device are given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// It was out of reach for too long.
+    OutOfReach,
+    /// It was within reach, was asked how its jobs are, and did not answer.
+    Silent,
+}
+
+/// How long a device may be silent beyond the rounds of its jobs before it is asked.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// The state of all devices of a study.
 #[derive(Debug)]
@@ -61,14 +73,25 @@ pub(super) struct Fleet {
 struct Member {
     /// What of each batch is open.
     batches: Vec<Batch>,
-    /// Since when the device is out of reach without a sign of life; `None` while it is within reach.
-    away_since: Option<Duration>,
-    gave_up: bool,
+    reach: Reach,
+    lost: Option<Lost>,
+}
+
+/// What is known of a device, each since when.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// Out of reach, without a sign of life.
+    Away(Duration),
+    /// It said something.
+    Heard(Duration),
+    /// It was sent its jobs, which it answers with the state of each.
+    Asked(Duration),
 }
 
 impl Fleet {
     /// A fleet that is out of reach so far. `open` are the batches without the jobs that have ended,
-    /// `cancelled` batches of an earlier study; a device is given up after `patience` out of reach.
+    /// `cancelled` batches of an earlier study; a device is given up after `patience` out of reach, or without
+    /// an answer.
     pub(super) fn new(
         open: Vec<(DeviceId, Batch)>,
         cancelled: Vec<(DeviceId, BatchId)>,
@@ -77,8 +100,8 @@ impl Fleet {
         let mut members: BTreeMap<DeviceId, Member> = BTreeMap::new();
         let new_member = || Member {
             batches: Vec::new(),
-            away_since: Some(Duration::ZERO),
-            gave_up: false,
+            reach: Reach::Away(Duration::ZERO),
+            lost: None,
         };
         for (device, batch) in open {
             members
@@ -98,7 +121,13 @@ impl Fleet {
     pub(super) fn is_done(&self) -> bool {
         self.members
             .values()
-            .all(|member| member.batches.is_empty() || member.gave_up)
+            .all(|member| member.batches.is_empty() || member.lost.is_some())
+    }
+
+    /// The devices whose open jobs are given up.
+    pub(super) fn lost(&self) -> BTreeMap<DeviceId, Lost> {
+        let lost = |(device, member): (&DeviceId, &Member)| Some((device.clone(), member.lost?));
+        self.members.iter().filter_map(lost).collect()
     }
 
     /// The jobs that have no outcome.
@@ -118,11 +147,11 @@ impl Fleet {
             }
             Event::Interrupted => {
                 for member in self.members.values_mut() {
-                    member.away_since.get_or_insert(now);
+                    member.leave(now);
                 }
                 Vec::new()
             }
-            Event::Presence(Presence::Online(device)) => self.online(&device.id),
+            Event::Presence(Presence::Online(device)) => self.online(now, &device.id),
             Event::Presence(Presence::Offline(device, _)) => self.offline(now, device),
             Event::Progress(device, progress) => {
                 let known = self.alive(now, &device);
@@ -139,37 +168,40 @@ impl Fleet {
 
     /// A device that comes, or comes back, is told everything: it may have missed any of it. It knows by the
     /// batch's name what it has already.
-    fn online(&mut self, device: &DeviceId) -> Vec<Effect> {
+    fn online(&mut self, now: Duration, device: &DeviceId) -> Vec<Effect> {
         let Some(member) = self.members.get_mut(device) else {
             return Vec::new();
         };
-        let was_away = member.away_since.take().is_some();
-        member.gave_up = false;
-        let sends = member
-            .batches
-            .iter()
-            .map(|batch| Effect::Send(device.clone(), batch.clone()));
+        let was_away = matches!(member.reach, Reach::Away(_));
+        member.lost = None;
+        let sends = member.ask(now, device);
         let back = was_away.then(|| Effect::Back(device.clone()));
         back.into_iter().chain(sends).collect()
     }
 
     fn offline(&mut self, now: Duration, device: DeviceId) -> Vec<Effect> {
-        match self.members.get_mut(&device) {
-            Some(member) if member.away_since.is_none() => {
-                member.away_since = Some(now);
-                vec![Effect::Away(device)]
-            }
-            _ => Vec::new(),
+        let member = self.members.get_mut(&device);
+        if member.is_some_and(|member| member.leave(now)) {
+            vec![Effect::Away(device)]
+        } else {
+            Vec::new()
         }
     }
 
-    /// A message of a device that is out of reach, which the broker may have kept, restarts its clock.
+    /// Any message of a device restarts its clock, even of one that is out of reach: the broker may have kept
+    /// it.
     fn alive(&mut self, now: Duration, device: &DeviceId) -> bool {
-        let member = self.members.get_mut(device);
-        if let Some(since) = member.and_then(|member| member.away_since.as_mut()) {
-            *since = now;
+        let Some(member) = self.members.get_mut(device) else {
+            return false;
+        };
+        member.reach = match member.reach {
+            Reach::Away(_) => Reach::Away(now),
+            Reach::Heard(_) | Reach::Asked(_) => Reach::Heard(now),
+        };
+        if member.lost == Some(Lost::Silent) {
+            member.lost = None;
         }
-        self.members.contains_key(device)
+        true
     }
 
     /// Every outcome is acknowledged, or its device would repeat it for ever: those that are stored already,
@@ -186,21 +218,53 @@ impl Fleet {
     }
 
     fn tick(&mut self, now: Duration) -> Vec<Effect> {
+        let patience = self.patience;
+        let waited = |since: Duration, longest: Duration| now.saturating_sub(since) >= longest;
         let mut effects = Vec::new();
         for (device, member) in &mut self.members {
-            let is_late = member
-                .away_since
-                .is_some_and(|since| now.saturating_sub(since) >= self.patience);
-            if is_late && !member.gave_up && !member.batches.is_empty() {
-                member.gave_up = true;
-                effects.push(Effect::GaveUp(device.clone()));
+            if member.lost.is_some() || member.batches.is_empty() {
+                continue;
             }
+            member.lost = match member.reach {
+                Reach::Heard(since) if waited(since, member.quiet()) => {
+                    effects.extend(member.ask(now, device));
+                    None
+                }
+                Reach::Away(since) if waited(since, patience) => Some(Lost::OutOfReach),
+                Reach::Asked(since) if waited(since, patience) => Some(Lost::Silent),
+                _ => None,
+            };
+            effects.extend(member.lost.map(|lost| Effect::GaveUp(device.clone(), lost)));
         }
         effects
     }
 }
 
 impl Member {
+    /// Sends the device its jobs, for the first time or so that it tells how they are.
+    fn ask(&mut self, now: Duration, device: &DeviceId) -> Vec<Effect> {
+        self.reach = Reach::Asked(now);
+        let send = |batch: &Batch| Effect::Send(device.clone(), batch.clone());
+        self.batches.iter().map(send).collect()
+    }
+
+    /// Whether it was within reach until now.
+    fn leave(&mut self, now: Duration) -> bool {
+        if matches!(self.reach, Reach::Away(_)) {
+            return false;
+        }
+        self.reach = Reach::Away(now);
+        true
+    }
+
+    /// How long the device may be silent: it tells of its jobs between rounds, of which each job has one at a
+    /// time, and each lasts for at most its part of the plan's longest time.
+    fn quiet(&self) -> Duration {
+        let jobs = self.batches.iter().flat_map(|batch| &batch.jobs);
+        let round = |plan: &Plan| Duration::from(plan.max_time) / plan.rounds.max(1);
+        jobs.fold(QUIET, |sum, job| sum.saturating_add(round(&job.plan)))
+    }
+
     fn open_jobs(&self) -> impl Iterator<Item = &JobId> {
         self.batches
             .iter()

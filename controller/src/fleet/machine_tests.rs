@@ -83,7 +83,10 @@ fn the_study_is_done_when_every_job_has_ended_or_its_device_is_given_up() {
     assert_eq!(fleet.handle(at(20), offline("orin")), []);
     assert_eq!(fleet.handle(at(609), Event::Tick), []);
     assert!(!fleet.is_done());
-    assert_eq!(fleet.handle(at(610), Event::Tick), [Effect::GaveUp(id("orin"))]);
+    assert_eq!(
+        fleet.handle(at(610), Event::Tick),
+        [Effect::GaveUp(id("orin"), Lost::OutOfReach)]
+    );
     assert_eq!(fleet.handle(at(611), Event::Tick), []);
     assert!(fleet.is_done());
     assert_eq!(Vec::from_iter(fleet.open_jobs()), [&id("j3")]);
@@ -100,8 +103,14 @@ fn a_sign_of_life_restarts_the_clock_of_a_device_that_is_away() {
         state: JobState::Loading,
     };
     fleet.handle(at(500), Event::Progress(id("orin"), step));
-    assert_eq!(fleet.handle(at(1_099), Event::Tick), [Effect::GaveUp(id("pi"))]);
-    assert_eq!(fleet.handle(at(1_100), Event::Tick), [Effect::GaveUp(id("orin"))]);
+    assert_eq!(
+        fleet.handle(at(1_099), Event::Tick),
+        [Effect::GaveUp(id("pi"), Lost::OutOfReach)]
+    );
+    assert_eq!(
+        fleet.handle(at(1_100), Event::Tick),
+        [Effect::GaveUp(id("orin"), Lost::OutOfReach)]
+    );
 }
 
 #[test]
@@ -115,6 +124,36 @@ fn without_a_broker_every_device_is_away_and_one_that_comes_back_is_sent_its_job
     let back = fleet.handle(at(800), online("pi"));
     assert!(back.contains(&Effect::Back(id("pi"))), "{back:?}");
     assert_eq!(sent(&back), [("b1", 2)]);
+    assert!(!fleet.is_done());
+}
+
+/// The plan of the fixture's jobs is 10 rounds within 60 s, and `pi` has two of them.
+const PI_QUIET: u64 = 60 + 2 * 6;
+
+#[test]
+fn a_silent_device_is_asked_and_an_answer_restarts_its_clock() {
+    let mut fleet = fleet();
+    fleet.handle(at(0), online("pi"));
+    fleet.handle(at(1), Event::Want(id("pi")));
+    assert_eq!(sent(&fleet.handle(at(PI_QUIET), Event::Tick)), []);
+    assert_eq!(sent(&fleet.handle(at(1 + PI_QUIET), Event::Tick)), [("b1", 2)]);
+    assert_eq!(sent(&fleet.handle(at(2 + PI_QUIET), Event::Tick)), []);
+    fleet.handle(at(500), Event::Want(id("pi")));
+    assert_eq!(sent(&fleet.handle(at(500 + PI_QUIET), Event::Tick)), [("b1", 2)]);
+}
+
+#[test]
+fn a_device_that_is_there_and_never_answers_is_given_up() {
+    let mut fleet = fleet();
+    fleet.handle(at(5), online("pi"));
+    fleet.handle(at(5), ended("orin", "j3"));
+    assert_eq!(fleet.handle(at(604), Event::Tick), []);
+    let silent = Effect::GaveUp(id("pi"), Lost::Silent);
+    assert_eq!(fleet.handle(at(605), Event::Tick), [silent]);
+    assert!(fleet.is_done());
+    assert_eq!(Vec::from_iter(fleet.lost()), [(id("pi"), Lost::Silent)]);
+    // A late answer, while others are measured still.
+    fleet.handle(at(700), Event::Want(id("pi")));
     assert!(!fleet.is_done());
 }
 
@@ -179,9 +218,9 @@ proptest! {
         }
         prop_assert!(stored.values().all(|&times| times == 1));
         prop_assert_eq!(fleet.open_jobs().is_empty() && !fleet.is_done(), false);
-        // Whatever happened, silence for longer than the patience ends the study.
-        fleet.handle(now, Event::Interrupted);
-        fleet.handle(now + PATIENCE, Event::Tick);
+        // Whatever happened, silence ends the study: at once asked for, then for longer than the patience.
+        fleet.handle(now + at(PI_QUIET), Event::Tick);
+        fleet.handle(now + at(PI_QUIET) + PATIENCE, Event::Tick);
         prop_assert!(fleet.is_done());
     }
 }

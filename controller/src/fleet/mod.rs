@@ -6,10 +6,11 @@
 mod blobs;
 mod local;
 mod machine;
+mod steps;
 mod survey;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,8 +25,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 pub use blobs::Blobs;
 pub use local::Local;
+pub use machine::Lost;
 use machine::{Effect, Event, Fleet};
-pub use survey::{Survey, survey};
+pub use survey::Survey;
 use view::View;
 
 use crate::store::Store;
@@ -45,20 +47,20 @@ pub struct Work<'a> {
     pub blobs: &'a mut Blobs,
     /// Batches of an earlier study of this directory, to be called off.
     pub cancelled: Vec<(DeviceId, BatchId)>,
-    /// How long a device may be out of reach before its open jobs are given up.
+    /// How long a device may be out of reach, or owe an answer, before its open jobs are given up.
     pub device_timeout: Duration,
 }
 
 /// Has the open jobs of `store` measured and stores each outcome as it comes. Returns when every job has
-/// ended or its device was out of reach for too long. May be dropped at any moment: what is stored stays, and
-/// the devices go on.
-pub async fn run(work: Work<'_>, store: &Store, ui: &Ui) -> anyhow::Result<()> {
+/// ended or its device is given up, with the devices that are. May be dropped at any moment: what is stored
+/// stays, and the devices go on.
+pub async fn run(work: Work<'_>, store: &Store, ui: &Ui) -> anyhow::Result<BTreeMap<DeviceId, Lost>> {
     let mut open = store.open_batches()?;
     open.retain(|(device, _)| work.devices.contains(device));
     let view = View::new(ui, &store.jobs()?);
     let fleet = Fleet::new(open, work.cancelled, work.device_timeout);
     if fleet.is_done() {
-        return Ok(());
+        return Ok(BTreeMap::new());
     }
     let (publisher, connection) = Connection::open(settings(work.url, store.controller())).await?;
     let mut serve = Serve::new();
@@ -75,7 +77,8 @@ pub async fn run(work: Work<'_>, store: &Store, ui: &Ui) -> anyhow::Result<()> {
         ui,
         began: Instant::now(),
     };
-    session.listen(connection).await
+    session.listen(connection).await?;
+    Ok(session.fleet.lost())
 }
 
 /// How this directory's controller connects; its session holds what devices send while it is away.
@@ -208,7 +211,7 @@ impl Session<'_> {
             Effect::Ended(device, job, measured) => self.view.ended(self.ui, &device, &job, measured),
             Effect::Away(device) => self.view.away(self.ui, &device),
             Effect::Back(device) => self.view.back(self.ui, &device),
-            Effect::GaveUp(device) => self.view.gave_up(self.ui, &device),
+            Effect::GaveUp(device, lost) => self.view.gave_up(self.ui, &device, lost),
         }
         Ok(())
     }

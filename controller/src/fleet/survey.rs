@@ -1,11 +1,11 @@
 //! Who is there: the retained presences of a broker.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use edgefront_link::{BrokerUrl, Connection, Event, Settings};
 use edgefront_protocol::{Device, DeviceId, Presence, Topic};
+use tokio::time::Instant;
 
 use super::decoded;
 
@@ -13,6 +13,7 @@ use super::decoded;
 #[derive(Debug)]
 pub struct Survey {
     connection: Connection,
+    found: BTreeMap<DeviceId, Device>,
 }
 
 impl Survey {
@@ -25,7 +26,10 @@ impl Survey {
             will: None,
         };
         let (_, connection) = Connection::open(settings).await?;
-        Ok(Self { connection })
+        Ok(Self {
+            connection,
+            found: BTreeMap::new(),
+        })
     }
 
     /// The next presence. Cancel safe.
@@ -43,33 +47,35 @@ impl Survey {
             }
         }
     }
-}
 
-/// Waits until all of `devices` were seen online, for `patience` at most, and returns those that were.
-/// `missing` hears which one is waited for.
-pub async fn survey(
-    url: &BrokerUrl,
-    devices: &[DeviceId],
-    patience: Duration,
-    missing: impl Fn(&DeviceId),
-) -> anyhow::Result<BTreeMap<DeviceId, Device>> {
-    let mut found = BTreeMap::new();
-    let mut survey = Survey::open(url).await?;
-    let deadline = tokio::time::Instant::now() + patience;
-    while let Some(first) = devices.iter().find(|device| !found.contains_key(*device)) {
-        missing(first);
-        let Ok(presence) = tokio::time::timeout_at(deadline, survey.next()).await else {
-            break;
-        };
-        match presence? {
-            Presence::Online(device) if devices.contains(&device.id) => {
-                found.insert(device.id.clone(), device);
-            }
-            Presence::Online(_) => {}
-            Presence::Offline(id, _) => {
-                found.remove(&id);
+    /// Waits until all of `devices` were seen online, until `deadline` at most.
+    pub async fn gather(&mut self, devices: &[DeviceId], deadline: Instant) -> anyhow::Result<()> {
+        while devices.iter().any(|device| !self.found.contains_key(device)) {
+            let Ok(presence) = tokio::time::timeout_at(deadline, self.next()).await else {
+                break;
+            };
+            match presence? {
+                Presence::Online(device) if devices.contains(&device.id) => {
+                    self.found.insert(device.id.clone(), device);
+                }
+                Presence::Online(_) => {}
+                Presence::Offline(id, _) => {
+                    self.found.remove(&id);
+                }
             }
         }
+        Ok(())
     }
-    Ok(found)
+
+    /// Names of those of `devices` that were not gathered, comma-separated.
+    pub fn missing(&self, devices: &[DeviceId]) -> String {
+        let missing = devices.iter().filter(|device| !self.found.contains_key(*device));
+        let names: Vec<&str> = missing.map(DeviceId::as_str).collect();
+        names.join(", ")
+    }
+
+    /// What was gathered.
+    pub fn into_found(self) -> BTreeMap<DeviceId, Device> {
+        self.found
+    }
 }

@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal as _;
 
 use edgefront_protocol::{Bytes, DeviceId, JobId, JobState, Progress};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 
+use super::machine::Lost;
+use super::steps::Steps;
 use crate::store::StoredJob;
 use crate::ui::Ui;
 
+/// Leaves half of a line of 80 columns to the message.
+const BAR: &str = "{prefix:12!} [{bar:16}] {percent:>3}% {wide_msg:.dim}";
+
 #[derive(Debug)]
 pub(super) struct View {
-    bars: BTreeMap<DeviceId, ProgressBar>,
+    boards: BTreeMap<DeviceId, Board>,
     names: HashMap<JobId, String>,
     /// Whether bars cannot be seen.
     lines: bool,
@@ -19,60 +24,74 @@ pub(super) struct View {
     away: Vec<DeviceId>,
 }
 
+/// What is shown of one device.
+#[derive(Debug)]
+struct Board {
+    steps: Steps,
+    bar: ProgressBar,
+}
+
 impl View {
     pub(super) fn new(ui: &Ui, jobs: &[StoredJob]) -> Self {
-        let mut counts: BTreeMap<&DeviceId, (u64, u64)> = BTreeMap::new();
-        for job in jobs {
-            let (ended, all) = counts.entry(&job.device).or_default();
-            *ended += u64::from(job.outcome.is_some());
-            *all += 1;
+        let mut devices: BTreeMap<&DeviceId, Steps> = BTreeMap::new();
+        for stored in jobs {
+            let steps = devices.entry(&stored.device).or_default();
+            steps.add(
+                stored.job.id.clone(),
+                stored.job.plan.rounds,
+                stored.outcome.is_some(),
+            );
         }
-        let bar = |(device, (ended, all)): (&DeviceId, (u64, u64))| {
-            let bar = ui.bar(all, device.to_string());
-            bar.set_position(ended);
+        let board = |(device, steps): (&DeviceId, Steps)| {
+            let bar = ui.bar(steps.all(), device.to_string());
+            if let Ok(style) = ProgressStyle::with_template(BAR) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_position(steps.done());
             bar.set_message("waiting for the device");
-            (device.clone(), bar)
-        };
-        let name = |job: &StoredJob| {
-            let target = &job.job.target;
-            let name = format!("{} on {}", job.job.variant, target.runtime);
-            let details = [(target.threads, "threads"), (target.batch, "pictures")];
-            let several = details.iter().filter(|(count, _)| *count > 1);
-            let name = several.fold(name, |name, (count, of)| format!("{name}, {count} {of}"));
-            (job.job.id.clone(), name)
+            (device.clone(), Board { steps, bar })
         };
         Self {
-            bars: counts.into_iter().map(bar).collect(),
-            names: jobs.iter().map(name).collect(),
+            boards: devices.into_iter().map(board).collect(),
+            names: jobs
+                .iter()
+                .map(|stored| (stored.job.id.clone(), name(stored)))
+                .collect(),
             lines: !std::io::stderr().is_terminal() && !ui.json(),
             away: Vec::new(),
         }
     }
 
-    pub(super) fn step(&self, device: &DeviceId, progress: &Progress) {
+    pub(super) fn step(&mut self, device: &DeviceId, progress: &Progress) {
+        let Some(board) = self.boards.get_mut(device) else {
+            return;
+        };
+        board.steps.on_state(&progress.job, progress.state);
+        board.bar.set_position(board.steps.done());
         let name = self.names.get(&progress.job).map_or("", String::as_str);
-        let text = match progress.state {
+        // What changes stands first: the end may be cut off.
+        board.bar.set_message(match progress.state {
             JobState::Queued => "jobs are on the device".to_owned(),
             JobState::Fetching { have, total } => {
-                format!("sending {name}: {} of {}", Bytes(have), Bytes(total))
+                format!("{} of {} sent: {name}", Bytes(have), Bytes(total))
             }
             JobState::Loading => format!("loading {name}"),
-            JobState::Measuring { done, rounds } => format!("measuring {name}: round {done} of {rounds}"),
+            JobState::Measuring { .. } => board.steps.rounds(),
             JobState::Scoring => format!("scoring {name}"),
             _ => return,
-        };
-        if let Some(bar) = self.bars.get(device) {
-            bar.set_message(text);
-        }
+        });
     }
 
-    pub(super) fn ended(&self, ui: &Ui, device: &DeviceId, job: &JobId, measured: bool) {
-        let Some(bar) = self.bars.get(device) else { return };
-        bar.inc(1);
+    pub(super) fn ended(&mut self, ui: &Ui, device: &DeviceId, job: &JobId, measured: bool) {
+        let Some(board) = self.boards.get_mut(device) else {
+            return;
+        };
+        board.steps.end(job);
+        board.bar.set_position(board.steps.done());
         if self.lines {
             let name = self.names.get(job).map_or("a job", String::as_str);
             let how = if measured { "measured" } else { "failed" };
-            let (ended, all) = (bar.position(), bar.length().unwrap_or_default());
+            let (ended, all) = board.steps.ended();
             ui.note(format_args!("{device}: {how} {name} ({ended} of {all})"));
         }
     }
@@ -91,24 +110,71 @@ impl View {
         self.tell(device, "");
     }
 
-    pub(super) fn gave_up(&mut self, ui: &Ui, device: &DeviceId) {
+    pub(super) fn gave_up(&mut self, ui: &Ui, device: &DeviceId, lost: Lost) {
+        let how = match lost {
+            Lost::OutOfReach => "was out of reach",
+            Lost::Silent => "did not answer",
+        };
         ui.warn(format_args!(
-            "{device} was out of reach for too long; its open jobs are given up"
+            "{device} {how} for too long; its open jobs are given up"
         ));
         self.tell(device, "given up");
     }
 
     fn tell(&self, device: &DeviceId, message: &'static str) {
-        if let Some(bar) = self.bars.get(device) {
-            bar.set_message(message);
+        if let Some(board) = self.boards.get(device) {
+            board.bar.set_message(message);
         }
     }
 }
 
+/// What people call a job.
+fn name(stored: &StoredJob) -> String {
+    let target = &stored.job.target;
+    let name = format!("{} on {}", stored.job.variant, target.runtime);
+    let details = [(target.threads, "threads"), (target.batch, "pictures")];
+    let several = details.iter().filter(|(count, _)| *count > 1);
+    several.fold(name, |name, (count, of)| format!("{name}, {count} {of}"))
+}
+
 impl Drop for View {
     fn drop(&mut self) {
-        for bar in self.bars.values() {
-            bar.finish_and_clear();
+        for board in self.boards.values() {
+            board.bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::{id, job};
+
+    #[test]
+    fn the_bar_moves_with_the_rounds() {
+        let stored = ["j1", "j2"].map(|name| StoredJob {
+            device: id("pi"),
+            batch: id("b1"),
+            seed: 0,
+            job: job(name),
+            outcome: None,
+        });
+        let ui = Ui::new(true);
+        let mut view = View::new(&ui, &stored);
+        let pi = id("pi");
+        view.step(
+            &pi,
+            &Progress {
+                batch: id("b1"),
+                job: id("j1"),
+                state: JobState::Measuring { done: 7, rounds: 10 },
+            },
+        );
+        let bar = view.boards[&pi].bar.clone();
+        assert_eq!((bar.position(), bar.length()), (7, Some(22)));
+        assert_eq!(bar.message(), "1 job in turns, 7 of 10 rounds");
+        view.ended(&ui, &pi, &id("j1"), true);
+        view.ended(&ui, &pi, &id("j2"), false);
+        assert_eq!(bar.position(), 22);
     }
 }

@@ -68,6 +68,11 @@ const EXPORTERS: [Exporter; 5] = [
     },
 ];
 
+/// Names of the files that [`write_all`] writes.
+pub fn files() -> impl Iterator<Item = &'static str> {
+    EXPORTERS.iter().map(|exporter| exporter.file)
+}
+
 /// Writes every file of the report into `dir`, which is made if it is not there: `results.json`,
 /// `results.csv`, `pareto.png`, `pareto.svg`, `report.html`. Each file is replaced atomically.
 pub fn write_all(dir: &Path, results: &Results) -> Result<(), Error> {

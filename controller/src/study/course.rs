@@ -11,20 +11,27 @@ use edgefront_optimizer::quantize::ActivationType;
 use edgefront_protocol::results::{FailedJob, Results};
 use edgefront_protocol::{Batch, BatchId, Device, DeviceId};
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
-use super::plan::{Common, Variant, choose_runtimes, new_batch_id, new_jobs, unique};
+use super::place::Place;
+use super::plan::{Common, Variant, choose_runtimes, new_batch_id, new_jobs};
 use super::prepare::{Prepared, prepare};
 use super::variants::{Made, Maker, activations_for};
-use super::{Existing, Options, Study, findings};
+use super::{Options, Study, findings};
 use crate::fleet::{self, Blobs, Local, Survey, Work};
 use crate::report;
 use crate::store::{Store, StoredJob};
-use crate::ui::{Exit, Ui, UsageError, one_line};
+use crate::ui::{Exit, Ui, one_line};
 
 /// How long the devices of a study have to show themselves.
 const PRESENCE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a study waits for them without a word.
+const UNSAID: Duration = Duration::from_secs(1);
 /// What the local agent knows, in the study's directory; removed when nothing is left to do.
 const AGENT_STATE: &str = ".agent";
+
+/// Devices that are there.
+type Devices = BTreeMap<DeviceId, Device>;
 
 /// What came of a study.
 #[derive(Debug)]
@@ -38,36 +45,48 @@ pub struct Findings {
 /// Makes the variants, has them measured, writes the report, prints the results.
 pub fn run(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Exit> {
     let findings = measure(study, options, ui)?;
-    if findings.results.records.is_empty() && findings.stopped.is_some() {
-        return findings.present(ui);
+    if !findings.are_none() {
+        report::write_all(&options.out, &findings.results)?;
+        ui.note(format_args!(
+            "wrote {}",
+            options.out.join("report.html").display()
+        ));
     }
-    report::write_all(&options.out, &findings.results)?;
-    let exit = findings.present(ui)?;
-    ui.note(format_args!(
-        "wrote {}",
-        options.out.join("report.html").display()
-    ));
-    Ok(exit)
+    findings.present(ui)
+}
+
+/// Whether the study can be read and may start in its directory. Changes nothing.
+pub fn check(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<()> {
+    let prepared = prepare(study, ui)?;
+    Place::look(options, &prepared.definition).map(drop)
 }
 
 impl Findings {
-    /// Prints the results and says how the command ends.
+    /// Whether there is nothing to report.
+    fn are_none(&self) -> bool {
+        self.results.records.is_empty() && self.results.failed.is_empty()
+    }
+
+    /// Prints the results and says how the command ends; without any measurement that is an error.
     pub fn present(self, ui: &Ui) -> anyhow::Result<Exit> {
-        if ui.json() {
+        let is_empty = self.are_none();
+        if ui.json() && !(is_empty && self.stopped.is_some()) {
             ui.data_json(&self.results)?;
-        } else if !(self.results.records.is_empty() && self.results.failed.is_empty()) {
+        } else if !is_empty {
             ui.data(report::table(&self.results, ui.width()))?;
         }
         if let Some(error) = self.stopped {
             return Err(error);
         }
-        Ok(
-            match (self.results.records.is_empty(), self.results.failed.is_empty()) {
-                (_, true) => Exit::Done,
-                (false, false) => Exit::Partial,
-                (true, false) => Exit::Failed,
-            },
-        )
+        anyhow::ensure!(
+            !self.results.records.is_empty(),
+            "no measurement: every job failed"
+        );
+        Ok(if self.results.failed.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Partial
+        })
     }
 }
 
@@ -75,76 +94,55 @@ impl Findings {
 /// stands beside the results.
 pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Findings> {
     let prepared = prepare(study, ui)?;
+    let place = Place::look(options, &prepared.definition)?;
+    let is_finished = place.is_finished();
+    let course = Course {
+        prepared: &prepared,
+        options,
+        ui,
+    };
     let runtime = Runtime::new().context("cannot start the threads of the controller")?;
-    if let Some(url) = &study.broker {
-        // Before anything is written.
-        runtime.block_on(Survey::open(url))?;
-    }
-    fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
-    let controller = unique("c").parse().expect("invariant: a valid name");
-    let mut store = Store::open(&options.out, &controller)?;
-    let cancelled = begin(&mut store, &prepared, options)?;
+    // Before anything is written.
+    let devices = match &study.broker {
+        Some(url) if !is_finished => Some(runtime.block_on(course.find_devices(url))?),
+        _ => None,
+    };
+    let (mut store, cancelled) = place.start(&prepared.definition, ui)?;
     let state = options.out.join(AGENT_STATE);
     if store.jobs()?.is_empty() {
         remove_folder(&state)?;
     }
-    if !store.study()?.is_some_and(|study| study.finished) {
-        let course = Course {
-            prepared: &prepared,
-            options,
-            ui,
+    let mut stopped = None;
+    if !is_finished {
+        let fleet = match (&study.broker, devices) {
+            (Some(url), Some(devices)) => Fleet::Remote {
+                url,
+                devices,
+                cancelled,
+            },
+            _ => Fleet::Local { state: &state },
         };
-        let stopped = course.follow(runtime, &mut store, cancelled, &state)?;
-        if stopped.is_some() {
-            return Ok(Findings {
-                results: findings::results(&store, &study.name)?,
-                stopped,
-            });
-        }
+        stopped = course.follow(runtime, &mut store, fleet)?;
     }
-    if store.open_batches()?.is_empty() {
+    if stopped.is_none() && store.open_batches()?.is_empty() {
         remove_folder(&state)?;
     }
     Ok(Findings {
         results: findings::results(&store, &study.name)?,
-        stopped: None,
+        stopped,
     })
 }
 
-/// Begins the study, or goes on with the one that is there; returns the batches that are to be called off.
-fn begin(
-    store: &mut Store,
-    prepared: &Prepared<'_>,
-    options: &Options,
-) -> anyhow::Result<Vec<(DeviceId, BatchId)>> {
-    let out = options.out.display();
-    if let Some(old) = store.study()? {
-        if options.existing == Existing::Resume {
-            let differences = prepared.definition.differences(&old.definition)?;
-            if differences.is_empty() {
-                return Ok(Vec::new());
-            }
-            return Err(UsageError::new(format!(
-                "the study in {out} differs in {}; --resume goes on with the same study, --fresh replaces it",
-                differences.join(", ")
-            )));
-        }
-        let jobs = store.jobs()?;
-        let ended = jobs.iter().filter(|job| job.outcome.is_some()).count();
-        if options.existing == Existing::KeepUnfinished && !old.finished && ended > 0 {
-            return Err(UsageError::new(format!(
-                "{out} holds an unfinished study ({ended} of {} jobs have ended); \
-                 go on with --resume, or replace it with --fresh",
-                jobs.len()
-            )));
-        }
-    }
-    let cancelled = store.open_batches()?;
-    store.begin(&prepared.definition.to_json()?)?;
-    Ok(cancelled
-        .into_iter()
-        .map(|(device, batch)| (device, batch.id))
-        .collect())
+/// Where a study is measured.
+enum Fleet<'a> {
+    /// On the devices that were found at a broker; `cancelled` are batches to call off.
+    Remote {
+        url: &'a BrokerUrl,
+        devices: Devices,
+        cancelled: Vec<(DeviceId, BatchId)>,
+    },
+    /// On this machine, by an agent that keeps its state in a folder.
+    Local { state: &'a Path },
 }
 
 /// One process's part of a study.
@@ -160,38 +158,39 @@ impl Course<'_> {
         &self,
         runtime: Runtime,
         store: &mut Store,
-        cancelled: Vec<(DeviceId, BatchId)>,
-        state: &Path,
+        fleet: Fleet<'_>,
     ) -> anyhow::Result<Option<anyhow::Error>> {
         let stopped = runtime.block_on(async {
-            match &self.prepared.study.broker {
-                Some(url) => self.remotely(store, cancelled, url).await,
-                None => self.locally(store, state).await,
+            match fleet {
+                Fleet::Remote {
+                    url,
+                    devices,
+                    cancelled,
+                } => self.remotely(store, url, &devices, cancelled).await,
+                Fleet::Local { state } => self.locally(store, state).await,
             }
         });
         // A variant that is being made while the user interrupts is left alone; it is written whole or not.
         runtime.shutdown_background();
         let Err(error) = stopped else { return Ok(None) };
         let jobs = store.jobs()?;
-        if jobs.is_empty() {
-            return Err(error);
-        }
         let ended = jobs.iter().filter(|job| job.outcome.is_some()).count();
-        let kept = format!(
-            "{ended} of {} jobs have ended and are kept; go on with --resume",
-            jobs.len()
-        );
+        let kept = match jobs.len() {
+            0 => "no job has begun; go on with --resume".to_owned(),
+            all => format!("{ended} of {all} jobs have ended and are kept; go on with --resume"),
+        };
         Ok(Some(anyhow::anyhow!("{}; {kept}", one_line(&error))))
     }
 
     async fn remotely(
         &self,
         store: &mut Store,
-        cancelled: Vec<(DeviceId, BatchId)>,
         url: &BrokerUrl,
+        devices: &Devices,
+        cancelled: Vec<(DeviceId, BatchId)>,
     ) -> anyhow::Result<()> {
         tokio::select! {
-            ended = self.steps(store, cancelled, url) => ended,
+            ended = self.steps(store, url, devices, cancelled) => ended,
             () = interrupted() => {
                 Err(anyhow::anyhow!("interrupted, and devices go on with the jobs that they have"))
             }
@@ -201,8 +200,12 @@ impl Course<'_> {
     async fn locally(&self, store: &mut Store, state: &Path) -> anyhow::Result<()> {
         let mut local = Local::start(state, self.options.search.runtime_path.as_deref())?;
         let url = local.url();
+        let measured = async {
+            let devices = self.find_devices(&url).await?;
+            self.steps(store, &url, &devices, Vec::new()).await
+        };
         let ended = tokio::select! {
-            ended = self.steps(store, Vec::new(), &url) => ended,
+            ended = measured => ended,
             error = local.ended() => Err(error),
             () = interrupted() => Err(anyhow::anyhow!("interrupted")),
         };
@@ -213,13 +216,13 @@ impl Course<'_> {
     async fn steps(
         &self,
         store: &mut Store,
-        cancelled: Vec<(DeviceId, BatchId)>,
         url: &BrokerUrl,
+        devices: &Devices,
+        cancelled: Vec<(DeviceId, BatchId)>,
     ) -> anyhow::Result<()> {
-        let devices = self.find_devices(url).await?;
-        let mut failures = self.absent(&devices);
+        let mut failures = self.absent(devices);
         let is_complete = failures.is_empty();
-        let choices = self.choices(&devices, &mut failures);
+        let choices = self.choices(devices, &mut failures);
         let maker = Maker::new(self.prepared, &self.options.search, &self.options.out)?;
         self.make_jobs(store, &maker, &choices, &mut failures).await?;
         store.set_failures(&failures)?;
@@ -232,34 +235,42 @@ impl Course<'_> {
             cancelled,
             device_timeout: self.options.device_timeout,
         };
-        fleet::run(work, store, self.ui).await?;
-        let given_up = findings::open_jobs(store, &devices, &self.patience_lost())?;
-        failures.extend(given_up);
+        let lost = fleet::run(work, store, self.ui).await?;
+        failures.extend(findings::open_jobs(store, &lost, self.options.device_timeout)?);
         store.set_failures(&failures)?;
         store.set_finished(is_complete && store.open_batches()?.is_empty())?;
         Ok(())
     }
 
-    async fn find_devices(&self, url: &BrokerUrl) -> anyhow::Result<BTreeMap<DeviceId, Device>> {
-        let spinner = self.ui.spinner("waiting for devices");
+    /// The devices of the study that are there, at least one.
+    async fn find_devices(&self, url: &BrokerUrl) -> anyhow::Result<Devices> {
         let wanted = &self.prepared.study.devices;
-        let show = |missing: &DeviceId| spinner.set_message(format!("waiting for {missing}"));
+        let is_remote = self.prepared.study.broker.is_some();
         let patience = PRESENCE_PATIENCE.min(self.options.device_timeout);
-        let found = fleet::survey(url, wanted, patience, show).await?;
-        spinner.finish_and_clear();
-        if found.is_empty() {
-            anyhow::ensure!(
-                self.prepared.study.broker.is_some(),
-                "the local agent did not come up"
-            );
-            let names: Vec<&str> = wanted.iter().map(DeviceId::as_str).collect();
-            anyhow::bail!("{}: {}", names.join(", "), absent_mend(url));
+        let spinner = self.ui.spinner("waiting for devices");
+        let mut survey = Survey::open(url).await?;
+        let begun = Instant::now();
+        survey.gather(wanted, begun + UNSAID.min(patience)).await?;
+        let missing = survey.missing(wanted);
+        if !missing.is_empty() {
+            if is_remote {
+                let patience = humantime::format_duration(patience);
+                self.ui
+                    .note(format_args!("waiting up to {patience} for {missing}"));
+            }
+            spinner.set_message(format!("waiting for {missing}"));
+            survey.gather(wanted, begun + patience).await?;
         }
+        let missing = survey.missing(wanted);
+        let found = survey.into_found();
+        spinner.finish_and_clear();
+        anyhow::ensure!(is_remote || !found.is_empty(), "the local agent did not come up");
+        anyhow::ensure!(!found.is_empty(), "{missing}: {}", absent_mend(url));
         Ok(found)
     }
 
     /// An entry of the results for each device that is not there.
-    fn absent(&self, found: &BTreeMap<DeviceId, Device>) -> Vec<FailedJob> {
+    fn absent(&self, found: &Devices) -> Vec<FailedJob> {
         let study = self.prepared.study;
         let (Some(url), missing) = (
             &study.broker,
@@ -284,7 +295,7 @@ impl Course<'_> {
     /// Each device with the runtimes that it measures.
     fn choices<'d>(
         &self,
-        devices: &'d BTreeMap<DeviceId, Device>,
+        devices: &'d Devices,
         failures: &mut Vec<FailedJob>,
     ) -> Vec<(&'d Device, Vec<String>)> {
         let mut choices = Vec::new();
@@ -358,13 +369,6 @@ impl Course<'_> {
             store.put_batch(device, &batch)?;
         }
         Ok(())
-    }
-
-    fn patience_lost(&self) -> String {
-        format!(
-            "the device was out of reach for {}; start its agent and go on with --resume",
-            humantime::format_duration(self.options.device_timeout)
-        )
     }
 }
 

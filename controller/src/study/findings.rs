@@ -1,10 +1,13 @@
 //! What a study found, read from its store alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use edgefront_protocol::DeviceId;
 use edgefront_protocol::results::{FailedJob, Results};
-use edgefront_protocol::{Device, DeviceId};
 
+use super::failure::explained;
+use crate::fleet::Lost;
 use crate::results::{self, Settled};
 use crate::store::{self, Store, StoredJob};
 
@@ -28,25 +31,37 @@ pub(super) fn results(store: &Store, name: &str) -> Result<Results, store::Error
     }))
 }
 
-/// An entry of the results for every job of these devices that has not ended.
+/// An entry of the results for every open job of the devices that were given up after `timeout`.
 pub(super) fn open_jobs(
     store: &Store,
-    devices: &BTreeMap<DeviceId, Device>,
-    error: &str,
+    lost: &BTreeMap<DeviceId, Lost>,
+    timeout: Duration,
 ) -> Result<Vec<FailedJob>, store::Error> {
     let jobs = store.jobs()?;
-    let open = jobs
-        .iter()
-        .filter(|job| job.outcome.is_none() && devices.contains_key(&job.device));
-    Ok(open
-        .map(|stored| FailedJob {
+    let open = jobs.iter().filter(|job| job.outcome.is_none());
+    let failed = |stored: &StoredJob| {
+        Some(FailedJob {
             device: stored.device.to_string(),
             variant: stored.job.variant.clone(),
             runtime: stored.job.target.runtime.clone(),
             stage: DEVICE.to_owned(),
-            error: error.to_owned(),
+            error: why_lost(*lost.get(&stored.device)?, timeout),
         })
-        .collect())
+    };
+    Ok(open.filter_map(failed).collect())
+}
+
+fn why_lost(lost: Lost, timeout: Duration) -> String {
+    let timeout = humantime::format_duration(timeout);
+    match lost {
+        Lost::OutOfReach => {
+            format!("the device was out of reach for {timeout}; start its agent and go on with --resume")
+        }
+        Lost::Silent => format!(
+            "the device is connected, was asked how its jobs are and did not answer for {timeout}; see its \
+             agent's log, start it again and go on with --resume"
+        ),
+    }
 }
 
 fn settled(stored: &StoredJob) -> Option<Settled> {
@@ -56,7 +71,10 @@ fn settled(stored: &StoredJob) -> Option<Settled> {
         variant: stored.job.variant.clone(),
         artifact: stored.job.artifact,
         target: stored.job.target.clone(),
-        result: outcome.result.clone(),
+        result: outcome
+            .result
+            .clone()
+            .map_err(|failure| explained(&failure, &stored.job)),
     })
 }
 

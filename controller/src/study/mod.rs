@@ -2,15 +2,18 @@
 //! arguments, and from there on both take the same path: [`run`].
 
 mod course;
+mod failure;
 mod file;
 mod findings;
 mod model;
+mod place;
 mod plan;
 mod prepare;
 mod variants;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +24,7 @@ use edgefront_runtimes::{Registry, Search};
 
 use crate::ui::UsageError;
 
-pub use course::{Findings, measure, run};
+pub use course::{Findings, check, measure, run};
 pub(crate) use model::Interface;
 pub(crate) use prepare::Pictures;
 
@@ -74,23 +77,26 @@ pub struct Options {
 /// What becomes of a study that is in the directory already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// It is replaced, but refused if it is unfinished and holds measurements.
-    KeepUnfinished,
-    /// It is replaced; its open jobs are called off on their devices.
+    /// A finished run of the same study is replaced; anything else is kept and refused.
+    Keep,
+    /// It is replaced, as is a report without a study; its open jobs are called off on their devices.
     Replace,
-    /// It goes on where it stopped; it must be the same study.
+    /// It goes on where it stopped; it must be there and be the same study.
     Resume,
 }
+
+/// Threads that an inference may have; more than any machine has cores is a mistake.
+const THREADS: RangeInclusive<u32> = 1..=1024;
 
 impl Options {
     /// A device that is out of reach for longer is given up.
     pub const DEVICE_TIMEOUT: Duration = Duration::from_mins(10);
 
-    /// Into `out`, keeping an unfinished study that is there.
+    /// Into `out`, keeping another or an unfinished study that is there.
     pub fn new(out: impl Into<PathBuf>) -> Self {
         Self {
             out: out.into(),
-            existing: Existing::KeepUnfinished,
+            existing: Existing::Keep,
             search: Search::default(),
             device_timeout: Self::DEVICE_TIMEOUT,
         }
@@ -142,8 +148,15 @@ impl Study {
         if let Some(runtimes) = &self.runtimes {
             each_once("runtimes", runtimes)?;
         }
-        if self.threads.contains(&0) || self.batch.contains(&0) {
-            return Err(UsageError::new("threads and batch are at least 1"));
+        if let Some(count) = self.threads.iter().find(|count| !THREADS.contains(count)) {
+            return Err(UsageError::new(format!(
+                "threads: {count} is not between {} and {}",
+                THREADS.start(),
+                THREADS.end()
+            )));
+        }
+        if self.batch.contains(&0) {
+            return Err(UsageError::new("batch: an inference has at least 1 picture"));
         }
         if self.broker.is_none() && self.devices.iter().any(|device| device.as_str() != Self::LOCAL) {
             return Err(UsageError::new(
@@ -156,13 +169,17 @@ impl Study {
 
     fn validate_plan(&self) -> anyhow::Result<()> {
         let plan = &self.plan;
-        if plan.min_runs == 0 || plan.rounds == 0 {
-            return Err(UsageError::new("min_runs and rounds are at least 1"));
+        let counts = [("min-runs", plan.min_runs), ("rounds", plan.rounds)];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(UsageError::new(format!("--{name} 0: give at least 1")));
         }
         if plan.max_time < plan.min_time {
-            return Err(UsageError::new(
-                "max_time ends a job before its min_time; make it longer",
-            ));
+            let [longest, least] =
+                [plan.max_time, plan.min_time].map(|time| humantime::format_duration(time.into()));
+            return Err(UsageError::new(format!(
+                "the longest time of a job ({longest}) is shorter than its least ({least}); raise --max-time, or \
+                 `max_time` in a study file"
+            )));
         }
         Ok(())
     }

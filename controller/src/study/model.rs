@@ -12,6 +12,10 @@ use super::Study;
 use crate::data::{self, DataError};
 use crate::ui::UsageError;
 
+/// Largest input tensor of one inference, in bytes: some 400 pictures of 224x224. A device holds it several
+/// times over and the values between the layers beside it, so a larger one is a mistake that could exhaust it.
+const LARGEST_INPUT: u64 = 256 << 20;
+
 /// An extent of a model's input or output; `None` is dynamic.
 type Extent = Option<u64>;
 
@@ -31,6 +35,8 @@ pub(crate) struct Interface {
 struct Port {
     name: String,
     is_float: bool,
+    /// Bytes of one element.
+    width: u64,
     shape: Vec<Extent>,
 }
 
@@ -85,7 +91,8 @@ impl Interface {
         for &batch in &study.batch {
             self.check_batch(batch)?;
         }
-        self.check_all_axes()
+        self.check_all_axes()?;
+        study.batch.iter().try_for_each(|&batch| self.check_bytes(batch))
     }
 
     /// Every axis but the first of every input is known, from the model or from the shape that was given.
@@ -112,6 +119,30 @@ impl Interface {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Every input tensor is one that devices can be asked to hold.
+    fn check_bytes(&self, batch: u32) -> anyhow::Result<()> {
+        for input in &self.inputs {
+            let own = input.shape.iter().skip(1).map(|extent| extent.unwrap_or(1));
+            let given = self.given.iter().flatten().skip(1).copied();
+            let picture = if self.given.is_some() {
+                bytes_of(input.width, given)
+            } else {
+                bytes_of(input.width, own)
+            };
+            if picture.saturating_mul(u64::from(batch)) > LARGEST_INPUT {
+                return Err(UsageError::new(format!(
+                    "--batch {batch} makes input `{}` larger than {} MiB; at most {} pictures of {} bytes are measured \
+                     together",
+                    input.name,
+                    LARGEST_INPUT >> 20,
+                    LARGEST_INPUT / picture.max(1),
+                    picture,
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn check_axes(&self, input: &Port) -> anyhow::Result<()> {
@@ -202,10 +233,25 @@ fn port(value: &ValueInfoProto) -> Port {
     Port {
         name: value.name().to_owned(),
         is_float: tensor.is_some_and(|tensor| tensor.elem_type() == DataType::Float as i32),
+        width: tensor.map_or(1, |tensor| width(tensor.elem_type())),
         shape: shape.map_or_else(Vec::new, |shape| {
             shape.dim.iter().map(|dim| extent(dim.value.as_ref())).collect()
         }),
     }
+}
+
+/// Bytes of one element of an ONNX type; of what is not a number, 1.
+fn width(elem_type: i32) -> u64 {
+    match DataType::try_from(elem_type) {
+        Ok(DataType::Double | DataType::Int64 | DataType::Uint64) => 8,
+        Ok(DataType::Float | DataType::Int32 | DataType::Uint32) => 4,
+        Ok(DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16) => 2,
+        _ => 1,
+    }
+}
+
+fn bytes_of(width: u64, extents: impl Iterator<Item = u64>) -> u64 {
+    extents.fold(width, u64::saturating_mul)
 }
 
 /// `1x3x64x64`.
@@ -253,6 +299,9 @@ mod tests {
         assert_eq!(interface.picture().unwrap(), picture);
         assert!(interface.check_target(&study(4)).is_ok());
         assert!(interface.shapes(4).is_empty());
+        // 768 bytes a picture.
+        assert!(interface.check_target(&study(349_525)).is_ok());
+        assert!(interface.check_target(&study(349_526)).is_err());
     }
 
     #[test]
@@ -292,6 +341,8 @@ mod tests {
         bytes.inputs[0].is_float = false;
         let said = [
             fixed.check_target(&study(4)).unwrap_err(),
+            tiny(None).check_target(&study(1_000_000)).unwrap_err(),
+            tiny(None).check_target(&study(u32::MAX)).unwrap_err(),
             dynamic.check_target(&study(1)).unwrap_err(),
             tiny(Some(vec![2, 3, 8, 8])).check_target(&study(1)).unwrap_err(),
             tiny(Some(vec![1, 3, 16, 16]))

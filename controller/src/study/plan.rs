@@ -2,7 +2,7 @@
 
 use edgefront_protocol::results::FailedJob;
 use edgefront_protocol::{
-    Artifact, BatchId, BlobRef, Device, Job, JobId, Precision, RuntimeState, Stage, Target,
+    Artifact, BatchId, BlobRef, Device, Job, JobId, Plan, Precision, RuntimeState, Stage, Target,
 };
 
 use super::Study;
@@ -123,7 +123,11 @@ fn job(common: Common<'_>, variant: &Variant, target: Target) -> Job {
         artifact: variant.artifact,
         inputs: common.interface.shapes(target.batch),
         validation: common.validation,
-        plan: common.study.plan,
+        plan: Plan {
+            // Every round has a run of its own, so more would make the job longer than its plan.
+            rounds: common.study.plan.rounds.min(common.study.plan.min_runs),
+            ..common.study.plan
+        },
         target,
     }
 }
@@ -245,5 +249,27 @@ mod tests {
                 .collect()
         };
         assert_eq!(targets(&rest), targets(&jobs[5..]));
+    }
+
+    #[test]
+    fn there_are_no_more_rounds_than_runs() {
+        let rounds_of = |min_runs, rounds| {
+            let study = Study {
+                plan: Plan {
+                    min_runs,
+                    rounds,
+                    ..Plan::default()
+                },
+                ..Study::new("test", "m.onnx")
+            };
+            let common = Common {
+                study: &study,
+                variants: &[variant("fp32")],
+                validation: None,
+                interface: &Interface::default(),
+            };
+            new_jobs(common, &["tract".to_owned()], &[])[0].plan.rounds
+        };
+        assert_eq!((rounds_of(200, 100_000), rounds_of(200, 10)), (200, 10));
     }
 }

@@ -98,7 +98,12 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     });
     let validation = study.validation.as_deref().map(load).transpose()?;
     let validation = validation
-        .map(|(pack, path)| labelled(&pack, &interface, &path))
+        .map(|(pack, path)| {
+            if let Some(warning) = few_classes(&pack, &interface, &path) {
+                ui.warn(warning);
+            }
+            labelled(&pack, &interface, &path)
+        })
         .transpose()?;
     spinner.finish_and_clear();
     let definition = Definition {
@@ -131,6 +136,19 @@ fn labelled(pack: &Pack, interface: &Interface, path: &Path) -> anyhow::Result<E
     pack.labels_for(classes)
         .with_context(|| path.display().to_string())?;
     Ok(Encoded::new(pack.encode()))
+}
+
+/// A warning where the data set names fewer classes than the model tells apart: its labels are then likely to
+/// be others than the model's.
+fn few_classes(pack: &Pack, interface: &Interface, path: &Path) -> Option<String> {
+    let (named, wanted) = (pack.classes().len(), interface.classes?);
+    (1..wanted).contains(&named).then(|| {
+        format!(
+            "{} has {named} classes and the model {wanted}; classes are numbered from 0 by the order of their \
+             names, so accuracy is wrong unless those are the model's first {named}",
+            path.display()
+        )
+    })
 }
 
 impl Definition {
