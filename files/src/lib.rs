@@ -20,10 +20,12 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         // A temporary file is its owner's alone; this one is an ordinary file, which the process's mask bounds.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    // The name of a file that could not be made tells nobody anything, so only the kind of the error is kept.
-    let mut file = builder
-        .tempfile_in(folder_of(path))
-        .map_err(|error| io::Error::from(error.kind()))?;
+    let folder = folder_of(path);
+    // The name of a temporary file tells nobody anything; what is wrong with the folder does.
+    let mut file = builder.tempfile_in(folder).map_err(|error| {
+        let missing = fs::metadata(folder).err();
+        missing.unwrap_or_else(|| error.kind().into())
+    })?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -81,7 +83,7 @@ mod tests {
         assert!(replace(&path, b"x").is_err());
         assert_eq!(names(dir.path()), ["folder"]);
         let error = replace(&dir.path().join("absent/file"), b"x").unwrap_err();
-        assert_eq!(error.to_string(), "entity not found");
+        assert_eq!(error.to_string(), "No such file or directory (os error 2)");
     }
 
     #[test]
