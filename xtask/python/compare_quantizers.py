@@ -52,7 +52,7 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(prog="cargo xtask compare-quantizers", description=__doc__.split("\n", 1)[0])
     parser.add_argument("model", type=Path, help="an FP32 ONNX classifier with one input of pictures")
-    parser.add_argument("--calib", type=Path, required=True, metavar="DATA", help="as `edgefront pack` reads it")
+    parser.add_argument("--calib", type=Path, required=True, metavar="DATA", help="pictures, as `edgefront pack` reads them")
     parser.add_argument("--val", type=Path, required=True, metavar="DATA", help="the same, with labels")
     parser.add_argument("--size", metavar="HxW", help="rows and columns of the pictures, where the model takes any")
     parser.add_argument("--preprocess", metavar="NAME|FILE", help="as `edgefront pack` takes it")
@@ -63,7 +63,11 @@ def parse():
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the timed runs [1]")
     parser.add_argument("--edgefront", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, required=True, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for path in (arguments.model, arguments.calib, arguments.val):
+        if not path.exists():
+            parser.error(f"{path} is not there")
+    return arguments
 
 
 def methods(text):

@@ -16,10 +16,21 @@ const PROGRAM: &str = "xtask/python/compare_quantizers.py";
 /// Runs the comparison with the user's `arguments`.
 pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     let folder = Path::new(FOLDER);
-    let python = environment(folder)?;
-    let build = ["build", "--release", "--package", "edgefront"];
-    must(&mut step::cargo(&build))?;
-    let mut compare = Command::new(python);
+    let mut compare = if arguments
+        .iter()
+        .any(|argument| ["-h", "--help"].contains(argument))
+    {
+        Command::new("python3")
+    } else {
+        let python = environment(folder)?;
+        must(&mut step::cargo(&[
+            "build",
+            "--release",
+            "--package",
+            "edgefront",
+        ]))?;
+        Command::new(python)
+    };
     compare
         .arg(PROGRAM)
         .args(["--edgefront", "target/release/edgefront", "--out"]);
