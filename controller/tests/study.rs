@@ -124,6 +124,13 @@ fn a_study_leaves_a_report_and_may_be_run_again() {
             .map(|record| record.variant.as_str())
             .collect();
         assert_eq!(variants, ["fp32", "prune50", "ptq-int8"]);
+        let made: Vec<&str> = results
+            .variants
+            .iter()
+            .map(|made| made.variant.as_str())
+            .collect();
+        assert_eq!(made, variants);
+        assert!(results.variants[1].passes.iter().any(|pass| pass.pass == "prune"));
         let accuracy = results.records[0].accuracy.as_ref().unwrap();
         assert_eq!((accuracy.samples, accuracy.agreement_fp32), (12, Some(1.0)));
         for file in [

@@ -6,7 +6,7 @@ use crate::proto::{DataType, NodeProto, TensorProto};
 /// The weights of a convolution or a matrix product.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weights<'a> {
-    /// A float32 constant of at least two axes.
+    /// A constant of at least two axes.
     pub(crate) tensor: &'a TensorProto,
     /// The axis of input channels; those of one group where a convolution has groups.
     pub(crate) input_axis: usize,
@@ -21,15 +21,21 @@ pub(crate) fn has_weights(node: &NodeProto) -> bool {
 
 /// The weights of a node, if they are a float32 constant; of `MatMul` either side can be.
 pub(crate) fn weights(graph: &Graph, id: NodeId) -> Option<Weights<'_>> {
-    let node = graph.node(id);
+    let float = |tensor: &&TensorProto| tensor.element_type().is_ok_and(|kind| kind == DataType::Float);
+    weights_among(graph.node(id), |index| {
+        graph.constant_input(id, index).filter(float)
+    })
+}
+
+/// The weights of a node among its inputs as `constant` finds them.
+pub(crate) fn weights_among<'a>(
+    node: &NodeProto,
+    constant: impl Fn(usize) -> Option<&'a TensorProto>,
+) -> Option<Weights<'a>> {
     if !has_weights(node) {
         return None;
     }
-    let constant = |index| {
-        graph.constant_input(id, index).filter(|tensor: &&TensorProto| {
-            tensor.element_type().is_ok_and(|kind| kind == DataType::Float) && tensor.dims.len() >= 2
-        })
-    };
+    let constant = |index| constant(index).filter(|tensor: &&TensorProto| tensor.dims.len() >= 2);
     let of = |tensor, input_axis, output_axis| Weights {
         tensor,
         input_axis,

@@ -15,6 +15,7 @@ mod external_tests;
 pub mod graph;
 mod layer;
 mod model;
+pub mod obstacles;
 pub mod passes;
 pub mod proto;
 pub mod quantize;

@@ -25,6 +25,9 @@ pub struct Results {
     pub records: Vec<Record>,
     /// One entry a job or variant without a measurement.
     pub failed: Vec<FailedJob>,
+    /// How the variants were made, one entry an artifact; none where that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<VariantRecord>,
 }
 
 fn default_objectives() -> Vec<String> {
@@ -91,6 +94,10 @@ pub struct Record {
     /// Why this record takes no part in the frontier; `None` where it does.
     #[serde(default)]
     pub not_ranked: Option<String>,
+    /// For a quantized or pruned variant that is no faster than the model it came from, what was found to be
+    /// in the way, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
 }
 
 impl Record {
@@ -218,4 +225,51 @@ pub struct FailedJob {
     pub stage: String,
     /// One line.
     pub error: String,
+}
+
+/// How one artifact was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VariantRecord {
+    /// The variant, as in `Record::variant`.
+    pub variant: String,
+    /// The artifact's digest, as in `ArtifactRecord::sha256`.
+    pub sha256: String,
+    /// The passes in the order in which they were applied.
+    pub passes: Vec<PassRecord>,
+}
+
+/// What one pass did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassRecord {
+    /// The pass: `quantize`.
+    pub pass: String,
+    /// The nodes that it considered, in the graph's order.
+    pub nodes: Vec<NodeRecord>,
+    /// What the model costs before and after it, of passes that make the model cheaper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<[CostRecord; 2]>,
+}
+
+/// What a pass did to one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// The node's name, or its operator and first output.
+    pub node: String,
+    /// Whether the pass changed it.
+    pub applied: bool,
+    /// What was done, or why nothing was.
+    pub why: String,
+}
+
+/// What a model costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostRecord {
+    /// Elements of its constants.
+    pub parameters: u64,
+    /// Weights of its layers.
+    pub weights: u64,
+    /// Weights that are zero.
+    pub zeros: u64,
+    /// Multiplications with an addition for one picture; `None` where an axis is dynamic.
+    pub macs: Option<u64>,
 }

@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 30] = [
+const COLUMNS: [Column; 31] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -48,6 +48,7 @@ const COLUMNS: [Column; 30] = [
         optional(r.energy.as_ref().map(|e| e.mj_per_inference))
     }),
     ("notes", |r| r.conditions.notes.join("; ")),
+    ("explanation", |r| r.explanation.clone().unwrap_or_default()),
     ("study", |r| r.study.clone().unwrap_or_default()),
 ];
 

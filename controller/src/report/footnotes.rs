@@ -42,6 +42,7 @@ impl Footnotes {
         (1..).zip(self.texts.iter().map(String::as_str))
     }
 
+    /// What is to be said of a record's figures, and what they come from.
     fn remarks(&self, record: &Record) -> Vec<String> {
         let mut remarks = record.conditions.notes.clone();
         if record.conditions.throttled == Some(true) {
@@ -49,11 +50,13 @@ impl Footnotes {
         }
         let why = record.not_ranked.as_ref().filter(|_| self.some_are_ranked);
         remarks.extend(why.map(|why| format!("not ranked: {why}")));
+        remarks.extend(record.explanation.clone());
         remarks
     }
 }
 
-/// Whether a reader should know something before using the record's figures.
+/// Whether a reader should know something before using the record's figures; an explanation of them is no
+/// such thing.
 pub(super) fn is_noted(record: &Record) -> bool {
     !record.conditions.notes.is_empty() || record.conditions.throttled == Some(true)
 }

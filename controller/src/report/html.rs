@@ -1,5 +1,7 @@
 //! `report.html`: one self-contained page with the picture, a sortable table a device, the conditions, what
-//! is certified, and the failures.
+//! is certified, the failures, and what the passes did to each variant.
+
+mod variants;
 
 use std::fmt::Write as _;
 
@@ -28,6 +30,7 @@ pub(super) fn render(results: &Results) -> Rendered {
         section(&mut page, results, device)?;
     }
     failures(&mut page, results)?;
+    variants::section(&mut page, results)?;
     write!(
         page,
         "<script>\n{}</script>\n</html>\n",

@@ -52,6 +52,7 @@ pub fn build(study: &Study<'_>) -> Results {
         devices: study.devices.iter().map(device_record).collect(),
         records: Vec::new(),
         failed: study.unmade.to_vec(),
+        variants: Vec::new(),
     };
     for job in study.jobs {
         let record = job
@@ -120,6 +121,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         pareto: false,
         dominated_by: Vec::new(),
         not_ranked: None,
+        explanation: None,
     })
 }
 

@@ -1,8 +1,8 @@
 //! Made-up results for tests: two devices, two runtimes, what a residual CNN might give. Nobody measured them.
 
 use edgefront_protocol::results::{
-    AccuracyRecord, ArtifactRecord, ConditionsRecord, DeviceRecord, FailedJob, LatencyRecord, MemoryRecord,
-    Record, Results, SCHEMA,
+    AccuracyRecord, ArtifactRecord, ConditionsRecord, CostRecord, DeviceRecord, FailedJob, LatencyRecord,
+    MemoryRecord, NodeRecord, PassRecord, Record, Results, SCHEMA, VariantRecord,
 };
 
 use super::build::rounded;
@@ -61,10 +61,45 @@ pub(crate) fn results() -> Results {
             stage: "load".into(),
             error: "tract has no operator `QLinearAdd` (node `add<1>`); use the QDQ form".into(),
         }],
+        variants: variants(),
     };
     let objectives = ["latency_p50", "top1"].map(|name| objective::named(name).unwrap());
     mark(&mut results, &objectives);
     results
+}
+
+/// How one variant was made; the others are not known.
+fn variants() -> Vec<VariantRecord> {
+    let node = |node: &str, applied, why: &str| NodeRecord {
+        node: node.into(),
+        applied,
+        why: why.into(),
+    };
+    let cost = |zeros| CostRecord {
+        parameters: 152_000,
+        weights: 150_000,
+        zeros,
+        macs: Some(9_400_000),
+    };
+    vec![VariantRecord {
+        variant: "prune50-int8".into(),
+        sha256: "ab".repeat(32),
+        passes: vec![
+            PassRecord {
+                pass: "prune".into(),
+                nodes: vec![node("conv<1>", true, "72 of 144 weights are zero")],
+                cost: Some([cost(0), cost(75_000)]),
+            },
+            PassRecord {
+                pass: "quantize".into(),
+                nodes: vec![
+                    node("conv<1>", true, "int8 weights per channel"),
+                    node("softmax", false, "operator `Softmax` has no integer form"),
+                ],
+                cost: None,
+            },
+        ],
+    }]
 }
 
 fn record(
@@ -130,5 +165,6 @@ fn record(
         pareto: false,
         dominated_by: Vec::new(),
         not_ranked: None,
+        explanation: None,
     }
 }

@@ -78,6 +78,7 @@ pub fn merge(all: impl IntoIterator<Item = Results>) -> Option<Results> {
         results.records.retain(|new| !known(new));
         rename_clashing(&merged.records, &mut results.records);
         add_new(&mut merged.devices, results.devices, |a, b| a.id == b.id);
+        add_new(&mut merged.variants, results.variants, |a, b| a == b);
         add_new(&mut merged.failed, results.failed, |a, b| a == b);
         merged.records.append(&mut results.records);
     }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 /// Name of the database in a study's directory.
 pub const FILE: &str = "edgefront.db";
 /// Generation of the tables, `user_version` of the database.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// How long to wait for the lock; whoever holds it holds it until it ends.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -192,15 +192,34 @@ impl Store {
             .map_err(self.failed())
     }
 
-    /// Remembers the file that was made from what `key` stands for.
-    pub fn put_variant(&self, key: &Digest, blob: &BlobRef) -> Result<(), Error> {
+    /// Remembers the file that was made from what `key` stands for, and how, as JSON.
+    pub fn put_variant(&self, key: &Digest, blob: &BlobRef, making: &str) -> Result<(), Error> {
         self.database
             .execute(
-                "INSERT OR REPLACE INTO variants (key, digest, bytes) VALUES (?1, ?2, ?3)",
-                params![key.as_bytes(), blob.digest.as_bytes(), blob.bytes.0 as i64],
+                "INSERT OR REPLACE INTO variants (key, digest, bytes, making) VALUES (?1, ?2, ?3, ?4)",
+                params![
+                    key.as_bytes(),
+                    blob.digest.as_bytes(),
+                    blob.bytes.0 as i64,
+                    making
+                ],
             )
             .map_err(self.failed())?;
         Ok(())
+    }
+
+    /// How each file was made, as far as that is known.
+    pub fn makings<T: DeserializeOwned>(&self) -> Result<Vec<(Digest, T)>, Error> {
+        let rows: Vec<([u8; 32], String)> = self.rows(
+            "SELECT digest, making FROM variants WHERE making IS NOT NULL ORDER BY rowid",
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let making = |(digest, text): ([u8; 32], String)| {
+            let making =
+                serde_json::from_str(&text).map_err(|error| damaged(&self.path, "variants", &error))?;
+            Ok((Digest::from_bytes(digest), making))
+        };
+        rows.into_iter().map(making).collect()
     }
 
     /// Adds a device and a batch of jobs for it, all or nothing.
@@ -382,6 +401,10 @@ fn migrate(transaction: &Transaction<'_>, path: &Path, controller: &ControllerId
         .map_err(wrap)?;
     match found {
         SCHEMA => Ok(()),
+        1 => transaction
+            .execute_batch("ALTER TABLE variants ADD COLUMN making TEXT")
+            .and_then(|()| transaction.pragma_update(None, "user_version", SCHEMA))
+            .map_err(wrap),
         0 => {
             let tables: i64 = transaction
                 .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))

@@ -13,7 +13,9 @@ CREATE TABLE study (
 CREATE TABLE variants (
     key BLOB PRIMARY KEY,
     digest BLOB NOT NULL,
-    bytes INTEGER NOT NULL
+    bytes INTEGER NOT NULL,
+    -- What the passes did, as JSON; NULL where an earlier version made the file.
+    making TEXT
 ) STRICT;
 
 -- Devices that took part, as they described themselves when their jobs were made.

@@ -30,7 +30,7 @@ fn everything_is_there_again_after_reopening() {
         store
             .put_batch(&device("pi"), &batch("b1", &["j1", "j2"]))
             .unwrap();
-        store.put_variant(&key, &blob).unwrap();
+        store.put_variant(&key, &blob, "[1, 2]").unwrap();
         assert_eq!(store.put_outcome(&outcome("j2", "first")).unwrap(), Stored::New);
         store
             .set_failures(&[failed("before"), failed("before too")])
@@ -45,6 +45,7 @@ fn everything_is_there_again_after_reopening() {
     assert_eq!(store.failures().unwrap(), [failed("now")]);
     assert_eq!(store.variant(&key).unwrap(), Some(blob));
     assert_eq!(store.variant(&Digest::of(b"other")).unwrap(), None);
+    assert_eq!(store.makings::<Vec<u8>>().unwrap(), [(blob.digest, vec![1, 2])]);
     let jobs = store.jobs().unwrap();
     assert_eq!(
         jobs.iter().map(|j| j.job.id.as_str()).collect::<Vec<_>>(),
@@ -98,6 +99,7 @@ fn a_new_study_keeps_the_name_alone() {
                 digest: Digest::of(b""),
                 bytes: Bytes(0),
             },
+            "{}",
         )
         .unwrap();
     store.set_finished(true).unwrap();
@@ -139,4 +141,42 @@ fn databases_of_others_are_left_alone() {
     database.pragma_update(None, "user_version", 99).unwrap();
     let error = Store::open(dir.path(), &id("c1")).unwrap_err();
     assert!(matches!(error, Error::Newer { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn a_directory_of_the_first_generation_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = Digest::of(b"key");
+    let blob = BlobRef {
+        digest: Digest::of(b"made"),
+        bytes: Bytes(4),
+    };
+    drop(open(dir.path()));
+    let database = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
+    database
+        .execute_batch("ALTER TABLE variants DROP COLUMN making; PRAGMA user_version = 1")
+        .unwrap();
+    database
+        .execute(
+            "INSERT INTO variants (key, digest, bytes) VALUES (?1, ?2, 4)",
+            rusqlite::params![key.as_bytes(), blob.digest.as_bytes()],
+        )
+        .unwrap();
+    drop(database);
+    let store = open(dir.path());
+    assert_eq!(store.variant(&key).unwrap(), Some(blob));
+    assert!(store.makings::<Vec<u8>>().unwrap().is_empty());
+}
+
+#[test]
+fn a_making_that_cannot_be_read_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let blob = BlobRef {
+        digest: Digest::of(b"made"),
+        bytes: Bytes(4),
+    };
+    store.put_variant(&Digest::of(b"key"), &blob, "{").unwrap();
+    let error = store.makings::<Vec<u8>>().unwrap_err().to_string();
+    assert!(error.contains("table `variants`"), "{error}");
 }

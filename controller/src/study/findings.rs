@@ -6,6 +6,7 @@ use std::time::Duration;
 use edgefront_protocol::DeviceId;
 use edgefront_protocol::results::{FailedJob, Results};
 
+use super::explain;
 use super::failure::explained;
 use crate::fleet::Lost;
 use crate::results::{self, Settled};
@@ -14,7 +15,7 @@ use crate::store::{self, Store, StoredJob};
 /// The stage of what failed because its device was not there.
 pub(super) const DEVICE: &str = "device";
 /// The variant whose predictions the others are compared with.
-const REFERENCE: &str = "fp32";
+pub(super) const REFERENCE: &str = "fp32";
 /// Where it is taken from, best first: one runtime for all, so that runtimes can be compared too.
 const REFERENCE_RUNTIMES: [&str; 2] = ["ort", "tract"];
 
@@ -22,13 +23,15 @@ const REFERENCE_RUNTIMES: [&str; 2] = ["ort", "tract"];
 pub(super) fn results(store: &Store, name: &str) -> Result<Results, store::Error> {
     let jobs = store.jobs()?;
     let settled: Vec<Settled> = jobs.iter().filter_map(settled).collect();
-    Ok(results::build(&results::Study {
+    let mut results = results::build(&results::Study {
         name,
         jobs: &settled,
         unmade: &store.failures()?,
         devices: &store.devices()?,
         reference: reference(&settled),
-    }))
+    });
+    explain::add(&mut results, &store.makings()?);
+    Ok(results)
 }
 
 /// An entry of the results for every open job of the devices that were given up after `timeout`.

@@ -2,6 +2,7 @@
 //! arguments, and from there on both take the same path: [`run`].
 
 mod course;
+mod explain;
 mod failure;
 mod file;
 mod findings;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use edgefront_optimizer::Model;
 use edgefront_optimizer::calibrate::Samples;
+use edgefront_optimizer::obstacles::Obstacles;
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Progress, Recipe};
 use edgefront_protocol::results::FailedJob;
@@ -14,6 +15,7 @@ use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Precision, S
 use edgefront_runtimes::{Registry, Search};
 use indicatif::ProgressBar;
 
+use super::explain::Making;
 use super::plan::Variant;
 use super::prepare::{Encoded, Pictures, Prepared};
 use crate::store::Store;
@@ -114,8 +116,8 @@ impl<'a> Maker<'a> {
         let blob = match store.variant(&key)? {
             Some(blob) if is_whole(&self.path(&blob), &blob) => blob,
             _ => {
-                let blob = self.write_new(recipe, activations, bar).await?;
-                store.put_variant(&key, &blob)?;
+                let (blob, making) = self.write_new(recipe, activations, bar).await?;
+                store.put_variant(&key, &blob, &serde_json::to_string(&making)?)?;
                 blob
             }
         };
@@ -135,7 +137,7 @@ impl<'a> Maker<'a> {
         recipe: &Recipe,
         activations: ActivationType,
         bar: &ProgressBar,
-    ) -> anyhow::Result<BlobRef> {
+    ) -> anyhow::Result<(BlobRef, Making)> {
         let order = Order {
             model: Arc::clone(&self.prepared.model),
             recipe: recipe.clone(),
@@ -148,13 +150,13 @@ impl<'a> Maker<'a> {
             search: self.search.clone(),
             bar: bar.clone(),
         };
-        let encoded = tokio::task::spawn_blocking(move || order.fill())
+        let (encoded, making) = tokio::task::spawn_blocking(move || order.fill())
             .await
             .context("the optimizer crashed; please report this")??;
         let path = self.path(&encoded.blob);
         edgefront_files::replace(&path, &encoded.bytes)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(encoded.blob)
+        Ok((encoded.blob, making))
     }
 
     /// All that decides the bytes of a variant: another version's passes may give others.
@@ -178,7 +180,7 @@ struct Order {
 }
 
 impl Order {
-    fn fill(&self) -> anyhow::Result<Encoded> {
+    fn fill(&self) -> anyhow::Result<(Encoded, Making)> {
         let name = &self.recipe.name;
         let context = recipe::Context {
             calibration: self.pictures.as_deref().map(|pictures| pictures as &dyn Samples),
@@ -193,12 +195,11 @@ impl Order {
             },
         };
         let (variant, reports) = recipe::apply(&self.model, &self.recipe, &context)?;
-        for report in reports {
-            for node in report.nodes.iter().filter(|node| !node.applied) {
-                tracing::debug!("{name}: {} left out `{}`: {}", report.pass, node.node, node.why);
-            }
-        }
-        Ok(Encoded::new(variant.encode()))
+        let making = Making {
+            obstacles: Obstacles::of(&variant)?,
+            passes: reports,
+        };
+        Ok((Encoded::new(variant.encode()), making))
     }
 }
 

@@ -1,0 +1,121 @@
+//! What the passes did to each variant, node by node, in parts of the page that unfold.
+
+use std::fmt::{Result, Write as _};
+
+use edgefront_protocol::results::{CostRecord, PassRecord, Results, VariantRecord};
+
+use super::escaped;
+use crate::report::figure;
+
+/// One unfolding part a variant; nothing where it is not known how the variants were made.
+pub(super) fn section(page: &mut String, results: &Results) -> Result {
+    let with_passes = |variant: &&VariantRecord| !variant.passes.is_empty();
+    let variants: Vec<&VariantRecord> = results.variants.iter().filter(with_passes).collect();
+    if variants.is_empty() {
+        return Ok(());
+    }
+    page.push_str("<h2>How the variants were made</h2>\n");
+    for variant in variants {
+        let name = escaped(&variant.variant);
+        let passes: Vec<String> = variant.passes.iter().map(summary).collect();
+        let digest = escaped(variant.sha256.get(..12).unwrap_or(&variant.sha256));
+        writeln!(
+            page,
+            "<details><summary><b>{name}</b> <small>{} · {digest}</small></summary>",
+            passes.join(" · ")
+        )?;
+        for pass in &variant.passes {
+            table(page, pass)?;
+        }
+        page.push_str("</details>\n");
+    }
+    Ok(())
+}
+
+/// `quantize 21, 2 left`.
+fn summary(pass: &PassRecord) -> String {
+    let applied = pass.nodes.iter().filter(|node| node.applied).count();
+    let name = escaped(&pass.pass);
+    match pass.nodes.len() - applied {
+        0 => format!("{name} {applied}"),
+        left => format!("{name} {applied}, {left} left"),
+    }
+}
+
+fn table(page: &mut String, pass: &PassRecord) -> Result {
+    writeln!(page, "<h3>{}</h3>", escaped(&pass.pass))?;
+    if let Some([before, after]) = &pass.cost {
+        writeln!(page, "<p>{}</p>", costs(before, after))?;
+    }
+    if pass.nodes.is_empty() {
+        page.push_str("<p>It found nothing to do.</p>\n");
+        return Ok(());
+    }
+    page.push_str(
+        "<div class=\"wide\"><table class=\"nodes\"><thead><tr><th><button>node</button></th>\
+         <th><button>result</button></th><th><button>what was done, or why nothing was</button></th>\
+         </tr></thead><tbody>\n",
+    );
+    for node in &pass.nodes {
+        let (class, result) = if node.applied {
+            ("", "done")
+        } else {
+            ("pale", "left")
+        };
+        let (name, why) = (escaped(&node.node), escaped(&node.why));
+        writeln!(
+            page,
+            "<tr class=\"{class}\"><td>{name}</td><td>{result}</td><td>{why}</td></tr>"
+        )?;
+    }
+    page.push_str("</tbody></table></div>\n");
+    Ok(())
+}
+
+/// What the pass saved, in millions.
+fn costs(before: &CostRecord, after: &CostRecord) -> String {
+    let millions = |count: u64| figure(count as f64 / 1e6);
+    let percent = |cost: &CostRecord| match cost.weights {
+        0 => "0".to_owned(),
+        weights => figure(cost.zeros as f64 / weights as f64 * 100.0),
+    };
+    let mut text = format!(
+        "Parameters {} → {} M; zero weights {} → {} %",
+        millions(before.parameters),
+        millions(after.parameters),
+        percent(before),
+        percent(after)
+    );
+    if let (Some(before), Some(after)) = (before.macs, after.macs) {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "; multiplications a picture {} → {} M",
+            millions(before),
+            millions(after)
+        );
+    }
+    text + "."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture;
+
+    #[test]
+    fn each_pass_has_its_nodes_and_what_it_saved() {
+        let mut page = String::new();
+        section(&mut page, &fixture::results()).unwrap();
+        insta::assert_snapshot!(page);
+    }
+
+    #[test]
+    fn results_of_unknown_making_have_no_such_part() {
+        let mut results = fixture::results();
+        results.variants.clear();
+        let mut page = String::new();
+        section(&mut page, &results).unwrap();
+        assert!(page.is_empty());
+    }
+}

@@ -1,0 +1,398 @@
+//! How the variants were made, and why those that should be faster than their model are not.
+//!
+//! A sentence stands on what the passes reported, on what the variant's graph shows ([`Obstacles`]), and on
+//! what is known of the runtime; `docs/decisions/runtimes.md` has the figures.
+
+use edgefront_optimizer::PassReport;
+use edgefront_optimizer::cost::Cost;
+use edgefront_optimizer::obstacles::{LANES, Obstacles};
+use edgefront_protocol::Digest;
+use edgefront_protocol::results::{CostRecord, NodeRecord, PassRecord, Record, Results, VariantRecord};
+use serde::{Deserialize, Serialize};
+
+use super::findings::REFERENCE;
+
+/// A variant is called slower, or no faster, where its median differs by more than this share: two
+/// measurements of the same file differ by less.
+const MARGIN: f64 = 0.02;
+
+/// How a variant was made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Making {
+    /// What each pass did.
+    pub(super) passes: Vec<PassReport>,
+    /// What stands in the way of fast kernels.
+    pub(super) obstacles: Obstacles,
+}
+
+/// Adds to the results how their artifacts were made, and to each quantized or pruned variant that is no
+/// faster than the model what was found to be in the way.
+pub(super) fn add(results: &mut Results, makings: &[(Digest, Making)]) {
+    let of = |record: &Record| {
+        let mut all = makings.iter();
+        all.find(|(digest, _)| digest.to_string() == record.artifact.sha256)
+            .map(|(_, making)| making)
+    };
+    let explanations: Vec<Option<String>> = results
+        .records
+        .iter()
+        .map(|record| {
+            let reference = reference(record, &results.records)?;
+            let arch = results.devices.iter().find(|device| device.id == record.device);
+            let case = Case {
+                record,
+                reference,
+                making: of(record)?,
+                of_reference: of(reference),
+                arch: arch.map_or("", |device| &device.arch),
+            };
+            case.explanation()
+        })
+        .collect();
+    let mut variants: Vec<VariantRecord> = Vec::new();
+    for record in &results.records {
+        let known = |v: &VariantRecord| v.variant == record.variant && v.sha256 == record.artifact.sha256;
+        if let Some(making) = of(record)
+            && !variants.iter().any(known)
+        {
+            variants.push(making.record(record));
+        }
+    }
+    results.variants = variants;
+    for (record, explanation) in results.records.iter_mut().zip(explanations) {
+        record.explanation = explanation;
+    }
+}
+
+/// The model itself, measured as the record was.
+fn reference<'a>(record: &Record, records: &'a [Record]) -> Option<&'a Record> {
+    records.iter().find(|other| {
+        other.variant == REFERENCE
+            && record.variant != REFERENCE
+            && other.device == record.device
+            && other.runtime == record.runtime
+            && other.provider == record.provider
+            && other.threads == record.threads
+            && other.batch == record.batch
+    })
+}
+
+impl Making {
+    fn record(&self, record: &Record) -> VariantRecord {
+        let pass = |report: &PassReport| PassRecord {
+            pass: report.pass.clone(),
+            nodes: report
+                .nodes
+                .iter()
+                .map(|node| NodeRecord {
+                    node: node.node.clone(),
+                    applied: node.applied,
+                    why: node.why.clone(),
+                })
+                .collect(),
+            cost: report
+                .cost
+                .map(|change| [cost(change.before), cost(change.after)]),
+        };
+        VariantRecord {
+            variant: record.variant.clone(),
+            sha256: record.artifact.sha256.clone(),
+            passes: self.passes.iter().map(pass).collect(),
+        }
+    }
+
+    /// The share of the weights that pruning set to zero and left where they were.
+    fn sparsity(&self) -> f64 {
+        let last = self.passes.iter().filter_map(|report| report.cost).next_back();
+        last.map_or(0.0, |change| change.after.sparsity())
+    }
+
+    /// Whether a pass took something out of the model.
+    fn is_pruned(&self) -> bool {
+        self.passes.iter().any(|report| report.cost.is_some())
+    }
+}
+
+fn cost(cost: Cost) -> CostRecord {
+    CostRecord {
+        parameters: cost.parameters,
+        weights: cost.weights,
+        zeros: cost.zeros,
+        macs: cost.macs,
+    }
+}
+
+/// A record beside the model that it should beat.
+struct Case<'a> {
+    record: &'a Record,
+    reference: &'a Record,
+    making: &'a Making,
+    of_reference: Option<&'a Making>,
+    arch: &'a str,
+}
+
+impl Case<'_> {
+    fn explanation(&self) -> Option<String> {
+        let obstacles = &self.making.obstacles;
+        if !obstacles.is_quantized() && !self.making.is_pruned() {
+            return None;
+        }
+        let ratio = self.record.latency_ms.p50 / self.reference.latency_ms.p50;
+        let verdict = match ratio {
+            r if r > 1.0 + MARGIN => "slower than",
+            r if r > 1.0 - MARGIN => "no faster than",
+            _ => return None,
+        };
+        let mut found = self.of_quantization();
+        found.extend(self.of_sparsity());
+        found.extend(self.of_channels());
+        if found.is_empty() {
+            found.push(
+                "its graph shows no reason; the runtime's kernels for it are no faster here".to_owned(),
+            );
+        }
+        if !(self.record.conditions.valid && self.reference.conditions.valid) {
+            found.push("it may be chance, for the measurement is unsteady".to_owned());
+        }
+        Some(format!("{verdict} {REFERENCE}: {}", found.join("; ")))
+    }
+
+    fn of_quantization(&self) -> Vec<String> {
+        let Obstacles {
+            layers,
+            conversions,
+            signed,
+            float_layers,
+            unfused,
+            float_operators,
+            ..
+        } = &self.making.obstacles;
+        if *conversions == 0 {
+            return Vec::new();
+        }
+        if self.record.runtime == "tract" {
+            // What else there is does not matter beside it.
+            return vec![format!(
+                "tract computes its {conversions} QuantizeLinear and DequantizeLinear nodes one by one \
+                 and fuses none into integer kernels"
+            )];
+        }
+        let mut found = Vec::new();
+        if !float_layers.is_empty() {
+            let (count, names) = (float_layers.len(), some_of(float_layers));
+            found.push(format!("{count} of {layers} layers are left in float ({names})"));
+        }
+        if !unfused.is_empty() {
+            let (count, names) = (unfused.len(), some_of(unfused));
+            found.push(format!(
+                "the Q/DQ around {count} of {layers} layers do not fuse, for their results stay in float ({names})"
+            ));
+        }
+        if !float_operators.is_empty() {
+            let counts = float_operators
+                .iter()
+                .map(|(operator, count)| format!("{count} {operator}"));
+            let counts = counts.collect::<Vec<_>>().join(", ");
+            found.push(format!("left in float between integers: {counts}"));
+        }
+        if *signed && self.record.runtime == "ort" && self.arch == "x86_64" {
+            found.push("its activations are S8, and ONNX Runtime's fast kernels on x86 take U8".to_owned());
+        }
+        found
+    }
+
+    fn of_sparsity(&self) -> Option<String> {
+        let percent = self.making.sparsity() * 100.0;
+        (percent >= 1.0).then(|| {
+            format!(
+                "{percent:.0} % of its weights are single zeros, which no dense kernel skips; \
+                 only whole channels (`prune --structured`) save time"
+            )
+        })
+    }
+
+    /// Layers whose numbers of channels pruning made odd.
+    fn of_channels(&self) -> Option<String> {
+        let before = self.of_reference.map(|making| &making.obstacles.unaligned);
+        let made_odd: Vec<&String> = self
+            .making
+            .obstacles
+            .unaligned
+            .iter()
+            .filter(|layer| before.is_some_and(|before| !before.contains(layer)))
+            .collect();
+        (!made_odd.is_empty()).then(|| {
+            format!(
+                "the channels of {} layers are not a multiple of {LANES} ({}), and vector kernels compute \
+                 the gap too",
+                made_odd.len(),
+                some_of(&made_odd)
+            )
+        })
+    }
+}
+
+/// The first names of a list, and how many more there are.
+fn some_of<T: AsRef<str>>(names: &[T]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect();
+    let more = match names.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    shown.join(", ") + &more
+}
+
+#[cfg(test)]
+mod tests {
+    use edgefront_optimizer::Change;
+
+    use super::*;
+    use crate::results::fixture;
+
+    /// The fixture's model and one variant on ONNX Runtime, with artifacts of their own.
+    fn results(ratio: f64) -> Results {
+        let mut results = fixture::results();
+        results.records.truncate(2);
+        let [model, variant] = &mut results.records[..] else {
+            unreachable!("the fixture has two records and more");
+        };
+        variant.runtime.clone_from(&model.runtime);
+        variant.variant = "variant".into();
+        variant.latency_ms.p50 = model.latency_ms.p50 * ratio;
+        variant.artifact.sha256 = Digest::of(b"variant").to_string();
+        model.artifact.sha256 = Digest::of(b"model").to_string();
+        results
+    }
+
+    fn making(obstacles: Obstacles) -> Making {
+        Making {
+            passes: Vec::new(),
+            obstacles,
+        }
+    }
+
+    fn pruned(zeros: u64) -> Making {
+        let cost = |zeros| Cost {
+            parameters: 110,
+            weights: 100,
+            zeros,
+            macs: None,
+        };
+        Making {
+            passes: vec![PassReport {
+                cost: Some(Change {
+                    before: cost(0),
+                    after: cost(zeros),
+                }),
+                ..PassReport::new("prune")
+            }],
+            ..making(Obstacles::default())
+        }
+    }
+
+    fn quantized() -> Obstacles {
+        Obstacles {
+            layers: 4,
+            conversions: 10,
+            ..Obstacles::default()
+        }
+    }
+
+    fn explained(mut results: Results, variant: Making) -> Option<String> {
+        let model = making(Obstacles {
+            layers: 4,
+            unaligned: vec!["last".into()],
+            ..Obstacles::default()
+        });
+        let makings = [(Digest::of(b"model"), model), (Digest::of(b"variant"), variant)];
+        add(&mut results, &makings);
+        assert_eq!(results.records[0].explanation, None);
+        results.records[1].explanation.clone()
+    }
+
+    #[test]
+    fn what_is_faster_needs_no_explanation() {
+        assert_eq!(explained(results(0.5), making(quantized())), None);
+    }
+
+    #[test]
+    fn what_is_neither_quantized_nor_pruned_promised_nothing() {
+        assert_eq!(explained(results(1.5), making(Obstacles::default())), None);
+    }
+
+    #[test]
+    fn float_among_integers_is_named() {
+        let obstacles = Obstacles {
+            float_layers: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
+            unfused: vec!["e".into()],
+            float_operators: [("HardSwish".to_owned(), 9)].into(),
+            signed: true,
+            ..quantized()
+        };
+        insta::assert_snapshot!(explained(results(1.5), making(obstacles)).unwrap(), @"slower than fp32: 4 of 4 layers are left in float (`a`, `b`, `c` and 1 more); the Q/DQ around 1 of 4 layers do not fuse, for their results stay in float (`e`); left in float between integers: 9 HardSwish; its activations are S8, and ONNX Runtime's fast kernels on x86 take U8");
+    }
+
+    #[test]
+    fn tract_fuses_nothing() {
+        let mut results = results(1.5);
+        for record in &mut results.records {
+            record.runtime = "tract".into();
+        }
+        let text = explained(results, making(quantized())).unwrap();
+        assert_eq!(
+            text,
+            "slower than fp32: tract computes its 10 QuantizeLinear and DequantizeLinear nodes one by one \
+             and fuses none into integer kernels"
+        );
+    }
+
+    #[test]
+    fn zeros_save_no_time() {
+        let text = explained(results(1.01), pruned(50)).unwrap();
+        assert!(
+            text.starts_with("no faster than fp32: 50 % of its weights are single zeros"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_the_channels_that_pruning_made_odd_are_named() {
+        let mut variant = pruned(0);
+        variant.obstacles.unaligned = vec!["first".into(), "last".into()];
+        let text = explained(results(1.1), variant).unwrap();
+        assert!(
+            text.starts_with("slower than fp32: the channels of 1 layers are not a multiple of 8 (`first`)"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn where_nothing_is_found_that_is_said_and_chance_is_named() {
+        let mut results = results(1.1);
+        results.records[1].conditions.valid = false;
+        let text = explained(results, making(quantized())).unwrap();
+        assert!(
+            text.contains("its graph shows no reason") && text.ends_with("unsteady"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn results_hold_what_the_passes_did_once_an_artifact() {
+        let mut results = results(1.0);
+        let again = results.records[1].clone();
+        results.records.push(again);
+        let mut variant = pruned(50);
+        variant.passes[0].applied("conv", "72 of 144 weights are zero");
+        add(&mut results, &[(Digest::of(b"variant"), variant)]);
+        assert_eq!(results.variants.len(), 1);
+        let pass = &results.variants[0].passes[0];
+        assert_eq!((pass.pass.as_str(), pass.nodes.len()), ("prune", 1));
+        assert_eq!(pass.cost.unwrap()[1].zeros, 50);
+    }
+}
