@@ -21,6 +21,7 @@ pub mod proto;
 pub mod quantize;
 pub mod recipe;
 pub mod report;
+pub mod sensitivity;
 pub mod shape;
 mod tensor;
 #[cfg(test)]

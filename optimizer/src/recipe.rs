@@ -129,6 +129,13 @@ pub enum Progress<'a> {
         /// Samples to run.
         total: usize,
     },
+    /// The damage of `done` of `total` layers is measured.
+    Measuring {
+        /// Layers that are measured.
+        done: usize,
+        /// Layers to measure.
+        total: usize,
+    },
 }
 
 /// Makes the variant: prepares the model for the passes, if there are any, and applies them in order. The

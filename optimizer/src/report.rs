@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
+use crate::sensitivity::Sensitivity;
 
 /// What one pass did to a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PassReport {
     /// The pass: `fold-batch-norm`.
     pub pass: String,
@@ -14,6 +15,9 @@ pub struct PassReport {
     /// What the model costs before and after, for passes that make it cheaper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Change>,
+    /// What each layer's quantization costs, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<Sensitivity>,
 }
 
 /// What a model costs before and after a pass.
@@ -43,6 +47,7 @@ impl PassReport {
             pass: pass.to_owned(),
             nodes: Vec::new(),
             cost: None,
+            sensitivity: None,
         }
     }
 

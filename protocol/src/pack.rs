@@ -109,12 +109,6 @@ impl Pack {
         Ok(named)
     }
 
-    /// The pictures without their labels, for calibration.
-    #[must_use]
-    pub fn without_labels(self) -> Self {
-        Self { labels: None, ..self }
-    }
-
     /// The first `count` pictures, or all where there are fewer. `None` for 0.
     #[must_use]
     pub fn first(mut self, count: usize) -> Option<Self> {

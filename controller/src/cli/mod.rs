@@ -17,6 +17,7 @@ pub mod quantize;
 pub mod run;
 pub mod runtimes;
 pub mod select;
+mod sensitivity;
 pub mod shared;
 pub mod study_args;
 pub mod worker;

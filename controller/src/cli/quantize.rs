@@ -14,6 +14,7 @@ use edgefront_protocol::Bytes;
 use edgefront_runtimes::Registry;
 use serde::Serialize;
 
+use super::sensitivity;
 use super::shared::RuntimeArgs;
 use crate::data;
 use crate::study::{Interface, Pictures};
@@ -34,7 +35,7 @@ pub struct Args {
     pub output: PathBuf,
 
     /// Data from which the ranges of activations are taken: an image folder, an .npz or a pack. Labels are
-    /// not used.
+    /// used by --max-drop alone.
     #[arg(long, value_name = "DATA")]
     pub calib: PathBuf,
 
@@ -69,6 +70,12 @@ pub struct Args {
     /// Keep this node in float; give it again for more.
     #[arg(long, value_name = "NODE")]
     pub exclude: Vec<String>,
+
+    /// Measure what each layer costs, and keep as few in float as needed for the top-1 accuracy on the
+    /// calibration data to fall by at most this: 0.01 is one point. Without labels, so many predictions may
+    /// change at most.
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    pub max_drop: Option<f64>,
 
     /// Preprocessing of the pictures: imagenet, unit, none or a TOML file.
     #[arg(long, value_name = "NAME|FILE")]
@@ -126,7 +133,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         args.preprocess.as_deref(),
         interface.picture().with_context(named)?,
     )?;
-    let pictures = Pictures::new(pack.without_labels());
+    let pictures = Pictures::new(pack);
 
     let recipe = args.recipe();
     let bar = ui.bar(pictures.len() as u64, "calibrating");
@@ -138,6 +145,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         progress: &|progress| match progress {
             Progress::Pass(pass) => bar.set_message(pass.to_owned()),
             Progress::Calibrating { done, total } => {
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+            }
+            Progress::Measuring { done, total } => {
+                bar.set_message("measuring layers");
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             }
@@ -163,7 +175,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     if ui.json() {
         ui.data_json(&outcome)?;
     } else {
-        ui.data(outcome.describe())?;
+        ui.data(outcome.describe(ui.width()))?;
     }
     Ok(Exit::Done)
 }
@@ -179,6 +191,7 @@ impl Args {
             reduce_range: self.reduce_range,
             samples: self.samples.map(|samples| samples as usize),
             float_nodes: self.exclude.clone(),
+            max_drop: self.max_drop,
         };
         Recipe {
             name: "quantize".to_owned(),
@@ -188,7 +201,7 @@ impl Args {
 }
 
 impl Outcome {
-    fn describe(&self) -> String {
+    fn describe(&self, width: u16) -> String {
         let (before, after) = (self.bytes_before, self.bytes_after);
         let mut lines = vec![format!(
             "{}: {} -> {}, {:.0} % of its size",
@@ -211,6 +224,9 @@ impl Outcome {
         }
         for (reason, nodes) in left {
             lines.push(format!("left in float, {reason}: {}", some_of(&nodes)));
+        }
+        if let Some(found) = &report.sensitivity {
+            lines.push(sensitivity::describe(found, width));
         }
         lines.join("\n")
     }
@@ -280,6 +296,7 @@ mod tests {
             reduce_range: false,
             samples: Some(3),
             exclude: Vec::new(),
+            max_drop: None,
             preprocess: None,
             runtime: RuntimeArgs::default(),
         };
@@ -334,9 +351,10 @@ mod tests {
                 pass: "quantize".to_owned(),
                 nodes,
                 cost: None,
+                sensitivity: None,
             }],
         };
-        insta::assert_snapshot!(outcome.describe(), @r"
+        insta::assert_snapshot!(outcome.describe(80), @r"
         int8.onnx: 44.7 MB -> 11.3 MB, 25 % of its size
         1 of 8 nodes are quantized
         left in float, another reason: softmax

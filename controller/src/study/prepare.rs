@@ -92,7 +92,6 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     };
     let calibration = study.calibration.as_deref().map(load).transpose()?;
     let calibration = calibration.map(|(pack, _)| {
-        let pack = pack.without_labels();
         let digest = Digest::of(&pack.encode());
         (Arc::new(Pictures::new(pack)), digest)
     });
@@ -192,5 +191,9 @@ impl Samples for Pictures {
         let data = Data::F32(self.0.input(index..index + 1));
         let tensor = Tensor::new(vec![1, channels, height, width], data);
         vec![tensor.expect("invariant: a pack's picture fills its shape")]
+    }
+
+    fn class(&self, index: usize) -> Option<usize> {
+        usize::try_from(*self.0.labels()?.get(index)?).ok()
     }
 }

@@ -191,6 +191,7 @@ impl Order {
                 self.bar.set_message(match progress {
                     Progress::Pass(pass) => format!("{name}: {pass}"),
                     Progress::Calibrating { done, total } => format!("{name}: picture {done} of {total}"),
+                    Progress::Measuring { done, total } => format!("{name}: layer {done} of {total}"),
                 });
             },
         };

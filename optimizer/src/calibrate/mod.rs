@@ -34,6 +34,11 @@ pub trait Samples: Sync {
 
     /// One tensor an input of the model, in its order, each with a leading batch axis of 1.
     fn sample(&self, index: usize) -> Vec<Tensor>;
+
+    /// The class of a sample, where it is known.
+    fn class(&self, _index: usize) -> Option<usize> {
+        None
+    }
 }
 
 /// With what and how a model is calibrated.

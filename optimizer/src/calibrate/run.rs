@@ -58,7 +58,7 @@ pub(crate) fn each_batch(
 /// The samples of one inference. Where they do not fill the batch, they are repeated.
 pub(crate) struct Part {
     pub(crate) samples: Range<usize>,
-    batch: usize,
+    pub(crate) batch: usize,
 }
 
 impl Part {

@@ -21,7 +21,7 @@ use crate::passes::finish;
 use crate::proto::DataType;
 use crate::recipe::{Context, Progress};
 use crate::report::PassReport;
-use crate::shape;
+use crate::{sensitivity, shape};
 
 use forms::Form;
 pub use options::{ActivationType, Activations, Options};
@@ -37,9 +37,13 @@ const OLDEST_OPSET: i64 = 13;
 /// Quantizes a valid model that is prepared for passes.
 ///
 /// # Errors
-/// As [`calibrate()`] and [`Calibrated::quantize`].
+/// As [`calibrate()`] and [`Calibrated::quantize`]; and with a `max_drop` that is no fraction, or on a model that
+/// is no classifier.
 pub fn quantize(model: &Model, options: &Options, context: &Context) -> Result<(Model, PassReport), Error> {
-    calibrate(model, options, context)?.quantize(&options.float_nodes)
+    match options.max_drop {
+        Some(max_drop) => sensitivity::quantize(model, options, max_drop, context),
+        None => calibrate(model, options, context)?.quantize(&options.float_nodes),
+    }
 }
 
 /// A model with the range of every activation that may be quantized, so that it can be quantized many times

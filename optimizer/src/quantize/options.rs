@@ -28,6 +28,10 @@ pub struct Options {
     /// Nodes that stay in float, by name. A `Relu` or `Clip` goes with the node that it belongs to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub float_nodes: Vec<String>,
+    /// Keeps as many more nodes in float as needed for the top-1 accuracy on the calibration samples to fall by at
+    /// most this, a fraction of them between 0 and 1. Without labels, so many predictions may change at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_drop: Option<f64>,
 }
 
 impl Default for Options {
@@ -41,6 +45,7 @@ impl Default for Options {
             reduce_range: false,
             samples: None,
             float_nodes: Vec::new(),
+            max_drop: None,
         }
     }
 }

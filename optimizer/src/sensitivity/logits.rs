@@ -1,0 +1,76 @@
+//! What a classifier answers on samples, and how far two answers are apart.
+
+use crate::calibrate::run::{Source, each_batch};
+use crate::error::Error;
+use crate::model::Model;
+
+use super::refused;
+
+/// The scores of every class, one row a sample.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Logits {
+    classes: usize,
+    values: Vec<f32>,
+}
+
+impl Logits {
+    /// What the model answers. Its first output is `[samples, classes]`, with any number of axes of extent 1
+    /// behind.
+    pub(super) fn of(model: &Model, source: &Source<'_>) -> Result<Self, Error> {
+        let name = model
+            .graph()
+            .output
+            .first()
+            .map(|output| output.name().to_owned());
+        let name = name.ok_or_else(|| refused("the model has no output"))?;
+        let mut values = Vec::new();
+        each_batch(model, &[], source, |part, seen| {
+            let output = &seen[&name];
+            match output.shape() {
+                [batch, _, rest @ ..] if *batch == part.batch && rest.iter().all(|&extent| extent == 1) => {
+                    values.extend_from_slice(part.floats(&name, output)?);
+                    Ok(())
+                }
+                shape => Err(refused(format!(
+                    "output `{name}` of shape {shape:?} holds no predictions to keep, as [batch, classes] would; name the nodes to keep in float instead"
+                ))),
+            }
+        })?;
+        Ok(Self {
+            classes: values.len() / source.total,
+            values,
+        })
+    }
+
+    /// Full scores for these predictions.
+    #[cfg(test)]
+    pub(super) fn one_hot(classes: usize, predictions: &[usize]) -> Self {
+        let row = |&class: &usize| (0..classes).map(move |other| f32::from(u8::from(other == class)));
+        Self {
+            classes,
+            values: predictions.iter().flat_map(row).collect(),
+        }
+    }
+
+    /// The class of the largest score of each sample.
+    pub(super) fn predictions(&self) -> Vec<usize> {
+        let largest = |row: &[f32]| {
+            let scores = row.iter().enumerate();
+            scores.fold(
+                0,
+                |best, (class, score)| if *score > row[best] { class } else { best },
+            )
+        };
+        self.values.chunks(self.classes.max(1)).map(largest).collect()
+    }
+
+    /// Energy of the difference to `reference` in parts of the reference's energy; its signal to quantization
+    /// noise ratio is the inverse.
+    pub(super) fn noise(&self, reference: &Self) -> f64 {
+        let square = |value: f32| f64::from(value) * f64::from(value);
+        let signal: f64 = reference.values.iter().map(|&value| square(value)).sum();
+        let pairs = self.values.iter().zip(&reference.values);
+        let noise: f64 = pairs.map(|(own, other)| square(own - other)).sum();
+        if noise == 0.0 { 0.0 } else { noise / signal }
+    }
+}

@@ -1,0 +1,189 @@
+use edgefront_runtimes::{Data, Registry, Search, Tensor};
+
+use super::*;
+use crate::calibrate::Samples;
+use crate::check::check;
+use crate::graph::build::Builder;
+use crate::quantize::ActivationType;
+use crate::testing::{Noise, ints, run};
+
+/// Pictures of noise, some of them with a class.
+struct Pictures {
+    count: usize,
+    classes: Vec<usize>,
+}
+
+impl Samples for Pictures {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn sample(&self, index: usize) -> Vec<Tensor> {
+        let values = Noise(index as u64 + 1).take(3 * 36);
+        vec![Tensor::new(vec![1, 3, 6, 6], Data::F32(values)).unwrap()]
+    }
+
+    fn class(&self, index: usize) -> Option<usize> {
+        self.classes.get(index).copied()
+    }
+}
+
+const UNLABELLED: Pictures = Pictures {
+    count: 48,
+    classes: Vec::new(),
+};
+
+/// Four convolutions and a classifier. The channels between the second and the third convolution are of very
+/// different size, so that one scale for all of them leaves little of most.
+fn uneven() -> Model {
+    const CHANNELS: usize = 8;
+    let mut noise = Noise(3);
+    let mut b = Builder::new(17);
+    let mut x = b.input("x", &["batch", "3", "6", "6"]);
+    for layer in 0..4 {
+        let inputs = if layer == 0 { 3 } else { CHANNELS };
+        let factor = |channel: usize| 4_f32.powi(channel as i32 - 4);
+        let weight = |index: usize| {
+            let (output, input) = (index / (inputs * 9), index / 9 % inputs);
+            let value = noise.next() / (inputs as f32).sqrt();
+            match layer {
+                1 => value * factor(output),
+                2 => value / factor(input),
+                _ => value,
+            }
+        };
+        let weights: Vec<f32> = (0..CHANNELS * inputs * 9).map(weight).collect();
+        let weights = b.floats(&[CHANNELS, inputs, 3, 3], &weights);
+        let y = b.op("Conv", &[&x, &weights], &[ints("pads", &[1; 4])]);
+        x = b.op("Relu", &[&y], &[]);
+    }
+    let pooled = b.op("GlobalAveragePool", &[&x], &[]);
+    let flat = b.op("Flatten", &[&pooled], &[]);
+    let weights = noise.take(4 * CHANNELS);
+    let weights = b.floats(&[CHANNELS, 4], &weights);
+    let y = b.op("MatMul", &[&flat, &weights], &[]);
+    b.finish(&[&y])
+}
+
+/// The names of the second and the third convolution.
+const UNEVEN_LAYERS: [&str; 2] = ["conv_2", "conv_4"];
+
+fn quantize_with(samples: &Pictures, options: &quantize::Options) -> Result<(Model, PassReport), Error> {
+    let context = Context {
+        calibration: Some(samples),
+        runtimes: &Registry::new(&Search::default()),
+        threads: 1,
+        activations: ActivationType::U8,
+        progress: &|_| {},
+    };
+    quantize::quantize(&uneven(), options, &context)
+}
+
+fn options(max_drop: f64) -> quantize::Options {
+    quantize::Options {
+        per_channel: false,
+        max_drop: Some(max_drop),
+        ..quantize::Options::default()
+    }
+}
+
+/// Operators of the model, by count.
+fn count(model: &Model, operator: &str) -> usize {
+    check(model)
+        .unwrap()
+        .operators
+        .get(operator)
+        .copied()
+        .unwrap_or(0)
+}
+
+#[test]
+fn keeps_the_layers_that_cost_predictions_in_float_and_no_more() {
+    let (variant, report) = quantize_with(&UNLABELLED, &options(0.05)).unwrap();
+    let found = report.sensitivity.unwrap();
+    assert_eq!((found.measure, found.samples), (Measure::Agreement, 48));
+    assert!(found.drop_all_quantized > 0.05, "{found:?}");
+    assert!(found.drop <= 0.05, "{found:?}");
+    let in_float: Vec<&str> = found
+        .layers
+        .iter()
+        .filter(|layer| layer.in_float)
+        .map(|layer| layer.node.as_str())
+        .collect();
+    assert!(
+        in_float.iter().all(|name| UNEVEN_LAYERS.contains(name)),
+        "{found:?}"
+    );
+    assert!(!in_float.is_empty());
+    assert!(found.layers.is_sorted_by(|one, other| one.noise >= other.noise));
+    assert_eq!(found.layers.len(), 5);
+    for name in in_float {
+        let node = report.nodes.iter().find(|node| node.node == name).unwrap();
+        assert!(!node.applied, "{node:?}");
+    }
+    assert!(count(&variant, "QuantizeLinear") > 0);
+    assert_eq!(run(&variant, &[1, 3, 6, 6]).shape(), [1, 4]);
+}
+
+#[test]
+fn a_wide_floor_leaves_all_in_integers() {
+    let (mixed, report) = quantize_with(&UNLABELLED, &options(1.0)).unwrap();
+    let found = report.sensitivity.unwrap();
+    assert!((found.drop - found.drop_all_quantized).abs() < 1e-9);
+    assert!(found.layers.iter().all(|layer| !layer.in_float));
+    let plain = quantize::Options {
+        max_drop: None,
+        ..options(1.0)
+    };
+    let (plain, report) = quantize_with(&UNLABELLED, &plain).unwrap();
+    assert_eq!(mixed, plain);
+    assert_eq!(report.sensitivity, None);
+}
+
+#[test]
+fn layers_that_the_user_keeps_in_float_are_not_measured() {
+    let options = quantize::Options {
+        float_nodes: UNEVEN_LAYERS.map(str::to_owned).to_vec(),
+        ..options(0.05)
+    };
+    let (_, report) = quantize_with(&UNLABELLED, &options).unwrap();
+    let found = report.sensitivity.unwrap();
+    assert!(
+        found
+            .layers
+            .iter()
+            .all(|layer| !layer.in_float && !UNEVEN_LAYERS.contains(&layer.node.as_str()))
+    );
+    assert_eq!(found.layers.len(), 3);
+}
+
+#[test]
+fn labels_are_the_measure_where_there_are_any() {
+    let unlabelled = Source {
+        samples: &UNLABELLED,
+        total: UNLABELLED.count,
+        runtimes: &Registry::new(&Search::default()),
+        threads: 1,
+    };
+    let classes = Logits::of(&uneven(), &unlabelled).unwrap().predictions();
+    let (_, report) = quantize_with(&Pictures { count: 48, classes }, &options(0.05)).unwrap();
+    assert_eq!(report.sensitivity.unwrap().measure, Measure::Top1);
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_one_line() {
+    let no_fraction = quantize_with(&UNLABELLED, &options(1.5)).unwrap_err();
+    insta::assert_snapshot!(no_fraction, @"quantize: a drop of 1.5 is not a fraction between 0 and 1");
+    let mut pixels = uneven().into_proto();
+    let graph = pixels.graph.as_mut().unwrap();
+    graph.output[0].name = Some("v7".to_owned());
+    let context = Context {
+        calibration: Some(&UNLABELLED),
+        runtimes: &Registry::new(&Search::default()),
+        threads: 1,
+        activations: ActivationType::U8,
+        progress: &|_| {},
+    };
+    let no_classifier = quantize::quantize(&Model::from_proto(pixels), &options(0.1), &context).unwrap_err();
+    insta::assert_snapshot!(no_classifier, @"quantize: output `v7` of shape [16, 8, 6, 6] holds no predictions to keep, as [batch, classes] would; name the nodes to keep in float instead");
+}
