@@ -26,6 +26,7 @@ pub mod shape;
 mod tensor;
 #[cfg(test)]
 mod testing;
+pub mod train;
 
 pub use error::Error;
 pub use model::Model;

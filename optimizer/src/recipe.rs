@@ -20,6 +20,7 @@ use crate::model::Model;
 use crate::passes::{self, prune};
 use crate::quantize::{self, ActivationType};
 use crate::report::PassReport;
+use crate::train;
 
 /// The passes of one variant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub enum Step {
     Prune(prune::Method),
     /// Quantizes to INT8 after training.
     Quantize(quantize::Options),
+    /// Trains on labelled samples, and quantizes first where its options say so.
+    Train(train::Options),
     /// Stores and computes in half precision.
     Fp16 {},
 }
@@ -107,6 +110,8 @@ pub fn named(name: &str) -> Option<Recipe> {
 pub struct Context<'a> {
     /// Samples of the model's input, for recipes that need calibration.
     pub calibration: Option<&'a dyn Samples>,
+    /// Labelled samples, for recipes that train.
+    pub training: Option<&'a dyn Samples>,
     /// Where to run models.
     pub runtimes: &'a Registry,
     /// Threads for running models, at least 1.
@@ -118,7 +123,7 @@ pub struct Context<'a> {
 }
 
 /// How far the passes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Progress<'a> {
     /// A pass begins.
     Pass(&'a str),
@@ -136,6 +141,8 @@ pub enum Progress<'a> {
         /// Layers to measure.
         total: usize,
     },
+    /// Training goes on.
+    Training(train::Progress),
 }
 
 /// Makes the variant: prepares the model for the passes, if there are any, and applies them in order. The
@@ -152,9 +159,10 @@ pub fn apply(
         variant = prepared;
         reports.push(report);
     }
+    let original = variant.clone();
     for step in &recipe.steps {
         (context.progress)(Progress::Pass(step.name()));
-        let (next, report) = step.apply(&variant, context)?;
+        let (next, report) = step.apply(&variant, &original, context)?;
         variant = next;
         reports.push(report);
     }
@@ -168,12 +176,26 @@ impl Step {
             Self::FoldBatchNorm {} => "fold-batch-norm",
             Self::Prune(_) => prune::NAME,
             Self::Quantize(_) => quantize::NAME,
+            Self::Train(_) => train::NAME,
             Self::Fp16 {} => "fp16",
         }
     }
 
-    fn apply(&self, model: &Model, context: &Context<'_>) -> Result<(Model, PassReport), Error> {
+    /// `original` is what the recipe began with, prepared for passes: who is distilled from.
+    fn apply(
+        &self,
+        model: &Model,
+        original: &Model,
+        context: &Context<'_>,
+    ) -> Result<(Model, PassReport), Error> {
         match self {
+            Self::Train(options) => {
+                let extras = train::Extras {
+                    teacher: Some(original),
+                    ..train::Extras::default()
+                };
+                train::train(model, options, context, &extras)
+            }
             Self::Quantize(options) => quantize::quantize(model, options, context),
             Self::FoldBatchNorm {} => passes::fold_batch_norm(model),
             Self::Prune(method) => passes::prune(model, method),
@@ -188,6 +210,7 @@ impl Recipe {
         let of_step = |step: &Step| match step {
             Step::Quantize(_) => Some(Precision::Int8),
             Step::Fp16 {} => Some(Precision::Fp16),
+            Step::Train(options) => options.qat.as_ref().map(|_| Precision::Int8),
             Step::FoldBatchNorm {} | Step::Prune(_) => None,
         };
         self.steps
@@ -199,7 +222,16 @@ impl Recipe {
 
     /// Whether a step needs samples of the model's input.
     pub fn needs_calibration(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Quantize(_)))
+        self.steps.iter().any(|step| match step {
+            Step::Quantize(_) => true,
+            Step::Train(options) => options.qat.is_some(),
+            _ => false,
+        })
+    }
+
+    /// Whether a step needs labelled samples.
+    pub fn needs_training(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Train(_)))
     }
 }
 
@@ -234,6 +266,7 @@ mod tests {
     fn apply_with(samples: Option<&dyn Samples>, recipe: &Recipe) -> Result<(Model, Vec<PassReport>), Error> {
         let context = Context {
             calibration: samples,
+            training: None,
             runtimes: &Registry::new(&Search::default()),
             threads: 1,
             activations: ActivationType::U8,

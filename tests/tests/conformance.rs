@@ -107,6 +107,7 @@ fn variant(network: &str, name: &str, activations: ActivationType, file: &Path) 
     let calibration = Waves(reference(network).input);
     let context = recipe::Context {
         calibration: Some(&calibration),
+        training: None,
         runtimes: &registry,
         threads: 1,
         activations,

@@ -139,6 +139,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let bar = ui.bar(pictures.len() as u64, "calibrating");
     let context = recipe::Context {
         calibration: Some(&pictures),
+        training: None,
         runtimes: &Registry::new(&args.runtime.search()),
         threads: std::thread::available_parallelism().map_or(1, Into::into),
         activations: ActivationType::for_architecture(std::env::consts::ARCH),
@@ -153,6 +154,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             }
+            Progress::Training(_) => {}
         },
     };
     let applied = recipe::apply(&model, &recipe, &context);

@@ -184,6 +184,7 @@ impl Order {
         let name = &self.recipe.name;
         let context = recipe::Context {
             calibration: self.pictures.as_deref().map(|pictures| pictures as &dyn Samples),
+            training: None,
             runtimes: &Registry::new(&self.search),
             threads: std::thread::available_parallelism().map_or(1, Into::into),
             activations: self.activations,
@@ -192,6 +193,10 @@ impl Order {
                     Progress::Pass(pass) => format!("{name}: {pass}"),
                     Progress::Calibrating { done, total } => format!("{name}: picture {done} of {total}"),
                     Progress::Measuring { done, total } => format!("{name}: layer {done} of {total}"),
+                    Progress::Training(training) => {
+                        let (epoch, epochs) = (training.epoch, training.epochs);
+                        format!("{name}: epoch {epoch} of {epochs}, loss {:.3}", training.loss)
+                    }
                 });
             },
         };

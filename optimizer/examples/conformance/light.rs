@@ -94,6 +94,7 @@ impl Network {
         let registry = Registry::new(&Search::default());
         let context = recipe::Context {
             calibration: Some(self),
+            training: None,
             runtimes: &registry,
             threads: 2,
             activations: ActivationType::U8,

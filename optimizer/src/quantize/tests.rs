@@ -167,6 +167,7 @@ fn quantized(model: &Model, options: &Options, samples: &dyn Samples) -> Result<
 fn calibrated(model: &Model, options: &Options, samples: &dyn Samples) -> Result<Calibrated, Error> {
     let context = Context {
         calibration: Some(samples),
+        training: None,
         // The tests of this module are to need no library.
         runtimes: &Registry::new(&Search {
             runtime_path: Some("nowhere".into()),

@@ -71,6 +71,7 @@ const UNEVEN_LAYERS: [&str; 2] = ["conv_2", "conv_4"];
 fn quantize_with(samples: &Pictures, options: &quantize::Options) -> Result<(Model, PassReport), Error> {
     let context = Context {
         calibration: Some(samples),
+        training: None,
         runtimes: &Registry::new(&Search::default()),
         threads: 1,
         activations: ActivationType::U8,
@@ -179,6 +180,7 @@ fn what_cannot_be_is_refused_in_one_line() {
     graph.output[0].name = Some("v7".to_owned());
     let context = Context {
         calibration: Some(&UNLABELLED),
+        training: None,
         runtimes: &Registry::new(&Search::default()),
         threads: 1,
         activations: ActivationType::U8,

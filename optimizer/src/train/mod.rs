@@ -1,0 +1,149 @@
+//! Fine-tuning, distillation and quantization-aware training of classifiers.
+//!
+//! A model becomes a list of steps over [burn](https://burn.dev)'s tensors, whose tape gives the gradients. What is
+//! trained are the model's own constants, which go back to where they were: the result is the same graph with other
+//! weights, which every runtime loads as before.
+//!
+//! A model in QDQ form is trained as such: each `QuantizeLinear` rounds, and lets gradients through; weights are
+//! rounded to their integers at every step, while the float that is behind them moves; the scales of activations are
+//! trained too. So what is trained is, but for the order of sums, what an integer runtime computes.
+
+mod batch;
+mod checkpoint;
+mod cpu;
+mod descent;
+mod fit;
+mod kernels;
+mod loss;
+mod operator;
+mod options;
+mod parameter;
+mod program;
+mod run;
+mod tape;
+
+use crate::calibrate::Samples;
+use crate::error::Error;
+use crate::graph::Graph;
+use crate::model::Model;
+use crate::passes::finish;
+use crate::quantize;
+use crate::recipe::{self, Context};
+use crate::report::PassReport;
+
+pub use checkpoint::Checkpoint;
+pub use fit::Progress;
+pub use options::{Augment, Distil, Options};
+
+use fit::Fit;
+use operator::Operator;
+use program::{Operand, Program, refused};
+
+/// Name of the pass in reports and errors.
+pub const NAME: &str = "train";
+
+/// What training may have beside the samples of its [`Context`].
+#[derive(Default)]
+pub struct Extras<'a> {
+    /// Samples on which the accuracy is measured after each epoch.
+    pub validation: Option<&'a dyn Samples>,
+    /// Whose answers to learn from, where the options ask for it.
+    pub teacher: Option<&'a Model>,
+    /// Where the state is kept after each epoch.
+    pub checkpoint: Option<Checkpoint<'a>>,
+}
+
+/// Trains a valid model that is prepared for passes on the training samples of the context.
+///
+/// # Errors
+/// Where options are out of range, where there are no samples or they do not fit the model, where the model has
+/// an operator that cannot be trained through or is no classifier, and where the loss overflows.
+pub fn train(
+    model: &Model,
+    options: &Options,
+    context: &Context,
+    extras: &Extras,
+) -> Result<(Model, PassReport), Error> {
+    if let Some(fault) = options.fault() {
+        return Err(refused(fault));
+    }
+    let data = context
+        .training
+        .ok_or_else(|| refused("it needs labelled samples; give some with `--train`"))?;
+    let teacher = match (options.distil, extras.teacher) {
+        (None, _) => None,
+        (Some(_), Some(teacher)) => Some(Program::of(teacher, None)?),
+        (Some(_), None) => return Err(refused("distillation needs a teacher; give one with `--teacher`")),
+    };
+    let quantized = options.qat.as_ref();
+    let quantized = quantized
+        .map(|options| quantize::quantize(model, options, context))
+        .transpose()?;
+    let (start, float) = match &quantized {
+        Some((quantized, _)) => (quantized, Some(model)),
+        None => (model, None),
+    };
+    let program = Program::of(start, float)?;
+    let mut fit = Fit::new(program, teacher, data, options, context.threads)?;
+    if let Some(validation) = extras.validation {
+        fit.check_labels(validation)?;
+    }
+    run(&mut fit, data.len(), options, context, extras)?;
+
+    let mut graph = Graph::new(start.clone())?;
+    parameter::write_back(&mut graph, &fit.parameters());
+    Ok((finish(NAME, graph)?, report(&fit)))
+}
+
+fn run(
+    fit: &mut Fit,
+    samples: usize,
+    options: &Options,
+    context: &Context,
+    extras: &Extras,
+) -> Result<(), Error> {
+    let progress = |progress| (context.progress)(recipe::Progress::Training(progress));
+    let done = match &extras.checkpoint {
+        Some(checkpoint) => checkpoint.begin(fit, samples, options)?,
+        None => 0,
+    };
+    for epoch in done..options.epochs {
+        let reached = fit.epoch(epoch, &progress)?;
+        if let Some(checkpoint) = &extras.checkpoint {
+            checkpoint.write(fit, epoch + 1, samples, options)?;
+        }
+        if let Some(validation) = extras.validation {
+            let accuracy = fit.accuracy(validation)?;
+            progress(Progress {
+                validation: Some(accuracy),
+                ..reached
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What was trained, node by node.
+fn report(fit: &Fit) -> PassReport {
+    let mut report = PassReport::new(NAME);
+    for step in &fit.program.steps {
+        let parameters = step.inputs.iter().flatten().filter_map(|input| match input {
+            Operand::Parameter(index) => Some(*index),
+            _ => None,
+        });
+        let parameters: Vec<usize> = parameters.collect();
+        let zeros: usize = parameters.iter().map(|&index| fit.masked(index)).sum();
+        let what = match step.operator {
+            _ if parameters.is_empty() => continue,
+            Operator::Quantize => "its scale was trained".to_owned(),
+            _ if zeros > 0 => format!("trained; {zeros} pruned weights stayed zero"),
+            _ => "trained".to_owned(),
+        };
+        report.applied(step.label.clone(), what);
+    }
+    report
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::items_after_statements)]
+mod tests;

@@ -1,0 +1,399 @@
+//! Running a program: forward, and on a tape also backward.
+
+use burn_backend::tensor::FloatTensor;
+use burn_backend::{Shape, TensorMetadata as _};
+use burn_flex::FlexTensor;
+
+use super::kernels::{self, Statistics};
+use super::operator::{Combine, Map, Operator};
+use super::parameter::Role;
+use super::program::{Operand, Program, Shapes, Step};
+use super::tape::{Tape, elements, packed, tensor};
+
+/// The statistics that a batch normalization saw: the parameters of its running mean and variance, what part of
+/// them it keeps, and those of the batch.
+pub(super) type Seen = (usize, usize, f32, Statistics);
+
+/// What a run gives.
+pub(super) struct Outcome<B: Tape> {
+    /// The answer, in the layout of the model.
+    pub(super) answer: FloatTensor<B>,
+    /// The statistics of all batch normalizations, where the run trains.
+    pub(super) seen: Vec<Seen>,
+}
+
+/// A value with its layout.
+#[derive(Debug)]
+struct Value<B: Tape> {
+    tensor: FloatTensor<B>,
+    /// Whether the first two axes lie in reverse order, channels before samples.
+    by_channel: bool,
+}
+
+impl<B: Tape> Clone for Value<B> {
+    fn clone(&self) -> Self {
+        Self::new(self.tensor.clone(), self.by_channel)
+    }
+}
+
+impl<B: Tape> Value<B> {
+    fn new(tensor: FloatTensor<B>, by_channel: bool) -> Self {
+        Self { tensor, by_channel }
+    }
+
+    /// The tensor with its axes in the order of the model.
+    fn plain(self) -> FloatTensor<B> {
+        if self.by_channel {
+            B::float_swap_dims(self.tensor, 0, 1)
+        } else {
+            self.tensor
+        }
+    }
+
+    /// The tensor with channels before samples.
+    fn by_channel(self) -> FloatTensor<B> {
+        if self.by_channel {
+            self.tensor
+        } else {
+            B::float_swap_dims(self.tensor, 0, 1)
+        }
+    }
+
+    /// With leading axes of one element until there are `rank`.
+    fn widened(self, rank: usize) -> Self {
+        let shape = self.tensor.shape();
+        if shape.rank() >= rank {
+            return self;
+        }
+        // Fewer axes than another operand: in the order of the model, as only pictures lie otherwise.
+        let mut extents = vec![1; rank - shape.rank()];
+        extents.extend_from_slice(&shape);
+        Self::new(B::float_reshape(self.plain(), Shape::from(extents)), false)
+    }
+
+    fn in_layout(self, by_channel: bool) -> FloatTensor<B> {
+        if by_channel {
+            self.by_channel()
+        } else {
+            self.plain()
+        }
+    }
+}
+
+/// A program on its way through the steps.
+pub(super) struct Run<'a, B: Tape> {
+    program: &'a Program,
+    shapes: &'a Shapes,
+    /// Parameters as they enter the steps: weights rounded to their grid.
+    parameters: Vec<FloatTensor<B>>,
+    values: Vec<Option<Value<B>>>,
+    training: bool,
+    seen: Vec<Seen>,
+}
+
+impl<'a, B: Tape> Run<'a, B> {
+    /// `parameters` are in the order of the program, `shapes` those of a batch like the one to come. A run that
+    /// is `training` normalizes by the statistics of the batch.
+    pub(super) fn new(
+        program: &'a Program,
+        shapes: &'a Shapes,
+        parameters: &[FloatTensor<B>],
+        training: bool,
+    ) -> Self {
+        let enter = |(parameter, leaf): (&super::parameter::Parameter, &FloatTensor<B>)| match &parameter.role
+        {
+            Role::Weights(stored) => {
+                kernels::straight_through::<B>(leaf.clone(), |weights| stored.rounded(weights))
+            }
+            _ => leaf.clone(),
+        };
+        let mut values = Vec::new();
+        values.resize_with(program.value_count(), || None);
+        Self {
+            program,
+            shapes,
+            parameters: program.parameters.iter().zip(parameters).map(enter).collect(),
+            values,
+            training,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Runs all steps.
+    pub(super) fn run(mut self, inputs: Vec<FlexTensor>) -> Outcome<B> {
+        for (slot, input) in self.values.iter_mut().zip(inputs) {
+            *slot = Some(Value::new(B::constant(input), false));
+        }
+        let program = self.program;
+        for step in &program.steps {
+            let made = self.step(step);
+            self.values[step.output] = Some(made);
+            for &value in &step.last {
+                self.values[value] = None;
+            }
+        }
+        let answer = self.values[program.answer]
+            .take()
+            .expect("a step made the answer");
+        Outcome {
+            answer: answer.plain(),
+            seen: self.seen,
+        }
+    }
+
+    fn operand(&self, operand: Operand) -> Value<B> {
+        match operand {
+            Operand::Value(index) => self.values[index].clone().expect("steps come in their order"),
+            Operand::Parameter(index) => Value::new(self.parameters[index].clone(), false),
+            Operand::Constant(index) => {
+                let constant = &self.program.constants[index];
+                let made = tensor(constant.values.clone(), constant.shape.clone());
+                Value::new(B::constant(made), false)
+            }
+        }
+    }
+
+    fn input(&self, step: &Step, index: usize) -> Value<B> {
+        let operand = step.inputs.get(index).copied().flatten();
+        self.operand(operand.expect("a valid node has its inputs"))
+    }
+
+    fn optional(&self, step: &Step, index: usize) -> Option<FloatTensor<B>> {
+        let operand = step.inputs.get(index).copied().flatten();
+        operand.map(|operand| self.operand(operand).plain())
+    }
+
+    /// The inferred extents of what a step makes.
+    fn extents(&self, step: &Step) -> Shape {
+        let extents = self.shapes[step.output].clone();
+        Shape::from(extents.expect("the program refused steps whose extents it needs and cannot infer"))
+    }
+
+    fn step(&mut self, step: &Step) -> Value<B> {
+        match &step.operator {
+            Operator::Convolution { window, groups } => {
+                let weights = self.input(step, 1).plain();
+                let input = self.input(step, 0).by_channel();
+                let made = kernels::convolve::<B>(*window, *groups, input, weights, self.optional(step, 2));
+                Value::new(made.expect("shape inference saw the window fit"), true)
+            }
+            Operator::Normalization { epsilon, momentum } => self.normalize(step, *epsilon, *momentum),
+            Operator::Map(function) => {
+                let Value { tensor, by_channel } = self.input(step, 0);
+                Value::new(map::<B>(*function, tensor), by_channel)
+            }
+            Operator::Combine(function) => combine(*function, self.input(step, 0), self.input(step, 1)),
+            Operator::Pool { pool, window } => {
+                let Value { tensor, by_channel } = self.input(step, 0);
+                let made = kernels::pool::<B>(*pool, *window, tensor);
+                Value::new(made.expect("shape inference saw the window fit"), by_channel)
+            }
+            Operator::GlobalAverage => {
+                let Value { tensor, by_channel } = self.input(step, 0);
+                let shape = tensor.shape();
+                let flat = Shape::from(vec![shape[0], shape[1], shape.iter().skip(2).product()]);
+                let mean = B::float_mean_dim(B::float_reshape(tensor, flat), 2);
+                let mut extents = vec![1; shape.rank()];
+                extents[..2].copy_from_slice(&shape[..2]);
+                Value::new(B::float_reshape(mean, Shape::from(extents)), by_channel)
+            }
+            Operator::Gemm {
+                alpha,
+                beta,
+                transposed,
+            } => Value::new(self.gemm(step, *alpha, *beta, *transposed), false),
+            Operator::Product => {
+                let (a, b) = (self.input(step, 0), self.input(step, 1));
+                let rank = a.tensor.shape().rank().max(b.tensor.shape().rank());
+                let product = B::float_matmul(a.widened(rank).plain(), b.widened(rank).plain());
+                Value::new(product, false)
+            }
+            Operator::Reshape => {
+                let made = B::float_reshape(self.input(step, 0).plain(), self.extents(step));
+                Value::new(made, false)
+            }
+            Operator::Transpose(order) => {
+                let input = self.input(step, 0).plain();
+                let reversed = || (0..input.shape().rank()).rev().collect();
+                let order = order.clone().unwrap_or_else(reversed);
+                Value::new(B::float_permute(input, &order), false)
+            }
+            Operator::Concat(axis) => self.concat(step, *axis),
+            Operator::Softmax { axis, log } => {
+                let input = self.input(step, 0).plain();
+                let axis = position(*axis, input.shape().rank());
+                let made = if *log {
+                    B::log_softmax(input, axis)
+                } else {
+                    B::softmax(input, axis)
+                };
+                Value::new(made, false)
+            }
+            Operator::Mean(axes) => self.mean(step, axes),
+            Operator::Quantize => {
+                let Value { tensor, by_channel } = self.input(step, 0);
+                let scale = self.input(step, 1).tensor;
+                let grid = step.grid.expect("the program read its grid");
+                Value::new(kernels::fake_quantize::<B>(tensor, scale, grid), by_channel)
+            }
+            Operator::Dequantize | Operator::Same => self.input(step, 0),
+        }
+    }
+
+    fn normalize(&mut self, step: &Step, epsilon: f32, momentum: f32) -> Value<B> {
+        let input = self.input(step, 0).by_channel();
+        let [scale, shift, mean, variance] = [1, 2, 3, 4].map(|index| self.input(step, index).tensor);
+        if self.training {
+            let (made, statistics) = kernels::normalize::<B>(input, scale, shift, epsilon);
+            if let (Some(Operand::Parameter(mean)), Some(Operand::Parameter(variance))) =
+                (step.inputs[3], step.inputs[4])
+            {
+                self.seen.push((mean, variance, momentum, statistics));
+            }
+            return Value::new(made, true);
+        }
+        let deviation = B::float_sqrt(B::float_add_scalar(variance, epsilon.into()));
+        let factor = B::float_div(scale, deviation);
+        let shift = B::float_sub(shift, B::float_mul(mean, factor.clone()));
+        let mut extents = vec![1; input.shape().rank()];
+        extents[0] = input.shape()[0];
+        let extents = Shape::from(extents);
+        let scaled = B::float_mul(input, B::float_reshape(factor, extents.clone()));
+        Value::new(B::float_add(scaled, B::float_reshape(shift, extents)), true)
+    }
+
+    fn gemm(&self, step: &Step, alpha: f32, beta: f32, transposed: [bool; 2]) -> FloatTensor<B> {
+        let [a, b] = [0, 1].map(|index| {
+            let matrix = self.input(step, index).plain();
+            if transposed[index] {
+                B::float_transpose(matrix)
+            } else {
+                matrix
+            }
+        });
+        let product = scaled::<B>(B::float_matmul(a, b), alpha);
+        match self.optional(step, 2) {
+            None => product,
+            Some(addend) => {
+                let addend = Value::<B>::new(addend, false).widened(2).plain();
+                B::float_add(product, scaled::<B>(addend, beta))
+            }
+        }
+    }
+
+    fn concat(&self, step: &Step, axis: i64) -> Value<B> {
+        let parts: Vec<Value<B>> = (0..step.inputs.len())
+            .map(|index| self.input(step, index))
+            .collect();
+        let by_channel = parts.iter().all(|part| part.by_channel);
+        let axis = position(axis, parts[0].tensor.shape().rank());
+        let tensors = parts.into_iter().map(|part| part.in_layout(by_channel));
+        Value::new(
+            B::float_cat(tensors.collect(), reversed(axis, by_channel)),
+            by_channel,
+        )
+    }
+
+    fn mean(&self, step: &Step, axes: &[i64]) -> Value<B> {
+        let Value { tensor, by_channel } = self.input(step, 0);
+        let rank = tensor.shape().rank();
+        let all = (0..rank).map(|axis| axis as i64).collect();
+        let axes = if axes.is_empty() { all } else { axes.to_vec() };
+        let mut mean = tensor;
+        for axis in axes {
+            mean = B::float_mean_dim(mean, reversed(position(axis, rank), by_channel));
+        }
+        let mean = Value::<B>::new(mean, by_channel).plain();
+        Value::new(B::float_reshape(mean, self.extents(step)), false)
+    }
+}
+
+/// An axis that may be counted from the end.
+fn position(axis: i64, rank: usize) -> usize {
+    if axis < 0 {
+        (axis + rank as i64) as usize
+    } else {
+        axis as usize
+    }
+}
+
+/// Where an axis is once the first two are in reverse order.
+fn reversed(axis: usize, by_channel: bool) -> usize {
+    match axis {
+        0 | 1 if by_channel => 1 - axis,
+        _ => axis,
+    }
+}
+
+fn scaled<B: Tape>(tensor: FloatTensor<B>, factor: f32) -> FloatTensor<B> {
+    if (factor - 1.0).abs() > 0.0 {
+        B::float_mul_scalar(tensor, factor.into())
+    } else {
+        tensor
+    }
+}
+
+fn combine<B: Tape>(function: Combine, a: Value<B>, b: Value<B>) -> Value<B> {
+    let rank = a.tensor.shape().rank().max(b.tensor.shape().rank());
+    let by_channel = a.by_channel || b.by_channel;
+    let [a, b] = [a, b].map(|value| value.widened(rank).in_layout(by_channel));
+    let made = match function {
+        Combine::Add => B::float_add(a, b),
+        Combine::Subtract => B::float_sub(a, b),
+        Combine::Multiply => B::float_mul(a, b),
+        Combine::Divide => B::float_div(a, b),
+    };
+    Value::new(made, by_channel)
+}
+
+fn map<B: Tape>(function: Map, input: FloatTensor<B>) -> FloatTensor<B> {
+    let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+    match function {
+        Map::Clamp { low, high } => kernels::clamp::<B>(input, low, high),
+        Map::Leaky(slope) => kernels::map::<B>(
+            input,
+            move |x| if x < 0.0 { slope * x } else { x },
+            move |x| if x < 0.0 { slope } else { 1.0 },
+        ),
+        Map::Sigmoid => kernels::map::<B>(input, sigmoid, move |x| sigmoid(x) * (1.0 - sigmoid(x))),
+        Map::HardSigmoid { alpha, beta } => kernels::map::<B>(
+            input,
+            move |x| (alpha * x + beta).clamp(0.0, 1.0),
+            move |x| {
+                let inside = alpha * x + beta;
+                if inside > 0.0 && inside < 1.0 { alpha } else { 0.0 }
+            },
+        ),
+        Map::HardSwish => kernels::map::<B>(
+            input,
+            |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+            |x| {
+                if x > 3.0 {
+                    1.0
+                } else if x > -3.0 {
+                    x / 3.0 + 0.5
+                } else {
+                    0.0
+                }
+            },
+        ),
+        Map::Tanh => B::float_tanh(input),
+        Map::Erf => B::float_erf(input),
+        Map::Sqrt => B::float_sqrt(input),
+        Map::Exp => B::float_exp(input),
+        Map::Log => B::float_log(input),
+        Map::Negative => B::float_neg(input),
+        Map::Reciprocal => B::float_recip(input),
+    }
+}
+
+/// The elements of an answer in row-major order.
+pub(super) fn answer<B: Tape>(outcome: &Outcome<B>) -> FlexTensor {
+    packed(B::plain(&outcome.answer))
+}
+
+/// The rows of an answer of one axis a sample and one of classes.
+pub(super) fn rows(answer: &FlexTensor) -> impl Iterator<Item = &[f32]> {
+    let classes = answer.shape().iter().last().copied().unwrap_or(1);
+    elements(answer).chunks(classes.max(1))
+}

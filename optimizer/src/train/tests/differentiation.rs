@@ -1,0 +1,204 @@
+//! A program computes what a runtime does, and its gradients are its slopes.
+
+use burn_backend::AutodiffBackend as _;
+use burn_backend::ops::FloatTensorOps as _;
+use burn_backend::tensor::FloatTensor;
+use burn_flex::{Flex, FlexTensor};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{floats, run_on};
+use crate::train::run::{Outcome, Run, answer};
+use crate::train::tape::{Tape, Taped, elements, packed, tensor};
+
+/// Networks that between them have every operator, of inputs `[batch, 4, 6, 6]`.
+fn networks() -> Vec<(&'static str, Model)> {
+    let tail = |b: &mut Builder, x: &str, channels: usize| {
+        let pooled = b.op("GlobalAveragePool", &[x], &[]);
+        let flat = b.op("Flatten", &[&pooled], &[]);
+        let weights = b.floats(&[channels, 3], &Noise(4).take(channels * 3));
+        b.op("MatMul", &[&flat, &weights], &[])
+    };
+    let started = || {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["batch", "4", "6", "6"]);
+        let weights = b.floats(&[4, 4, 1, 1], &Noise(2).take(16));
+        let y = b.op("Conv", &[&x, &weights], &[]);
+        (b, y)
+    };
+    let mut made = Vec::new();
+    for operator in [
+        "Relu",
+        "LeakyRelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Erf",
+        "Exp",
+        "Neg",
+    ] {
+        let (mut b, y) = started();
+        let y = b.op(operator, &[&y], &[]);
+        let y = tail(&mut b, &y, 4);
+        made.push((operator, b.finish(&[&y])));
+    }
+    let (mut b, y) = started();
+    let (low, high) = (b.floats(&[], &[-0.5]), b.floats(&[], &[0.6]));
+    let limited = b.op("Clip", &[&y, &low, &high], &[]);
+    let gate = b.op("GlobalAveragePool", &[&y], &[]);
+    let gate = b.op("Sigmoid", &[&gate], &[]);
+    let gated = b.op("Mul", &[&limited, &gate], &[]);
+    let by_channel = b.floats(&[4, 1, 1], &Noise(7).take(4));
+    let scaled = b.op("Mul", &[&gated, &by_channel], &[]);
+    let divisor = b.floats(&[], &[0.5]);
+    let scaled = b.op("Div", &[&scaled, &divisor], &[]);
+    let difference = b.op("Sub", &[&scaled, &y], &[]);
+    let joined = b.op("Concat", &[&difference, &y], &[int("axis", 1)]);
+    let y = tail(&mut b, &joined, 8);
+    made.push(("gates", b.finish(&[&y])));
+
+    let window = [
+        ints("kernel_shape", &[3, 3]),
+        ints("strides", &[2, 2]),
+        ints("pads", &[1; 4]),
+    ];
+    let counted = [&window[..], &[int("count_include_pad", 1)]].concat();
+    for (operator, attributes) in [
+        ("MaxPool", &window[..]),
+        ("AveragePool", &window),
+        ("AveragePool", &counted),
+    ] {
+        let (mut b, y) = started();
+        let y = b.op(operator, &[&y], attributes);
+        let y = tail(&mut b, &y, 4);
+        made.push((operator, b.finish(&[&y])));
+    }
+
+    let (mut b, y) = started();
+    let target = b.ints(&[0, 4, 36]);
+    let tokens = b.op("Reshape", &[&y, &target], &[]);
+    let tokens = b.op("Transpose", &[&tokens], &[ints("perm", &[0, 2, 1])]);
+    let weights = b.floats(&[4, 4], &Noise(8).take(16));
+    let keys = b.op("MatMul", &[&tokens, &weights], &[]);
+    let keys = b.op("Transpose", &[&keys], &[ints("perm", &[0, 2, 1])]);
+    let scores = b.op("MatMul", &[&tokens, &keys], &[]);
+    let scores = b.op("Softmax", &[&scores], &[int("axis", -1)]);
+    let seen = b.op("MatMul", &[&scores, &tokens], &[]);
+    let mean = b.op("ReduceMean", &[&seen], &[ints("axes", &[1]), int("keepdims", 0)]);
+    let (weights, bias) = (
+        b.floats(&[3, 4], &Noise(1).take(12)),
+        b.floats(&[3], &Noise(6).take(3)),
+    );
+    let factors = [
+        AttributeProto::from_float("alpha", 0.5),
+        AttributeProto::from_float("beta", 2.0),
+    ];
+    let attributes = [&factors[..], &[int("transB", 1)]].concat();
+    let y = b.op("Gemm", &[&mean, &weights, &bias], &attributes);
+    made.push(("attention", b.finish(&[&y])));
+    made
+}
+
+fn evaluate<B: Tape>(program: &Program, leaves: &[FloatTensor<B>], input: &FlexTensor) -> Outcome<B> {
+    let shapes = program.shapes(&[input_shape()]).unwrap();
+    Run::new(program, &shapes, leaves, false).run(vec![input.clone()])
+}
+
+fn input_shape() -> Vec<usize> {
+    vec![2, 4, 6, 6]
+}
+
+fn input() -> (Vec<f32>, FlexTensor) {
+    let values = Noise(11).take(288);
+    (values.clone(), tensor(values, input_shape()))
+}
+
+fn values(program: &Program) -> Vec<FlexTensor> {
+    let of = |parameter: &parameter::Parameter| tensor(parameter.values.clone(), parameter.shape.clone());
+    program.parameters.iter().map(of).collect()
+}
+
+#[test]
+fn a_program_answers_as_the_runtime_does() {
+    for (name, model) in networks() {
+        let program = Program::of(&model, None).unwrap();
+        let (floats_in, flex) = input();
+        let own = answer(&evaluate::<Flex>(&program, &values(&program), &flex));
+        let given = Tensor::new(input_shape(), Data::F32(floats_in)).unwrap();
+        let theirs = run_on("tract", &model, &[given]).swap_remove(0);
+        let difference = elements(&own).iter().zip(floats(&theirs));
+        let difference = difference.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(difference < 1e-4, "{name}: {difference}");
+    }
+}
+
+/// The sum of the answer's elements times noise, whose gradient is that noise.
+fn objective(logits: &[f32]) -> f64 {
+    let slope = Noise(5).take(logits.len());
+    logits.iter().zip(&slope).map(|(a, b)| f64::from(a * b)).sum()
+}
+
+#[test]
+fn gradients_are_slopes_along_themselves() {
+    for (name, model) in networks() {
+        let program = Program::of(&model, None).unwrap();
+        let (_, flex) = input();
+        let start = values(&program);
+        let leaves: Vec<FloatTensor<Taped>> = start
+            .iter()
+            .map(|values| Taped::float_set_require_grad(Taped::constant(values.clone()), true))
+            .collect();
+        let outcome = evaluate::<Taped>(&program, &leaves, &flex);
+        let slope = tensor(Noise(5).take(6), [2, 3]);
+        let root = Taped::float_sum(Taped::float_mul(outcome.answer, Taped::constant(slope)));
+        let mut gradients = Taped::backward(root);
+        for (index, leaf) in leaves.iter().enumerate() {
+            let gradient = Taped::grad_remove(leaf, &mut gradients).expect("every parameter has a gradient");
+            let gradient = elements(&packed(&gradient)).to_vec();
+            let square: f64 = gradient.iter().map(|value| f64::from(value * value)).sum();
+            let step = 2e-3 / square.sqrt() as f32;
+            let moved = |by: f32| {
+                let mut values = start.clone();
+                let at: &mut [f32] = values[index].storage_mut();
+                at.iter_mut()
+                    .zip(&gradient)
+                    .for_each(|(value, gradient)| *value += by * gradient);
+                objective(elements(&answer(&evaluate::<Flex>(&program, &values, &flex))))
+            };
+            let found = (moved(step) - moved(-step)) / f64::from(2.0 * step);
+            assert!(
+                (found / square - 1.0).abs() < 0.02,
+                "{name}, parameter {index}: {found} and {square}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn batch_normalization_follows_its_slope(seed: u64) {
+        let mut noise = Noise(seed);
+        let (x, scale, shift) = (noise.take(24), noise.between(2, 0.5, 1.5), noise.take(2));
+        let slope = noise.take(24);
+        let of = |x: &[f32], scale: &[f32], shift: &[f32]| -> f64 {
+            let made = cpu::normalize::forward(x, 12, scale, shift, 1e-3);
+            made.output.iter().zip(&slope).map(|(a, b)| f64::from(a * b)).sum()
+        };
+        let made = cpu::normalize::forward(&x, 12, &scale, &shift, 1e-3);
+        let statistics = (&made.mean[..], &made.variance[..]);
+        let gradients = cpu::normalize::backward(&x, &slope, 12, &scale, statistics, 1e-3);
+        let all = [x, scale, shift];
+        for (which, gradient) in [gradients.input, gradients.scale, gradients.shift].iter().enumerate() {
+            for at in 0..gradient.len().min(4) {
+                let moved = |by: f32| {
+                    let mut all = all.clone();
+                    all[which][at] += by;
+                    of(&all[0], &all[1], &all[2])
+                };
+                let found = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+                prop_assert!((found as f32 - gradient[at]).abs() < 2e-2 * (1.0 + gradient[at].abs()));
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Training learns, the same way every time, and says what it cannot do.
+
+use super::*;
+use crate::passes::prepare;
+use crate::passes::prune::{Method, Scope, prune};
+
+fn weights(model: &Model) -> Vec<Vec<f32>> {
+    let tensors = model.graph().initializer.iter();
+    tensors.filter_map(|tensor| tensor.floats().ok()).collect()
+}
+
+/// The network without the smallest of its weights.
+fn pruned(amount: f64) -> Model {
+    let scope = Scope::Layer;
+    prune(&network(false), &Method::Weights { amount, scope })
+        .unwrap()
+        .0
+}
+
+#[test]
+fn a_small_network_learns_and_keeps_its_structure() {
+    for normalized in [false, true] {
+        let model = network(normalized);
+        let options = Options { epochs: 8, ..short() };
+        let validation = Spots(21);
+        let extras = Extras {
+            validation: Some(&validation),
+            ..Extras::default()
+        };
+        let (made, progress) = train_on(&model, &Spots(64), &options, &extras);
+        let (trained, report) = made.unwrap();
+        assert!(
+            last_loss(&progress) < 0.5 * progress[0].loss,
+            "normalized: {normalized}"
+        );
+        assert!(progress.last().unwrap().validation.unwrap() > 0.9);
+        assert_eq!(trained.graph().node, model.graph().node);
+        assert_ne!(weights(&trained), weights(&model));
+        assert_eq!(report.count_applied(), if normalized { 7 } else { 4 });
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
+    let model = network(true);
+    let trained = |seed| {
+        let augment = Augment { flip: true, shift: 1 };
+        let options = Options {
+            seed,
+            augment,
+            ..short()
+        };
+        train_on(&model, &Spots(24), &options, &Extras::default())
+            .0
+            .unwrap()
+            .0
+            .encode()
+    };
+    assert_eq!(trained(1), trained(1));
+    assert_ne!(trained(1), trained(2));
+}
+
+#[test]
+fn training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state");
+    let (model, data) = (network(true), Spots(24));
+    let options = Options {
+        qat: Some(quantize::Options::default()),
+        ..short()
+    };
+    let (whole, _) = train_on(&model, &data, &options, &Extras::default());
+
+    /// Fails at the third epoch, as a machine may.
+    struct Failing<'a>(&'a Spots, std::sync::atomic::AtomicUsize);
+    impl Samples for Failing<'_> {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn sample(&self, index: usize) -> Vec<Tensor> {
+            let read = self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if read > 24 * 2 + 8 {
+                Vec::new()
+            } else {
+                self.0.sample(index)
+            }
+        }
+        fn class(&self, index: usize) -> Option<usize> {
+            self.0.class(index)
+        }
+    }
+    let with = |resume| Extras {
+        checkpoint: Some(Checkpoint { path: &path, resume }),
+        ..Extras::default()
+    };
+    let failing = Failing(&data, 0.into());
+    assert!(train_on(&model, &failing, &options, &with(false)).0.is_err());
+    let again = train_on(&model, &data, &options, &with(false)).0.unwrap_err();
+    assert!(again.to_string().contains("--resume"), "{again}");
+    let (resumed, progress) = train_on(&model, &data, &options, &with(true));
+    assert_eq!(progress[0].epoch, 3);
+    assert_eq!(resumed.unwrap().0.encode(), whole.unwrap().0.encode());
+
+    let other = Options { seed: 9, ..options };
+    let error = train_on(&model, &data, &other, &with(true)).0.unwrap_err();
+    assert!(error.to_string().contains("other options"), "{error}");
+    std::fs::write(&path, b"no checkpoint").unwrap();
+    let error = train_on(&model, &data, &other, &with(true)).0.unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+#[test]
+fn pruned_weights_stay_zero() {
+    let pruned = pruned(0.5);
+    let (trained, report) = {
+        let (made, _) = train_on(&pruned, &Spots(24), &short(), &Extras::default());
+        made.unwrap()
+    };
+    for (before, after) in weights(&pruned).iter().zip(weights(&trained)) {
+        let zeros = before.iter().filter(|&&weight| weight == 0.0).count();
+        if zeros * 10 > before.len() {
+            let kept = before
+                .iter()
+                .zip(&after)
+                .all(|(before, after)| (*before == 0.0) == (*after == 0.0));
+            assert!(kept, "{before:?} {after:?}");
+        }
+    }
+    assert!(report.nodes.iter().any(|node| node.why.contains("stayed zero")));
+}
+
+#[test]
+fn a_student_comes_nearer_to_its_teacher() {
+    let (teacher, student) = (network(false), pruned(0.3));
+    let options = Options {
+        distil: Some(Distil {
+            alpha: 1.0,
+            temperature: 2.0,
+        }),
+        ..short()
+    };
+    let extras = Extras {
+        teacher: Some(&teacher),
+        ..Extras::default()
+    };
+    let (made, progress) = train_on(&student, &Spots(32), &options, &extras);
+    made.unwrap();
+    assert!(last_loss(&progress) < 0.5 * progress[0].loss, "{progress:?}");
+}
+
+#[test]
+fn what_cannot_be_trained_is_said_with_the_mend() {
+    let model = network(false);
+    let none = Extras::default();
+    let of = |model: &Model, data: &dyn Samples, options: &Options| {
+        train_on(model, data, options, &none).0.unwrap_err().to_string()
+    };
+    struct Odd;
+    impl Samples for Odd {
+        fn len(&self) -> usize {
+            4
+        }
+        fn sample(&self, index: usize) -> Vec<Tensor> {
+            Spots(4).sample(index)
+        }
+        fn class(&self, index: usize) -> Option<usize> {
+            (index < 4).then_some(index)
+        }
+    }
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "2", "6", "6"]);
+    let lost = b.op("Cos", &[&x], &[]);
+    let unknown = b.finish(&[&lost]);
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["1", "2", "6", "6"]);
+    let weights = b.floats(&[2, 2, 1, 1], &[1.0; 4]);
+    let y = b.op("Conv", &[&x, &weights], &[]);
+    let fixed = b.finish(&[&y]);
+    let dynamic = {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["batch", "2", "6", "6"]);
+        let weights = b.floats(&[2, 2, 1, 1], &[f32::NAN; 4]);
+        let y = b.op("Conv", &[&x, &weights], &[]);
+        b.finish(&[&y])
+    };
+    let said = [
+        of(&model, &Spots(0), &short()),
+        of(&model, &Odd, &short()),
+        of(&model, &Spots(8), &Options { epochs: 0, ..short() }),
+        of(
+            &model,
+            &Spots(8),
+            &Options {
+                learning_rate: 1e30,
+                ..short()
+            },
+        ),
+        of(
+            &model,
+            &Spots(8),
+            &Options {
+                distil: Some(Distil::default()),
+                ..short()
+            },
+        ),
+        of(&prepare(&unknown).unwrap().0, &Spots(8), &short()),
+        of(&fixed, &Spots(8), &short()),
+        of(&dynamic, &Spots(8), &short()),
+    ];
+    insta::assert_snapshot!(said.join("\n"));
+}

@@ -1,0 +1,133 @@
+//! Quantization-aware training: what is trained is what an integer runtime computes.
+
+use super::*;
+use crate::proto::{DataType, NodeProto};
+use crate::testing::{difference, run_on};
+
+fn options() -> Options {
+    Options {
+        qat: Some(quantize::Options::default()),
+        ..short()
+    }
+}
+
+fn operators(model: &Model) -> Vec<(String, Vec<String>)> {
+    let of = |node: &NodeProto| (node.op_type().to_owned(), node.input.clone());
+    model.graph().node.iter().map(of).collect()
+}
+
+fn quantized(model: &Model) -> Model {
+    let context = Context {
+        calibration: Some(&Spots(16)),
+        training: None,
+        runtimes: &Registry::new(&Search {
+            runtime_path: Some("nowhere".into()),
+        }),
+        threads: 1,
+        activations: ActivationType::U8,
+        progress: &|_| {},
+    };
+    quantize::quantize(model, &quantize::Options::default(), &context)
+        .unwrap()
+        .0
+}
+
+#[test]
+fn it_has_the_structure_of_quantization_after_training_and_other_weights() {
+    let model = network(false);
+    let (made, progress) = train_on(
+        &model,
+        &Spots(64),
+        &Options {
+            epochs: 8,
+            ..options()
+        },
+        &Extras::default(),
+    );
+    let (trained, report) = made.unwrap();
+    let after = quantized(&model);
+    assert_eq!(operators(&trained), operators(&after));
+    let kinds = |model: &Model| -> Vec<(String, Option<i32>, Vec<i64>)> {
+        let tensors = model.graph().initializer.iter();
+        tensors
+            .map(|tensor| (tensor.name().to_owned(), tensor.data_type, tensor.dims.clone()))
+            .collect()
+    };
+    assert_eq!(kinds(&trained), kinds(&after));
+    assert_ne!(trained, after);
+    assert!(progress.last().unwrap().accuracy > 0.9);
+    assert!(
+        report
+            .nodes
+            .iter()
+            .any(|node| node.why == "its scale was trained")
+    );
+}
+
+#[test]
+fn a_runtime_answers_as_the_training_did() {
+    let model = network(false);
+    let trained = train_on(&model, &Spots(32), &options(), &Extras::default())
+        .0
+        .unwrap()
+        .0;
+    // Without further steps, the program of the trained model is what was trained.
+    let validation = Spots(40);
+    let sample = |index: usize| validation.sample(index).remove(0);
+    let program = Program::of(&trained, None).unwrap();
+    let shapes = program.shapes(&[vec![1, 2, 6, 6]]).unwrap();
+    let of =
+        |parameter: &parameter::Parameter| tape::tensor(parameter.values.clone(), parameter.shape.clone());
+    let values: Vec<_> = program.parameters.iter().map(of).collect();
+    for index in 0..4 {
+        let input = sample(index);
+        let flex = tape::tensor(input.as_f32().unwrap().to_vec(), [1, 2, 6, 6]);
+        let outcome = run::Run::<burn_flex::Flex>::new(&program, &shapes, &values, false).run(vec![flex]);
+        let own = tape::elements(&run::answer(&outcome)).to_vec();
+        let own = Tensor::new(vec![1, 2], Data::F32(own)).unwrap();
+        let theirs = run_on("tract", &trained, &[input]).swap_remove(0);
+        assert!(difference(&own, &theirs) < 0.02, "{own:?} {theirs:?}");
+    }
+}
+
+#[test]
+fn weights_begin_with_what_rounding_lost() {
+    let model = network(false);
+    let after = quantized(&model);
+    let program = Program::of(&after, Some(&model)).unwrap();
+    let stored: Vec<&parameter::Parameter> = program
+        .parameters
+        .iter()
+        .filter(|parameter| matches!(parameter.role, parameter::Role::Weights(_)))
+        .collect();
+    assert_eq!(stored.len(), 4);
+    for parameter in stored {
+        let is_float = |tensor: &&crate::proto::TensorProto| {
+            tensor.element_type().unwrap() == DataType::Float && tensor.floats().unwrap() == parameter.values
+        };
+        assert!(model.graph().initializer.iter().any(|tensor| is_float(&tensor)));
+    }
+    let alone = Program::of(&after, None).unwrap();
+    assert_ne!(alone.parameters, program.parameters);
+}
+
+#[test]
+fn untrained_parameters_go_back_as_they_came() {
+    let after = quantized(&network(false));
+    let program = Program::of(&after, None).unwrap();
+    let mut graph = Graph::new(after.clone()).unwrap();
+    parameter::write_back(&mut graph, &program.parameters);
+    let back = graph.finish().unwrap();
+    for (before, after) in after.graph().initializer.iter().zip(&back.graph().initializer) {
+        if let (Ok(before), Ok(after)) = (before.integers(), after.integers()) {
+            assert_eq!(before, after);
+        } else {
+            let pairs = before.floats().unwrap().into_iter().zip(after.floats().unwrap());
+            assert!(
+                pairs.into_iter().all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs()),
+                "{}",
+                before.name()
+            );
+        }
+    }
+}
