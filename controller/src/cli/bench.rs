@@ -7,7 +7,7 @@ use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::Recipe;
 use edgefront_protocol::{DeviceId, Shape};
 
-use super::shared::RuntimeArgs;
+use super::shared::{RuntimeArgs, shape};
 use super::study_args::{ExistingArgs, PlanArgs};
 use crate::study::{self, Existing, Options, Study};
 use crate::ui::{Exit, Ui, UsageError};
@@ -101,13 +101,4 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     }
     let folder = tempfile::tempdir()?;
     study::measure(&study, &options(folder.path().to_owned()), ui)?.present(ui)
-}
-
-/// Reads `1x3x224x224`.
-fn shape(text: &str) -> Result<Shape, String> {
-    let extent = |extent: &str| extent.parse().ok().filter(|&extent| extent > 0);
-    text.split('x')
-        .map(extent)
-        .collect::<Option<Shape>>()
-        .ok_or_else(|| "a shape is written as in 1x3x224x224".to_owned())
 }

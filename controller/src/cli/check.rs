@@ -5,15 +5,47 @@ use std::path::PathBuf;
 
 use edgefront_optimizer::Model;
 use edgefront_optimizer::check::{Port, Summary, check};
+use edgefront_runtimes::Registry;
+use serde::Serialize;
 
+use super::shared::RuntimeArgs;
+use crate::reference::{self, Comparison, TOLERANCE};
 use crate::ui::{Exit, Ui};
 
-/// Checks that a model is well-formed and can be optimized.
+/// Checks that a model is well-formed and can be optimized, and that it computes what it should.
+///
+/// With --reference it also runs the model, on ONNX Runtime where it is installed and else on tract, and compares
+/// its outputs with those in a file. That is an .npz with arrays `input_<name>` and `output_<name>` after the
+/// model's inputs and outputs; a single input may be called `inputs` and a single output `outputs`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  edgefront check model.onnx")]
+#[command(after_help = "\
+Examples:
+  edgefront check model.onnx
+  edgefront check model.onnx --reference pairs.npz --tolerance 1e-4")]
 pub struct Args {
     /// The ONNX model.
     pub model: PathBuf,
+
+    /// Inputs, and outputs that the model must give for them.
+    #[arg(long, value_name = "NPZ")]
+    pub reference: Option<PathBuf>,
+
+    /// Largest absolute difference of an output; where it holds numbers above 1, that part of the largest.
+    #[arg(long, value_name = "X", default_value_t = TOLERANCE, requires = "reference", value_parser = tolerance)]
+    pub tolerance: f64,
+
+    /// Where runtimes are found.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+/// What the command prints for machines.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a Comparison>,
 }
 
 /// Runs the command. All findings are in the error.
@@ -21,12 +53,62 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let summary = Model::read(&args.model)
         .and_then(|model| check(&model))
         .map_err(|error| error.in_file(&args.model))?;
+    let registry = Registry::new(&args.runtime.search());
+    let compared = args
+        .reference
+        .map(|pairs| reference::compare(&args.model, &summary, &pairs, args.tolerance, &registry))
+        .transpose()?;
+    present(&summary, compared.as_ref(), ui)
+}
+
+/// Prints what a model is and how it compares; ends with [`Exit::Failed`] where that is not well.
+pub(super) fn present(summary: &Summary, compared: Option<&Comparison>, ui: &Ui) -> anyhow::Result<Exit> {
     if ui.json() {
-        ui.data_json(&summary)?;
+        ui.data_json(&Outcome {
+            summary,
+            reference: compared,
+        })?;
     } else {
-        ui.data(text(&summary).trim_end())?;
+        ui.data(text(summary).trim_end())?;
+        if let Some(compared) = compared {
+            ui.data(comparison(compared).trim_end())?;
+        }
     }
-    Ok(Exit::Done)
+    let beyond = compared.filter(|compared| !compared.within);
+    let Some(beyond) = beyond else {
+        return Ok(Exit::Done);
+    };
+    for output in beyond
+        .outputs
+        .iter()
+        .filter(|output| !output.within(beyond.tolerance))
+    {
+        let allowed = beyond.tolerance * output.magnitude.max(1.0);
+        ui.error(&anyhow::anyhow!(
+            "output `{}` differs from its reference by {:.3e}, more than {allowed:.3e}",
+            output.name,
+            output.max
+        ));
+    }
+    Ok(Exit::Failed)
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|&number: &f64| number >= 0.0);
+    number.ok_or_else(|| "a tolerance is a number such as 1e-5".to_owned())
+}
+
+fn comparison(compared: &Comparison) -> String {
+    let mut text = String::new();
+    for output in &compared.outputs {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{:<11} {}: largest difference {:.3e}, mean {:.3e}, largest magnitude {:.3e}, on {}",
+            "reference", output.name, output.max, output.mean, output.magnitude, compared.runtime
+        );
+    }
+    text
 }
 
 fn text(summary: &Summary) -> String {

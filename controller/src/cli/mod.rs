@@ -9,6 +9,7 @@ pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod devices;
+pub mod export;
 pub mod frontier;
 pub mod optimize;
 pub mod pack;
@@ -68,6 +69,7 @@ enum Command {
     Optimize(optimize::Args),
     Run(run::Args),
     Check(check::Args),
+    Export(export::Args),
     Quantize(quantize::Args),
     Prune(prune::Args),
     Pack(pack::Args),
@@ -120,6 +122,7 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Optimize(args) => optimize::run(args, ui),
         Command::Run(args) => run::run(args, ui),
         Command::Check(args) => check::run(args, ui),
+        Command::Export(args) => export::run(args, ui),
         Command::Quantize(args) => quantize::run(args, ui),
         Command::Prune(args) => prune::run(args, ui),
         Command::Pack(args) => pack::run(args, ui),

@@ -21,7 +21,7 @@ Examples:
   edgefront optimize model.onnx --val photos/ --variants fp32,fp16 --threads 1,4 \\
       --broker mqtt://192.168.1.10 --devices pi-kitchen,orin")]
 pub struct Args {
-    /// The ONNX model.
+    /// The ONNX model; or FILE.py:FUNCTION or FILE.pt2 for a PyTorch one, which python3 exports first.
     pub model: PathBuf,
 
     /// Labelled data to score on: an image folder (class/name.png), an .npz or a pack.

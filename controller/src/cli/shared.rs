@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use edgefront_protocol::Shape;
 use edgefront_runtimes::Search;
 
 /// Arguments of every command that runs models on this machine.
@@ -19,4 +20,13 @@ impl RuntimeArgs {
             runtime_path: self.runtime_path.clone(),
         }
     }
+}
+
+/// Reads `1x3x224x224`.
+pub(super) fn shape(text: &str) -> Result<Shape, String> {
+    let extent = |extent: &str| extent.parse().ok().filter(|&extent| extent > 0);
+    text.split('x')
+        .map(extent)
+        .collect::<Option<Shape>>()
+        .ok_or_else(|| "a shape is written as in 1x3x224x224".to_owned())
 }

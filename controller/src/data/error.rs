@@ -36,7 +36,7 @@ pub enum Problem {
     #[error("has no array `{name}`; it has {found}")]
     NoArray {
         /// The array.
-        name: &'static str,
+        name: String,
         /// The arrays that are there.
         found: String,
     },
@@ -44,7 +44,7 @@ pub enum Problem {
     #[error("array `{name}` {why}")]
     Array {
         /// The array.
-        name: &'static str,
+        name: String,
         /// What is wrong and the mend.
         why: String,
     },

@@ -1,6 +1,7 @@
 //! Labelled data sets, as users have them: an image folder, an `.npz`, or a pack. All become a [`Pack`] whose
 //! pictures have the model's size.
 
+mod arrays;
 mod error;
 mod folder;
 mod npy;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use edgefront_protocol::pack::{Pack, PictureShape};
 
+pub use arrays::arrays;
 pub use error::{DataError, Extents, Problem};
 use resample::Size;
 

@@ -74,9 +74,15 @@ impl<'a> Archive<'a> {
     fn images(&mut self) -> Result<Images, Problem> {
         const NAME: &str = "images";
         const WANTED: &str = "save uint8 [N, H, W, C] or float32 [N, C, H, W]";
-        let found = self.names();
-        let (header, mut entry) = self.array(NAME)?.ok_or(Problem::NoArray { name: NAME, found })?;
-        let array = |why: String| Problem::Array { name: NAME, why };
+        let found = self.listed();
+        let (header, mut entry) = self.array(NAME)?.ok_or(Problem::NoArray {
+            name: NAME.to_owned(),
+            found,
+        })?;
+        let array = |why: String| Problem::Array {
+            name: NAME.to_owned(),
+            why,
+        };
         let shape = <[usize; 4]>::try_from(header.shape.as_slice()).map_err(|_| {
             array(format!(
                 "has shape {:?}, four axes are wanted; {WANTED}",
@@ -108,7 +114,10 @@ impl<'a> Archive<'a> {
                 "has type `{}` and shape {:?}; save int64 [N], one class a picture",
                 header.descr, header.shape
             );
-            return Err(Problem::Array { name: NAME, why });
+            return Err(Problem::Array {
+                name: NAME.to_owned(),
+                why,
+            });
         }
         let bytes = elements(&header, &mut entry, NAME, size_of::<i64>())?;
         let label = |b: &[u8]| b.try_into().map_or(0, i64::from_le_bytes);
@@ -116,7 +125,7 @@ impl<'a> Archive<'a> {
     }
 
     /// The header of an array, and its elements to read; `None` where it is not there.
-    fn array(&mut self, name: &'static str) -> Result<Option<(Header, Entry<'_>)>, Problem> {
+    pub(super) fn array(&mut self, name: &str) -> Result<Option<(Header, Entry<'_>)>, Problem> {
         let Some(index) = self.zip.index_for_name(&format!("{name}.npy")) else {
             return Ok(None);
         };
@@ -125,19 +134,23 @@ impl<'a> Archive<'a> {
             .by_index(index)
             .map_err(|error| Problem::Archive(error.to_string()))?;
         let header = read_header(&mut entry).map_err(|error| Problem::Array {
-            name,
+            name: name.to_owned(),
             why: error.to_string(),
         })?;
         Ok(Some((header, entry)))
     }
 
-    fn names(&self) -> String {
-        let names: Vec<_> = self
-            .zip
-            .file_names()
-            .filter_map(Result::ok)
-            .filter_map(|name| name.strip_suffix(".npy").map(|name| format!("`{name}`")))
-            .collect();
+    /// Names of the arrays.
+    pub(super) fn names(&self) -> Vec<String> {
+        let files = self.zip.file_names().filter_map(Result::ok);
+        files
+            .filter_map(|name| name.strip_suffix(".npy").map(str::to_owned))
+            .collect()
+    }
+
+    /// Names of the arrays as messages list them.
+    pub(super) fn listed(&self) -> String {
+        let names: Vec<_> = self.names().iter().map(|name| format!("`{name}`")).collect();
         if names.is_empty() {
             "no arrays".to_owned()
         } else {
@@ -147,13 +160,16 @@ impl<'a> Archive<'a> {
 }
 
 /// The bytes of an array's elements.
-fn elements(
+pub(super) fn elements(
     header: &Header,
     entry: &mut impl Read,
-    name: &'static str,
+    name: &str,
     item: usize,
 ) -> Result<Vec<u8>, Problem> {
-    let array = |why: String| Problem::Array { name, why };
+    let array = |why: String| Problem::Array {
+        name: name.to_owned(),
+        why,
+    };
     if header.fortran_order && header.shape.len() > 1 {
         return Err(array(
             "is in Fortran order; save `numpy.ascontiguousarray` of it".to_owned(),
@@ -217,7 +233,10 @@ fn floats(
     if let Some(at) = values.iter().position(|value| !value.is_finite()) {
         let picture = at / found.volume().max(1);
         let why = format!("holds {} in picture {picture}; save finite numbers", values[at]);
-        return Err(Problem::Array { name: "images", why });
+        return Err(Problem::Array {
+            name: "images".to_owned(),
+            why,
+        });
     }
     Ok(Pack::from_floats(count, found, values)?)
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::Study;
 use super::model::Interface;
 use crate::data;
+use crate::torch_export::{self, Order};
 use crate::ui::Ui;
 
 /// A study whose inputs are read and fit one another.
@@ -68,7 +69,11 @@ pub(super) struct Definition {
 pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<'a>> {
     study.validate()?;
     let spinner = ui.spinner(format!("reading {}", study.model.display()));
-    let model = Model::read(&study.model)?;
+    let model = if torch_export::is_torch(&study.model) {
+        exported(study, ui)?
+    } else {
+        Model::read(&study.model)?
+    };
     if study.variants.iter().any(|recipe| !recipe.steps.is_empty()) {
         // What runs as it is may hold what only a runtime knows.
         check(&model).map_err(|error| error.in_file(&study.model))?;
@@ -127,6 +132,33 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
         validation,
         definition,
     })
+}
+
+/// A PyTorch model as ONNX, for pictures of the study's data.
+fn exported(study: &Study, ui: &Ui) -> anyhow::Result<Model> {
+    let shape = match (
+        &study.shape,
+        study.validation.as_deref().or(study.calibration.as_deref()),
+    ) {
+        (Some(shape), _) => Some(shape.clone()),
+        // A program has the shape of its example.
+        (None, Some(data)) if study.model.extension().is_none_or(|extension| extension != "pt2") => {
+            let picture = data::picture(data, study.preprocess.as_deref())?;
+            let extents = [1, picture.channels, picture.height, picture.width];
+            Some(extents.map(|extent| extent as u64).to_vec())
+        }
+        _ => None,
+    };
+    let source = study.model.to_string_lossy().into_owned();
+    let order = Order::new(source, shape.into_iter().collect());
+    let (model, compared) = torch_export::load(&order)?;
+    for output in &compared.outputs {
+        ui.note(format_args!(
+            "exported {}: output `{}` differs from PyTorch's by at most {:.1e}",
+            order.source, output.name, output.max
+        ));
+    }
+    Ok(model)
 }
 
 /// The pack, once its labels are known to fit the model.

@@ -1,0 +1,95 @@
+//! `edgefront export`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Subcommand, ValueHint};
+use edgefront_optimizer::Model;
+use edgefront_optimizer::check::check;
+use edgefront_protocol::Shape;
+use edgefront_runtimes::Registry;
+
+use super::check::present;
+use super::shared::{RuntimeArgs, shape};
+use crate::reference::{self, TOLERANCE};
+use crate::torch_export::{self, Order};
+use crate::ui::{Exit, Ui};
+
+/// Exports a model of a training framework to ONNX.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    framework: Framework,
+}
+
+#[derive(Debug, Subcommand)]
+enum Framework {
+    Torch(TorchArgs),
+}
+
+/// Exports a PyTorch model with a dynamic batch at opset 17, and compares the two.
+///
+/// Beside OUT.onnx it leaves OUT.npz: inputs and what PyTorch computes of them, on which the ONNX model is run
+/// and compared, as `edgefront check --reference` does. This needs Python with torch; weights are random unless
+/// --weights names some.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  edgefront export torch resnet18 -o r.onnx
+  edgefront export torch resnet18 --weights DEFAULT -o r.onnx
+  edgefront export torch mymodel.py:build --weights w.pth --shape 1x3x64x64 -o m.onnx
+  edgefront export torch program.pt2 -o p.onnx")]
+pub struct TorchArgs {
+    /// Name of a torchvision model, FILE.py:FUNCTION that returns a module, or a FILE.pt2 of torch.export.
+    pub source: String,
+
+    /// The ONNX model.
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// A state dictionary (.pth), or for a torchvision model one of its weights, as DEFAULT, which torchvision
+    /// fetches; with `none` they are random, or what the function sets.
+    #[arg(long, value_name = "FILE|NAME", default_value = "none")]
+    pub weights: String,
+
+    /// Shape of the input, batch included; once for each of several [default: the source's own, else 1x3x224x224]
+    #[arg(long, value_name = "SHAPE", value_parser = shape)]
+    pub shape: Vec<Shape>,
+
+    /// The Python that has torch.
+    #[arg(long, value_name = "PATH", default_value = "python3")]
+    pub python: PathBuf,
+
+    /// Where runtimes are found.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+/// Runs the command.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let Framework::Torch(args) = args.framework;
+    let order = Order {
+        source: args.source,
+        weights: args.weights,
+        shapes: args.shape,
+        python: args.python,
+    };
+    let pairs = args.output.with_extension("npz");
+    let spinner = ui.spinner(format!("exporting {}", order.source));
+    let exported = torch_export::export(&order, &args.output, &pairs)?;
+    spinner.set_message("comparing");
+    let summary = Model::read(&args.output)
+        .and_then(|model| check(&model))
+        .map_err(|error| error.in_file(&args.output))?;
+    let registry = Registry::new(&args.runtime.search());
+    let compared = reference::compare(&args.output, &summary, &pairs, TOLERANCE, &registry)
+        .with_context(|| format!("{} was written, and cannot be compared", args.output.display()))?;
+    spinner.finish_and_clear();
+    if exported.fixed_batch {
+        ui.warn(format_args!(
+            "{} takes the batch of its example alone, so the ONNX model does",
+            order.source
+        ));
+    }
+    present(&summary, Some(&compared), ui)
+}

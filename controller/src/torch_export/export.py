@@ -1,0 +1,189 @@
+"""Exports a PyTorch model to ONNX with a reference pair beside it; started by `edgefront export torch`.
+
+The one argument is a JSON object:
+  source    name of a torchvision model, `FILE.py:FUNCTION` or `FILE.pt2`
+  weights   "none", a name of torchvision's weights, or the path of a state dictionary
+  shapes    a list of shapes, one an input; empty for what the source itself says
+  opset     version of the standard operator set
+  model     path of the ONNX file to write
+  pairs     path of the .npz file to write: arrays `input_<name>` and `output_<name>`
+
+What fails is said in the last line of standard error. Standard output is JSON: {"fixed_batch": bool}.
+"""
+
+import importlib.util
+import json
+import pathlib
+import sys
+import warnings
+
+# More than one, so that what only one picture gets right shows; another one than is traced, so that a batch
+# which was built in shows.
+TRACED_BATCH, PAIR_BATCH = 2, 3
+
+
+def fail(message):
+    sys.exit(f"error: {message}")
+
+
+try:
+    import torch
+    import numpy
+except ImportError as error:
+    fail(f"{error.name} is not installed for {sys.executable}; {sys.executable} -m pip install torch torchvision numpy")
+
+
+def of_torchvision(name, weights):
+    """A model by name, and the size of the pictures that it was made for."""
+    try:
+        from torchvision import models
+    except ImportError:
+        fail(f"torchvision is not installed for {sys.executable}; {sys.executable} -m pip install torchvision")
+    if name not in models.list_models(module=models):
+        fail(f"torchvision has no classification model `{name}`; give one of its names, FILE.py:FUNCTION or FILE.pt2")
+    entries = models.get_model_weights(name)
+    is_entry = weights in entries.__members__
+    model = models.get_model(name, weights=entries[weights] if is_entry else None)
+    if not is_entry:
+        load_weights(model, weights)
+    side = 224
+    for entry in entries:
+        side = getattr(entry.transforms(), "crop_size", [side])[0]
+    return model, [[1, 3, side, side]]
+
+
+def of_function(path, function, weights):
+    """What a function of a Python file returns."""
+    path = pathlib.Path(path).resolve()
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    build = getattr(module, function, None)
+    if build is None:
+        fail(f"{path} has no function `{function}`")
+    model = build()
+    if not isinstance(model, torch.nn.Module):
+        fail(f"{function} of {path} returns a {type(model).__name__}, not a torch.nn.Module")
+    load_weights(model, weights)
+    return model, [[1, 3, 224, 224]]
+
+
+def of_exported(path, weights):
+    """A program of torch.export, with the shapes of its own example."""
+    if weights != "none":
+        fail("a .pt2 file has its weights; leave out --weights")
+    program = torch.export.load(path)
+    model = program.module()
+    examples = program.example_inputs[0] if program.example_inputs else []
+    return model, [list(example.shape) for example in examples]
+
+
+def traceable(program):
+    """A program without its own checks of the input, which tracing does not follow; no more does it follow
+    extents of dynamic axes, unless tensors are asked for them and reshaped by their methods."""
+    for method, operator in [("size", torch.ops.aten.sym_size.int), *(
+        (name, getattr(torch.ops.aten, name).default) for name in ("view", "reshape", "expand")
+    )]:
+        for node in program.graph.find_nodes(op="call_function", target=operator):
+            node.op, node.target = "call_method", method
+    return torch.fx.GraphModule(program, program.graph)
+
+
+def load_weights(model, weights):
+    if weights == "none":
+        return
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:
+        fail(f"{weights} is no state dictionary: {first_line(error)}")
+    for wrapper in ("state_dict", "model"):
+        state = state.get(wrapper, state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        fail(f"{weights} does not fit the model: {' '.join(str(error).split())[:300]}")
+
+
+def first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def load(source, weights):
+    if source.endswith(".pt2"):
+        return of_exported(source, weights)
+    if ".py:" in source:
+        path, _, function = source.rpartition(":")
+        return of_function(path, function, weights)
+    if source.endswith((".pt", ".pth", ".py")):
+        fail(f"{source} alone builds no model; give FILE.py:FUNCTION, with --weights for a state dictionary, or a .pt2 file")
+    return of_torchvision(source, weights)
+
+
+def noise(shapes, batch):
+    """Inputs of these shapes, their leading axis set to the batch unless it is None."""
+    generator = torch.Generator().manual_seed(0)
+    sized = [shape if batch is None else [batch, *shape[1:]] for shape in shapes]
+    return tuple(torch.randn(shape, generator=generator) for shape in sized)
+
+
+def named(outputs):
+    """The model's outputs by name, as the exporter flattens them."""
+    if isinstance(outputs, torch.Tensor):
+        return {"output": outputs}
+    if isinstance(outputs, dict):
+        return dict(outputs)
+    if isinstance(outputs, (tuple, list)) and all(isinstance(output, torch.Tensor) for output in outputs):
+        return {f"output_{index}": output for index, output in enumerate(outputs)}
+    fail(f"the model returns a {type(outputs).__name__}; tensors are wanted")
+
+
+def write(model, shapes, order, traced, paired):
+    inputs = noise(shapes, traced)
+    pair = noise(shapes, paired)
+    input_names = ["input"] if len(inputs) == 1 else [f"input_{index}" for index in range(len(inputs))]
+    if isinstance(model, torch.fx.GraphModule):
+        model = traceable(model)
+    with torch.no_grad():
+        outputs = named(model(*pair))
+    axes = {name: {0: "batch"} for name in [*input_names, *outputs]} if traced is not None else None
+    options = {"dynamo": False} if "dynamo" in torch.onnx.export.__code__.co_varnames else {}
+    torch.onnx.export(
+        model, inputs, order["model"], input_names=input_names, output_names=list(outputs),
+        dynamic_axes=axes, opset_version=order["opset"], **options,
+    )
+    arrays = {f"input_{name}": tensor.numpy() for name, tensor in zip(input_names, pair)}
+    arrays |= {f"output_{name}": tensor.numpy() for name, tensor in outputs.items()}
+    numpy.savez(order["pairs"], **arrays)
+
+
+def main():
+    order = json.loads(sys.argv[1])
+    warnings.filterwarnings("ignore")
+    torch.manual_seed(0)
+    # The fused kernel of attention has no ONNX form.
+    torch.backends.mha.set_fastpath_enabled(False)
+    model, shapes = load(order["source"], order["weights"])
+    shapes = order["shapes"] or shapes
+    if not shapes:
+        fail(f"{order['source']} does not say its input; give --shape, as in 1x3x224x224")
+    # A program has its mode built in.
+    if not isinstance(model, torch.fx.GraphModule):
+        model.eval()
+    fixed = False
+    try:
+        with torch.no_grad():
+            model(*noise(shapes, PAIR_BATCH))
+    except Exception:
+        fixed = True
+    if fixed:
+        write(model, shapes, order, None, None)
+    else:
+        write(model, shapes, order, TRACED_BATCH, PAIR_BATCH)
+    print(json.dumps({"fixed_batch": fixed}))
+
+
+try:
+    main()
+except Exception as error:
+    fail(first_line(error))
