@@ -280,4 +280,27 @@ proptest! {
         fs::write(&path, bytes).unwrap();
         let _ = load(&path, None, shape(3, 1, 1));
     }
+
+    /// Rules of any content are refused or applied, never a panic.
+    #[test]
+    fn any_preprocessing_is_refused_or_applied(
+        junk in "\\PC{0,20}",
+        resize in prop_oneof![0..20i64, any::<i64>()],
+        crop in [0..20i64, 0..20i64],
+        mean in prop::collection::vec(any::<f32>(), 0..4),
+    ) {
+        let images = npz(&[("images", npy("|u1", "(1, 4, 5, 3)", &[7; 60]))]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rules.toml");
+        let rules = [
+            junk,
+            format!("resize = {resize}"),
+            format!("resize = {crop:?}\nmean = {mean:?}\nstd = {mean:?}"),
+            format!("resize = {resize}\ncrop = {crop:?}\nlayout = 'nhwc'"),
+        ];
+        for text in rules {
+            fs::write(&path, text).unwrap();
+            let _ = load(&images, path.to_str(), shape(3, 4, 4));
+        }
+    }
 }
