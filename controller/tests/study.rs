@@ -68,7 +68,10 @@ impl Place {
 
     fn edgefront(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_edgefront"));
-        command.args(args.split_whitespace()).current_dir(self.0.path());
+        command
+            .args(args.split_whitespace())
+            .current_dir(self.0.path())
+            .env("EDGEFRONT_CACHE_DIR", self.path("cache"));
         command
     }
 
@@ -110,6 +113,28 @@ fn words(output: &Output) -> String {
 }
 
 const QUICK: &str = "--min-runs 4 --min-time 10ms --rounds 2 --variants fp32,prune50,ptq-int8";
+
+#[test]
+fn variants_of_another_study_come_from_the_cache() {
+    let place = Place::new("tiny.onnx", 8);
+    let study = |more: &str| {
+        let args =
+            format!("--min-runs 2 --min-time 1ms --rounds 1 --variants prune50,ptq-int8 --fresh {more}");
+        let output = place.optimize(&args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        let from_cache = words(&output).contains("from the cache: prune50, ptq-int8");
+        (from_cache, place.results().variants)
+    };
+    let (from_cache, made) = study("");
+    assert!(!from_cache);
+    assert!(made.iter().all(|variant| !variant.passes.is_empty()), "{made:?}");
+    assert_eq!(study("--seed 1"), (true, made.clone()));
+    assert_eq!(study("--seed 2 --no-cache"), (false, made.clone()));
+    for entry in fs::read_dir(place.path("cache/variants")).unwrap() {
+        fs::write(entry.unwrap().path(), "damaged").unwrap();
+    }
+    assert_eq!(study("--seed 3"), (false, made));
+}
 
 #[test]
 fn a_study_leaves_a_report_and_may_be_run_again() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use edgefront_protocol::Plan;
 
 use super::shared::RuntimeArgs;
-use crate::study::{Existing, Options};
+use crate::study::{Cache, Existing, Options};
 
 /// How long each job measures.
 #[derive(Debug, clap::Args)]
@@ -61,6 +61,11 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     pub device_timeout: Duration,
 
+    /// Make every variant anew. Variants are kept in the user's cache folder, and taken from there where
+    /// model, passes and data are the same.
+    #[arg(long)]
+    no_cache: bool,
+
     #[command(flatten)]
     runtime: RuntimeArgs,
 }
@@ -72,6 +77,7 @@ impl PlaceArgs {
             existing: self.existing.existing(),
             search: self.runtime.search(),
             device_timeout: self.device_timeout,
+            cache: if self.no_cache { None } else { Cache::of_user() },
             ..Options::new(&self.out)
         }
     }

@@ -223,7 +223,7 @@ impl Course<'_> {
         let mut failures = self.absent(devices);
         let is_complete = failures.is_empty();
         let choices = self.choices(devices, &mut failures);
-        let maker = Maker::new(self.prepared, &self.options.search, &self.options.out)?;
+        let maker = Maker::new(self.prepared, self.options)?;
         self.make_jobs(store, &maker, &choices, &mut failures).await?;
         store.set_failures(&failures)?;
 

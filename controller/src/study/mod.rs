@@ -1,6 +1,7 @@
 //! A study: one model, its variants, the targets and devices to measure them on. It comes from a file or from
 //! arguments, and from there on both take the same path: [`run`].
 
+mod cache;
 mod course;
 mod explain;
 mod failure;
@@ -25,6 +26,7 @@ use edgefront_runtimes::{Registry, Search};
 
 use crate::ui::UsageError;
 
+pub use cache::Cache;
 pub use course::{Findings, check, measure, run};
 pub(crate) use model::Interface;
 pub(crate) use prepare::Pictures;
@@ -73,6 +75,8 @@ pub struct Options {
     pub search: Search,
     /// How long a device may be out of reach before its open jobs are given up.
     pub device_timeout: Duration,
+    /// Where variants are kept for other studies; `None` makes each anew.
+    pub cache: Option<Cache>,
 }
 
 /// What becomes of a study that is in the directory already.
@@ -100,6 +104,7 @@ impl Options {
             existing: Existing::Keep,
             search: Search::default(),
             device_timeout: Self::DEVICE_TIMEOUT,
+            cache: None,
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use edgefront_optimizer::Model;
-use edgefront_optimizer::calibrate::Samples;
+use edgefront_optimizer::calibrate::{self, Samples};
 use edgefront_optimizer::obstacles::Obstacles;
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Progress, Recipe};
@@ -15,6 +16,8 @@ use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Precision, S
 use edgefront_runtimes::{Registry, Search};
 use indicatif::ProgressBar;
 
+use super::Options;
+use super::cache::{Cache, Entry};
 use super::explain::Making;
 use super::plan::Variant;
 use super::prepare::{Encoded, Pictures, Prepared};
@@ -27,7 +30,7 @@ pub(super) const FOLDER: &str = "artifacts";
 /// Makes the variants of a study in its directory.
 pub(super) struct Maker<'a> {
     prepared: &'a Prepared<'a>,
-    search: &'a Search,
+    options: &'a Options,
     folder: PathBuf,
 }
 
@@ -45,12 +48,12 @@ pub(super) fn activations_for(device: &Device) -> ActivationType {
 
 impl<'a> Maker<'a> {
     /// The folder is made if it is not there.
-    pub(super) fn new(prepared: &'a Prepared<'a>, search: &'a Search, out: &Path) -> anyhow::Result<Self> {
-        let folder = out.join(FOLDER);
+    pub(super) fn new(prepared: &'a Prepared<'a>, options: &'a Options) -> anyhow::Result<Self> {
+        let folder = options.out.join(FOLDER);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self {
             prepared,
-            search,
+            options,
             folder,
         })
     }
@@ -89,10 +92,16 @@ impl<'a> Maker<'a> {
         let recipes = &self.prepared.study.variants;
         let bar = ui.bar(recipes.len() as u64, "variants");
         let mut made = Made::default();
+        let mut cached: Vec<&str> = Vec::new();
         for recipe in recipes {
             bar.set_message(recipe.name.clone());
             match self.make(recipe, activations, store, &bar).await {
-                Ok(variant) => made.variants.push(variant),
+                Ok((variant, source)) => {
+                    made.variants.push(variant);
+                    if source == Source::Cache {
+                        cached.push(&recipe.name);
+                    }
+                }
                 Err(error) => {
                     let error = one_line(&error);
                     ui.warn(format_args!("variant {} failed: {error}", recipe.name));
@@ -102,6 +111,9 @@ impl<'a> Maker<'a> {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        if !cached.is_empty() {
+            ui.note(format_args!("from the cache: {}", cached.join(", ")));
+        }
         Ok(made)
     }
 
@@ -111,34 +123,37 @@ impl<'a> Maker<'a> {
         activations: ActivationType,
         store: &Store,
         bar: &ProgressBar,
-    ) -> anyhow::Result<Variant> {
+    ) -> anyhow::Result<(Variant, Source)> {
         let key = self.key(recipe, activations)?;
-        let blob = match store.variant(&key)? {
-            Some(blob) if is_whole(&self.path(&blob), &blob) => blob,
+        let (blob, source) = match store.variant(&key)? {
+            Some(blob) if is_whole(&self.path(&blob), &blob) => (blob, Source::Study),
             _ => {
-                let (blob, making) = self.write_new(recipe, activations, bar).await?;
-                store.put_variant(&key, &blob, &serde_json::to_string(&making)?)?;
-                blob
+                let filled = self.write_new(recipe, activations, key, bar).await?;
+                store.put_variant(&key, &filled.blob, &filled.making)?;
+                (filled.blob, filled.source)
             }
         };
-        Ok(Variant {
+        let variant = Variant {
             name: recipe.name.clone(),
             precision: precision(recipe),
             artifact: Artifact {
                 blob,
                 format: Format::Onnx,
             },
-        })
+        };
+        Ok((variant, source))
     }
 
-    /// Applies the recipe on a thread of its own, so that the connection to the broker lives on.
+    /// Fills the order on a thread of its own, so that the connection to the broker lives on.
     async fn write_new(
         &self,
         recipe: &Recipe,
         activations: ActivationType,
+        key: Digest,
         bar: &ProgressBar,
-    ) -> anyhow::Result<(BlobRef, Making)> {
+    ) -> anyhow::Result<Filled> {
         let order = Order {
+            key,
             model: Arc::clone(&self.prepared.model),
             recipe: recipe.clone(),
             activations,
@@ -147,16 +162,22 @@ impl<'a> Maker<'a> {
                 .calibration
                 .as_ref()
                 .map(|(pictures, _)| Arc::clone(pictures)),
-            search: self.search.clone(),
+            search: self.options.search.clone(),
+            cache: self.options.cache.clone(),
             bar: bar.clone(),
         };
-        let (encoded, making) = tokio::task::spawn_blocking(move || order.fill())
+        let (entry, source) = tokio::task::spawn_blocking(move || order.fill())
             .await
             .context("the optimizer crashed; please report this")??;
+        let encoded = Encoded::new(entry.bytes);
         let path = self.path(&encoded.blob);
         edgefront_files::replace(&path, &encoded.bytes)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok((encoded.blob, making))
+        Ok(Filled {
+            blob: encoded.blob,
+            making: entry.making,
+            source,
+        })
     }
 
     /// All that decides the bytes of a variant: another version's passes may give others.
@@ -164,28 +185,79 @@ impl<'a> Maker<'a> {
         let calibration = self.prepared.calibration.as_ref().map(|(_, digest)| *digest);
         let quantized = recipe.needs_calibration().then_some((calibration, activations));
         let version = env!("CARGO_PKG_VERSION");
-        let parts = (version, self.prepared.definition.model, quantized, recipe);
+        let parts = (version, self.prepared.definition.model, quantized, &recipe.steps);
         Ok(Digest::of(&serde_json::to_vec(&parts)?))
     }
 }
 
+/// Where a variant comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// It was in the study's directory.
+    Study,
+    /// Another study made it.
+    Cache,
+    /// It was made now.
+    Recipe,
+}
+
+/// A variant that was written, and how it was made, as JSON.
+struct Filled {
+    blob: BlobRef,
+    making: String,
+    source: Source,
+}
+
 /// All that a thread of its own needs to make one variant.
 struct Order {
+    /// Of the variant within its study.
+    key: Digest,
     model: Arc<Model>,
     recipe: Recipe,
     activations: ActivationType,
     pictures: Option<Arc<Pictures>>,
     search: Search,
+    cache: Option<Cache>,
     bar: ProgressBar,
 }
 
 impl Order {
-    fn fill(&self) -> anyhow::Result<(Encoded, Making)> {
+    /// The variant from the cache, or else from the recipe, which is then cached.
+    fn fill(&self) -> anyhow::Result<(Entry, Source)> {
+        let registry = Registry::new(&self.search);
+        let cache = self.cache.as_ref().filter(|_| !self.recipe.steps.is_empty());
+        let (Some(cache), Some(program)) = (cache, program()) else {
+            return Ok((self.make(&registry)?, Source::Recipe));
+        };
+        let key = self.key_beyond_study(program, &registry)?;
+        if let Some(entry) = cache.get(&key) {
+            return Ok((entry, Source::Cache));
+        }
+        let entry = self.make(&registry)?;
+        if let Err(error) = cache.put(&key, &entry) {
+            tracing::warn!("cannot keep {} in the cache: {error}", self.recipe.name);
+        }
+        Ok((entry, Source::Recipe))
+    }
+
+    /// What the key within a study leaves open: this program, and the runtime that runs models.
+    fn key_beyond_study(&self, program: Program, registry: &Registry) -> anyhow::Result<Digest> {
+        let runtime = if self.recipe.needs_calibration() {
+            let runtime = calibrate::runtime(registry)?;
+            Some((runtime.name(), runtime.probe()?.version))
+        } else {
+            None
+        };
+        let parts = (self.key, program, runtime);
+        Ok(Digest::of(&serde_json::to_vec(&parts)?))
+    }
+
+    fn make(&self, registry: &Registry) -> anyhow::Result<Entry> {
         let name = &self.recipe.name;
         let context = recipe::Context {
             calibration: self.pictures.as_deref().map(|pictures| pictures as &dyn Samples),
             training: None,
-            runtimes: &Registry::new(&self.search),
+            runtimes: registry,
             threads: std::thread::available_parallelism().map_or(1, Into::into),
             activations: self.activations,
             progress: &|progress| {
@@ -205,8 +277,26 @@ impl Order {
             obstacles: Obstacles::of(&variant)?,
             passes: reports,
         };
-        Ok((Encoded::new(variant.encode()), making))
+        Ok(Entry {
+            making: serde_json::to_string(&making)?,
+            bytes: variant.encode(),
+        })
     }
+}
+
+/// Length of this program's file, and when it was changed, in nanoseconds since 1970: two builds of one version
+/// may have different passes.
+type Program = (u64, u128);
+
+/// `None` where the file is gone, after an update for example.
+fn program() -> Option<Program> {
+    let file = std::env::current_exe().and_then(fs::metadata).ok()?;
+    let changed = file
+        .modified()
+        .ok()?
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()?;
+    Some((file.len(), changed.as_nanos()))
 }
 
 fn failed(recipe: &Recipe, error: String) -> FailedJob {

@@ -21,6 +21,7 @@ pub use extremes::Extremes;
 pub use histogram::Histogram;
 pub use observe::ranges;
 pub use observer::Method;
+pub use run::runtime;
 
 /// Samples of a model's input, streamed: none is held longer than its batch.
 pub trait Samples: Sync {

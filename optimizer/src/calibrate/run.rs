@@ -116,7 +116,7 @@ impl Part {
 }
 
 /// The runtime to calibrate with. Which one it is shows in the ranges by rounding alone.
-fn runtime(registry: &Registry) -> Result<&dyn Runtime, Error> {
+pub fn runtime(registry: &Registry) -> Result<&dyn Runtime, Error> {
     if let Ok(ort) = registry.get("ort")
         && ort.probe().is_ok()
     {
