@@ -1,6 +1,6 @@
 //! Channels that are alike, and how much each of them matters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::follow::Channels;
 use super::slots::Slot;
@@ -98,9 +98,9 @@ fn scores(
 /// Which axes of which tensors belong to layers.
 struct Layers {
     /// Axes of output channels.
-    outputs: Vec<TensorAxis>,
+    outputs: HashSet<TensorAxis>,
     /// Axes along which a channel's weights say how much it matters.
-    weighed: Vec<TensorAxis>,
+    weighed: HashSet<TensorAxis>,
 }
 
 impl Layers {
@@ -108,17 +108,17 @@ impl Layers {
         let numbers: HashMap<&str, usize> = (channels.tensors.iter().enumerate())
             .map(|(number, name)| (name.as_str(), number))
             .collect();
-        let (mut outputs, mut weighed) = (Vec::new(), Vec::new());
+        let (mut outputs, mut weighed) = (HashSet::new(), HashSet::new());
         for (id, node) in graph.nodes() {
             if let Some(weights) = layer::weights(graph, id)
                 && let Some(&number) = numbers.get(weights.tensor.name())
             {
-                outputs.push((number, weights.output_axis));
+                outputs.insert((number, weights.output_axis));
                 weighed.extend([(number, weights.input_axis), (number, weights.output_axis)]);
             } else if node.is("BatchNormalization")
                 && let Some(&number) = node.input_name(1).and_then(|scale| numbers.get(scale))
             {
-                weighed.push((number, 0));
+                weighed.insert((number, 0));
             }
         }
         Self { outputs, weighed }

@@ -84,6 +84,14 @@ impl Follower<'_> {
         Ok(vec![x.axes])
     }
 
+    /// `LRN`, which mixes neighbouring channels.
+    pub(super) fn response_normalization(&mut self, node: &NodeProto) -> Outcome {
+        let x = self.input(node, 0)?;
+        let channels = x.axes.get(1).ok_or("it is no normalization of channels")?;
+        self.keep(node, channels, "it normalizes over neighbouring channels");
+        Ok(vec![x.axes])
+    }
+
     /// Pools, local and global.
     pub(super) fn pool(&mut self, node: &NodeProto) -> Outcome {
         let x = self.input(node, 0)?;

@@ -2,6 +2,7 @@
 
 use super::{Axis, Followed, Follower, Mend, Outcome};
 use crate::graph::NodeId;
+use crate::passes::prune::channels::slots::Slot;
 use crate::proto::NodeProto;
 
 const NO_CHANNELS: &str = "its weights or its input have no channels to follow";
@@ -14,21 +15,11 @@ impl Follower<'_> {
         let (channels, out, inner) = (&x.axes[1], &w.axes[0], &w.axes[1]);
         if group == 1 {
             self.join(node, channels, inner);
+        } else if inner.as_ref().is_some_and(|inner| inner.len() == 1) {
+            self.depthwise(id, node, channels, out);
         } else {
-            let (Some(channels), Some(out), Some(inner)) = (channels, out, inner) else {
-                return Err(NO_CHANNELS.to_owned());
-            };
-            if inner.len() == 1 {
-                // A group is one input channel, and leaves with it.
-                let each = (out.len() / channels.len()).max(1);
-                for (index, &slot) in out.iter().enumerate() {
-                    self.channels.slots.join(channels[index / each], slot);
-                }
-                self.mend_group(id, channels);
-            } else {
-                self.tie(channels, inner);
-                self.tie(out, &out[..out.len() / group]);
-            }
+            self.tie_groups(node, channels, inner);
+            self.tie(out.as_deref().unwrap_or_default(), group);
         }
         let out = out.clone();
         self.bias(node, &out);
@@ -43,20 +34,18 @@ impl Follower<'_> {
         self.join(node, channels, inner);
         let out = if group == 1 {
             out.clone()
-        } else {
-            let (Some(channels), Some(inner), Some(each)) = (channels, inner, out) else {
-                return Err(NO_CHANNELS.to_owned());
-            };
+        } else if let (Some(inner), Some(each)) = (inner, out) {
             if inner.len() == group {
                 // A group is one input channel, and leaves with it.
-                self.mend_group(id, channels);
                 self.keep(node, out, "all groups have as many");
-                let outputs = inner.iter().flat_map(|&slot| vec![slot; each.len()]);
-                Some(outputs.collect())
+                self.mend_group(id, inner);
+                Some(inner.iter().flat_map(|&slot| vec![slot; each.len()]).collect())
             } else {
-                self.tie(inner, &inner[..inner.len() / group]);
+                self.tie(inner, group);
                 Some(each.repeat(group))
             }
+        } else {
+            return Err(NO_CHANNELS.to_owned());
         };
         self.bias(node, &out);
         Ok(vec![with_channels(&x, out)])
@@ -110,18 +99,39 @@ impl Follower<'_> {
         Ok((x, w))
     }
 
-    /// Ties the channels of a grouped convolution: those at the same position of each group are one, so that
-    /// all groups stay alike.
-    fn tie(&mut self, channels: &[usize], of_group: &[usize]) {
-        if of_group.is_empty() {
+    /// A convolution each group of which is one input channel, and leaves with it.
+    fn depthwise(&mut self, id: NodeId, node: &NodeProto, channels: &Axis, out: &Axis) {
+        let (Some(channels), Some(out)) = (channels, out) else {
+            self.keep(node, channels, NO_CHANNELS);
+            self.keep(node, out, NO_CHANNELS);
             return;
+        };
+        let each = (out.len() / channels.len()).max(1);
+        for (index, &slot) in out.iter().enumerate() {
+            self.channels.slots.join(channels[index / each], slot);
         }
-        for (index, &slot) in channels.iter().enumerate() {
-            self.channels.slots.join(of_group[index % of_group.len()], slot);
+        self.mend_group(id, channels);
+    }
+
+    /// The input channels of a convolution with several in each group: all groups lose the same.
+    fn tie_groups(&mut self, node: &NodeProto, channels: &Axis, inner: &Axis) {
+        let repeated = channels.as_ref().zip(inner.as_ref());
+        let repeated = repeated.map(|(channels, inner)| inner.repeat(channels.len() / inner.len().max(1)));
+        if repeated.is_none() {
+            self.keep(node, inner, NO_CHANNELS);
+        }
+        self.join(node, channels, &repeated);
+    }
+
+    /// Makes those channels one that are at the same position of each group, so that all groups stay alike.
+    fn tie(&mut self, channels: &[Slot], groups: usize) {
+        let each = channels.len() / groups;
+        for (index, &slot) in channels.iter().enumerate().skip(each) {
+            self.channels.slots.join(channels[index % each.max(1)], slot);
         }
     }
 
-    fn mend_group(&mut self, node: NodeId, channels: &[usize]) {
+    fn mend_group(&mut self, node: NodeId, channels: &[Slot]) {
         self.channels.mends.push(Mend::Group {
             node,
             channels: channels.to_vec(),

@@ -164,6 +164,7 @@ impl<'a> Follower<'a> {
                 self.elementwise(node)
             }
             "BatchNormalization" | "InstanceNormalization" => self.normalization(node),
+            "LRN" => self.response_normalization(node),
             "LayerNormalization" => self.layer_normalization(node),
             "Softmax" | "LogSoftmax" | "Hardmax" | "LpNormalization" => self.softmax(node),
             "AveragePool" | "MaxPool" | "LpPool" | "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => {
@@ -182,7 +183,6 @@ impl<'a> Follower<'a> {
             "Reshape" => self.reshape_to(id, node),
             // Extents are followed where they are used.
             "Shape" => Ok(vec![]),
-            "LRN" => Err("it normalizes over neighbouring channels".to_owned()),
             _ => Err("channels are not followed through its operator".to_owned()),
         }
     }

@@ -82,6 +82,22 @@ fn groups_stay_alike() {
 }
 
 #[test]
+fn outputs_leave_where_inputs_must_stay() {
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "8", "8", "8"]);
+    let y = conv(&mut b, &x, [16, 4, 1, 1], 2);
+    let y = b.op("LRN", &[&y], &[int("size", 5)]);
+    let y = conv(&mut b, &y, [32, 8, 1, 1], 2);
+    let y = conv(&mut b, &y, [8, 32, 1, 1], 1);
+    let (_, report) = pruned(&b.finish(&[&y]), &by_layer(0.5, 8));
+    insta::assert_snapshot!(lines(&report), @r"
+    -conv_0: its 16 output channels stay: they reach `lrn_1` (LRN): it normalizes over neighbouring channels
+    +conv_2: 16 of 32 output channels stay
+    +conv_3: 16 of 32 input channels stay, its 8 output channels stay: they reach output `v3`
+    ");
+}
+
+#[test]
 fn channels_that_cannot_be_followed_stay_and_the_report_says_why() {
     let mut b = Builder::new(17);
     let x = b.input("x", &["batch", "3", "8", "8"]);
