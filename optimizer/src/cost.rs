@@ -26,25 +26,6 @@ pub struct Cost {
     pub macs: Option<u64>,
 }
 
-/// What one layer costs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LayerCost {
-    /// The node's name, or its operator and first output.
-    pub node: String,
-    /// Its operator.
-    pub operator: String,
-    /// Input channels, those of one group in a convolution that has groups.
-    pub inputs: usize,
-    /// Output channels; those of one group in a transposed convolution that has groups.
-    pub outputs: usize,
-    /// Weights without the bias.
-    pub weights: u64,
-    /// Weights that are zero.
-    pub zeros: u64,
-    /// Multiplications with an addition, as in [`Cost::macs`].
-    pub macs: Option<u64>,
-}
-
 impl Cost {
     /// Counts a model's.
     pub fn of(model: &Model) -> Result<Self, Error> {
@@ -76,29 +57,6 @@ impl Cost {
             self.zeros as f64 / self.weights as f64
         }
     }
-}
-
-/// The costs of a model's layers, in the graph's order.
-pub fn layers(model: &Model) -> Result<Vec<LayerCost>, Error> {
-    let graph = Graph::new(model.clone())?;
-    let values = infer_single(model)?;
-    let mut costs = Vec::new();
-    for (id, node) in graph.nodes() {
-        let Some(found) = layer::weights(&graph, id) else {
-            continue;
-        };
-        let shape = found.tensor.shape()?;
-        costs.push(LayerCost {
-            node: node.label(),
-            operator: node.op_type().to_owned(),
-            inputs: shape[found.input_axis],
-            outputs: shape[found.output_axis],
-            weights: found.tensor.count()? as u64,
-            zeros: zeros_of(found.tensor)?,
-            macs: macs_of(node, &values),
-        });
-    }
-    Ok(costs)
 }
 
 /// All values with dynamic leading axes of inputs, which are batches, bound to 1.
@@ -173,7 +131,7 @@ mod tests {
     use crate::testing::int;
 
     #[test]
-    fn layers_and_totals_are_counted() {
+    fn weights_and_multiplications_are_counted() {
         let mut b = Builder::new(17);
         let x = b.input("x", &["batch", "4", "8", "8"]);
         let w = b.floats(&[6, 2, 3, 3], &[&[0.0; 27][..], &[1.0; 81]].concat());
@@ -187,21 +145,6 @@ mod tests {
         let y = b.op("MatMul", &[&y, &w], &[]);
         let y = b.op("MatMul", &[&y, &w], &[]);
         let model = b.finish(&[&y]);
-        let line = |layer: LayerCost| {
-            let (inputs, outputs) = (layer.inputs, layer.outputs);
-            let (zeros, weights) = (layer.zeros, layer.weights);
-            format!(
-                "{}: {inputs} -> {outputs}, {zeros} of {weights}, {:?}\n",
-                layer.node, layer.macs
-            )
-        };
-        let lines: String = layers(&model).unwrap().into_iter().map(line).collect();
-        insta::assert_snapshot!(lines, @r"
-        conv_0: 2 -> 6, 27 of 108, Some(3888)
-        convtranspose_1: 6 -> 5, 0 of 120, Some(4320)
-        matmul_4: 5 -> 5, 5 of 25, Some(25)
-        matmul_5: 5 -> 5, 5 of 25, Some(25)
-        ");
         let cost = Cost {
             parameters: 108 + 120 + 5 + 25,
             weights: 108 + 120 + 25,

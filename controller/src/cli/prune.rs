@@ -142,9 +142,75 @@ fn summary(change: &Change) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use clap::Parser as _;
     use edgefront_optimizer::cost::Cost;
 
     use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(flags: &str) -> Result<Args, clap::Error> {
+        let line = format!("prune model.onnx -o out.onnx {flags}");
+        Line::try_parse_from(line.split_whitespace()).map(|line| line.args)
+    }
+
+    /// What the command makes of the fixture `mobilenet_v2.onnx`.
+    fn prune_fixture(flags: &str) -> Cost {
+        let dir = tempfile::tempdir().unwrap();
+        let args = Args {
+            model: Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/mobilenet_v2.onnx"),
+            output: dir.path().join("pruned.onnx"),
+            ..parse(flags).unwrap()
+        };
+        let output = args.output.clone();
+        assert_eq!(run(args, &Ui::new(true)).unwrap(), Exit::Done);
+        let model = Model::read(&output).unwrap();
+        check(&model).unwrap();
+        Cost::of(&model).unwrap()
+    }
+
+    #[test]
+    fn each_kind_writes_a_valid_model_that_costs_less() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/mobilenet_v2.onnx");
+        let whole = Cost::of(&Model::read(&model).unwrap()).unwrap();
+        let zeros = prune_fixture("--amount 0.5");
+        assert!((zeros.sparsity() - 0.5).abs() < 0.01, "{zeros:?}");
+        assert_eq!(zeros.macs, whole.macs);
+        assert!(prune_fixture("--pattern 2:4").sparsity() > 0.2);
+        let smaller = prune_fixture("--amount 0.3 --structured --multiple 2");
+        assert!(
+            smaller.macs < whole.macs && smaller.parameters < whole.parameters,
+            "{smaller:?}"
+        );
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_wrong_usage() {
+        for wrong in [
+            "",
+            "--structured",
+            "--amount 0.5 --multiple 8",
+            "--amount 0.5 --structured --pattern 2:4",
+            "--pattern 4:2",
+            "--pattern 2:4 --scope global",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+        for wrong in [
+            "--amount 1.5",
+            "--pattern 2:4 --amount 0.3",
+            "--amount 0.3 --structured --multiple 0",
+        ] {
+            let error = parse(wrong).unwrap().method().unwrap_err();
+            assert!(error.is::<UsageError>(), "{wrong}: {error}");
+        }
+    }
 
     #[test]
     fn the_summary_says_before_and_after() {

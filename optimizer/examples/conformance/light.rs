@@ -12,7 +12,7 @@ use edgefront_optimizer::{Model, shape};
 use edgefront_runtimes::{Data, Options, Registry, Search, Tensor};
 
 /// The variants that each network must survive.
-const VARIANTS: [&str; 4] = ["fp16", "ptq-int8", "ptq-int8-pc", "prune50"];
+const VARIANTS: [&str; 5] = ["fp16", "ptq-int8", "ptq-int8-pc", "prune50", "channel30"];
 
 /// Prints a row a network; whether all passed.
 pub(crate) fn run(folder: &Path) -> bool {

@@ -8,7 +8,7 @@ use crate::graph::build::Builder;
 use crate::model::Model;
 use crate::passes::prune::{Method, Scope};
 use crate::proto::{AttributeProto, node};
-use crate::testing::{Noise, batch_norm, difference, int, ints, run};
+use crate::testing::{Noise, batch_norm, difference, int, ints, noise_tensor, run, run_on};
 
 const SHAPE: [usize; 4] = [2, 3, 8, 8];
 
@@ -267,6 +267,25 @@ proptest! {
         prop_assert!(macs(&smaller) <= (1.0 - amount) * macs(&model) + 1e-6);
         assert_exact(&model, &method, &SHAPE);
     }
+}
+
+#[test]
+fn a_pruned_network_runs_the_same_on_ort() {
+    let parts = [
+        Part::BatchNorm,
+        Part::Residual,
+        Part::Depthwise { each: 1 },
+        Part::SqueezeExcite,
+        Part::Dense,
+        Part::Grouped { transposed: false },
+        Part::Shuffle,
+        Part::Halves { given: false },
+        Part::Upsample,
+        Part::ConvTranspose(8),
+    ];
+    let (smaller, _) = pruned(&network(&parts, false, 5), &by_layer(0.5, 2));
+    let on_ort = run_on("ort", &smaller, &[noise_tensor(&SHAPE)]);
+    assert!(difference(&run(&smaller, &SHAPE), &on_ort[0]) < 1e-5);
 }
 
 /// Attention over 6 positions by 2 heads, and a multilayer perceptron.
