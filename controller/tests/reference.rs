@@ -55,8 +55,9 @@ impl Place {
 }
 
 fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
-    let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({extents}), }}\n");
+    let extents: Vec<String> = shape.iter().map(usize::to_string).collect();
+    let extents = extents.join(", ");
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({extents},), }}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.as_bytes());

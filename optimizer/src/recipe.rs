@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibrate::{Method, Samples};
 use crate::error::Error;
 use crate::model::Model;
-use crate::passes::{self, prune};
+use crate::passes::{self, fp16, prune, quantize_weights};
 use crate::quantize::{self, ActivationType};
 use crate::report::PassReport;
 use crate::train;
@@ -46,7 +46,11 @@ pub enum Step {
     /// Trains on labelled samples, and quantizes first where its options say so.
     Train(train::Options),
     /// Stores and computes in half precision.
-    Fp16 {},
+    Fp16(fp16::Options),
+    /// Stores weights alone in 8 or 4 bits.
+    QuantizeWeights(quantize_weights::Options),
+    /// Quantizes matrix products to INT8, their inputs in each run.
+    QuantizeDynamic {},
 }
 
 /// Numeric precision of a variant.
@@ -92,7 +96,7 @@ pub fn named(name: &str) -> Option<Recipe> {
     });
     let steps = match name {
         "fp32" => vec![],
-        "fp16" => vec![fold, Step::Fp16 {}],
+        "fp16" => vec![fold, Step::Fp16(fp16::Options::default())],
         "ptq-int8" => vec![fold, quantize(Method::Minmax, false)],
         "ptq-int8-pc" => vec![fold, quantize(Method::Mse, true)],
         "prune50" => vec![fold, prune],
@@ -177,7 +181,9 @@ impl Step {
             Self::Prune(_) => prune::NAME,
             Self::Quantize(_) => quantize::NAME,
             Self::Train(_) => train::NAME,
-            Self::Fp16 {} => "fp16",
+            Self::Fp16(_) => fp16::NAME,
+            Self::QuantizeWeights(_) => quantize_weights::NAME,
+            Self::QuantizeDynamic {} => passes::QUANTIZE_DYNAMIC,
         }
     }
 
@@ -199,7 +205,9 @@ impl Step {
             Self::Quantize(options) => quantize::quantize(model, options, context),
             Self::FoldBatchNorm {} => passes::fold_batch_norm(model),
             Self::Prune(method) => passes::prune(model, method),
-            Self::Fp16 {} => passes::fp16(model),
+            Self::Fp16(options) => passes::fp16(model, options),
+            Self::QuantizeWeights(options) => passes::quantize_weights(model, options),
+            Self::QuantizeDynamic {} => passes::quantize_dynamic(model),
         }
     }
 }
@@ -208,10 +216,10 @@ impl Recipe {
     /// The precision that most of the variant computes in.
     pub fn precision(&self) -> Precision {
         let of_step = |step: &Step| match step {
-            Step::Quantize(_) => Some(Precision::Int8),
-            Step::Fp16 {} => Some(Precision::Fp16),
+            Step::Quantize(_) | Step::QuantizeDynamic {} => Some(Precision::Int8),
+            Step::Fp16(_) => Some(Precision::Fp16),
             Step::Train(options) => options.qat.as_ref().map(|_| Precision::Int8),
-            Step::FoldBatchNorm {} | Step::Prune(_) => None,
+            Step::FoldBatchNorm {} | Step::Prune(_) | Step::QuantizeWeights(_) => None,
         };
         self.steps
             .iter()

@@ -165,6 +165,9 @@ impl TensorProto {
             return Err(self.error("it is a segment of a larger tensor; merge the segments"));
         }
         let kind = self.element_type()?;
+        if self.fields_set() > 1 {
+            return Err(self.error("its data lies in more than one field; keep one"));
+        }
         let count = self.count()?;
         let (expected, found, unit) = match (&self.raw_data, kind.bits()) {
             (Some(_), None) => return Err(self.error("text cannot lie in raw_data")),
@@ -182,6 +185,20 @@ impl TensorProto {
             "shape {dims:?} of {} needs {expected} {unit}, the file holds {found}",
             kind.label()
         )))
+    }
+
+    /// How many of the fields that can hold data do.
+    fn fields_set(&self) -> usize {
+        let fields = [
+            self.raw_data.as_ref().is_some_and(|raw| !raw.is_empty()),
+            !self.float_data.is_empty(),
+            !self.double_data.is_empty(),
+            !self.int32_data.is_empty(),
+            !self.int64_data.is_empty(),
+            !self.uint64_data.is_empty(),
+            !self.string_data.is_empty(),
+        ];
+        fields.into_iter().filter(|&is_set| is_set).count()
     }
 
     /// How many entries of the typed field hold `count` elements.

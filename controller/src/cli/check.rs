@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use edgefront_optimizer::Model;
-use edgefront_optimizer::check::{Port, Summary, check};
+use edgefront_optimizer::check::{Port, Summary, check, not_finite};
 use edgefront_runtimes::Registry;
 use serde::Serialize;
 
@@ -50,9 +50,12 @@ struct Outcome<'a> {
 
 /// Runs the command. All findings are in the error.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let summary = Model::read(&args.model)
-        .and_then(|model| check(&model))
-        .map_err(|error| error.in_file(&args.model))?;
+    let named = |error: edgefront_optimizer::Error| error.in_file(&args.model);
+    let model = Model::read(&args.model).map_err(named)?;
+    let summary = check(&model).map_err(named)?;
+    for finding in not_finite(&model) {
+        ui.warn(finding);
+    }
     let registry = Registry::new(&args.runtime.search());
     let compared = args
         .reference

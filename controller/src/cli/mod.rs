@@ -7,6 +7,7 @@ pub mod bench;
 pub mod broker;
 pub mod check;
 pub mod completions;
+pub mod convert;
 pub mod demo;
 pub mod devices;
 pub mod export;
@@ -70,6 +71,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Export(export::Args),
+    Convert(convert::Args),
     Quantize(quantize::Args),
     Prune(prune::Args),
     Pack(pack::Args),
@@ -123,6 +125,7 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(args, ui),
         Command::Check(args) => check::run(args, ui),
         Command::Export(args) => export::run(args, ui),
+        Command::Convert(args) => convert::run(args, ui),
         Command::Quantize(args) => quantize::run(args, ui),
         Command::Prune(args) => prune::run(args, ui),
         Command::Pack(args) => pack::run(args, ui),

@@ -1,5 +1,7 @@
 //! Whether a model is valid, and whether the optimizer knows all that is in it.
 
+mod finite;
+mod schema;
 mod structure;
 mod summary;
 #[cfg(test)]
@@ -7,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use finite::not_finite;
 pub use summary::{Port, Summary};
 
 use crate::error::Error;

@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 
-use super::OPSETS;
+use super::{OPSETS, schema};
 use crate::model::Model;
-use crate::proto::{GraphProto, NodeProto, TensorProto};
+use crate::proto::{AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto};
 use crate::shape;
 
 /// The newest version of the file format that the schema describes.
 const NEWEST_IR: i64 = 14;
+
+/// Before this version of the file format every initializer had to be an input, too.
+const FIRST_OF_FREE_CONSTANTS: i64 = 4;
 
 /// Everything that is wrong.
 pub(super) fn findings(model: &Model) -> Vec<String> {
@@ -17,14 +20,19 @@ pub(super) fn findings(model: &Model) -> Vec<String> {
     let graph = model.graph();
     findings.tensors(graph);
     let mut defined = findings.interface(graph);
+    if model.proto().ir_version() < FIRST_OF_FREE_CONSTANTS {
+        findings.constants_are_inputs(graph);
+    }
     let produced = graph
         .node
         .iter()
         .flat_map(|node| &node.output)
         .map(String::as_str)
         .collect();
+    let opset = model.opset().unwrap_or_default();
     for node in &graph.node {
-        findings.node(node, &produced, &mut defined);
+        findings.node(node, opset);
+        findings.edges(node, &produced, &mut defined);
     }
     for output in graph.output.iter().map(|output| output.name()) {
         if !defined.contains(output) {
@@ -57,6 +65,17 @@ impl Findings {
                 "opset {opset} is not supported; export the model with an opset from {oldest} to {newest}"
             )),
             Some(_) => {}
+        }
+        let mut domains = HashSet::new();
+        for import in &proto.opset_import {
+            let domain = if import.domain() == "ai.onnx" {
+                ""
+            } else {
+                import.domain()
+            };
+            if !domains.insert(domain) {
+                self.add(format!("the model imports domain `{domain}` twice"));
+            }
         }
         if let Some(function) = proto.functions.first() {
             let name = function.name();
@@ -91,6 +110,20 @@ impl Findings {
         inputs.union(&constants).copied().collect()
     }
 
+    fn constants_are_inputs(&mut self, graph: &GraphProto) {
+        let inputs: HashSet<&str> = graph.input.iter().map(|input| input.name()).collect();
+        let missing = graph
+            .initializer
+            .iter()
+            .map(name_of)
+            .filter(|name| !inputs.contains(name));
+        for name in missing {
+            self.add(format!(
+                "initializer `{name}` is no input, which IR version 3 asks for; raise the IR version to 4"
+            ));
+        }
+    }
+
     fn unique<'a>(&mut self, what: &str, names: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
         let mut seen = HashSet::new();
         for name in names {
@@ -103,11 +136,23 @@ impl Findings {
         seen
     }
 
-    fn node<'a>(&mut self, node: &'a NodeProto, produced: &HashSet<&str>, defined: &mut HashSet<&'a str>) {
+    /// What a node breaks by itself.
+    fn node(&mut self, node: &NodeProto, opset: i64) {
         let label = node.label();
-        if let Some(finding) = unsupported(node) {
+        let mut findings: Vec<String> = attributes(node);
+        match unsupported(node) {
+            Some(finding) => findings.push(finding),
+            None if OPSETS.contains(&opset) => findings.extend(schema::findings(node, opset)),
+            None => {}
+        }
+        for finding in findings {
             self.add(format!("node `{label}`: {finding}"));
         }
+    }
+
+    /// What a node reads and produces.
+    fn edges<'a>(&mut self, node: &'a NodeProto, produced: &HashSet<&str>, defined: &mut HashSet<&'a str>) {
+        let label = node.label();
         for input in node.input.iter().filter(|input| !input.is_empty()) {
             if defined.contains(input.as_str()) {
                 continue;
@@ -126,6 +171,48 @@ impl Findings {
             }
         }
     }
+}
+
+/// Attributes without a name, of one name, or whose value is not of the type that they state.
+fn attributes(node: &NodeProto) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut seen = HashSet::new();
+    for attribute in &node.attribute {
+        let name = attribute.name();
+        if name.is_empty() {
+            findings.push("an attribute has no name".to_owned());
+        } else if !seen.insert(name) {
+            findings.push(format!("two attributes are named `{name}`"));
+        }
+        if !holds_its_type(attribute) {
+            findings.push(format!(
+                "attribute `{name}` says that it is {} and holds something else",
+                attribute.r#type().as_str_name()
+            ));
+        }
+    }
+    findings
+}
+
+/// Whether no field is set but that of the attribute's type. A list may be empty, and a number is its default
+/// where it is left out.
+fn holds_its_type(attribute: &AttributeProto) -> bool {
+    let fields = [
+        (AttributeType::Float, attribute.f.is_some()),
+        (AttributeType::Int, attribute.i.is_some()),
+        (AttributeType::String, attribute.s.is_some()),
+        (AttributeType::Tensor, attribute.t.is_some()),
+        (AttributeType::Graph, attribute.g.is_some()),
+        (AttributeType::Floats, !attribute.floats.is_empty()),
+        (AttributeType::Ints, !attribute.ints.is_empty()),
+        (AttributeType::Strings, !attribute.strings.is_empty()),
+        (AttributeType::Tensors, !attribute.tensors.is_empty()),
+        (AttributeType::Graphs, !attribute.graphs.is_empty()),
+    ];
+    let stated = attribute.r#type();
+    let message = matches!(stated, AttributeType::Tensor | AttributeType::Graph);
+    let own = fields.iter().any(|&(kind, is_set)| kind == stated && is_set);
+    fields.iter().all(|&(kind, is_set)| kind == stated || !is_set) && (own || !message)
 }
 
 fn name_of(tensor: &TensorProto) -> &str {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::graph::build::{Builder, value_info};
 use crate::passes;
-use crate::proto::{AttributeProto, DataType, TensorProto, node, onnx};
+use crate::proto::{AttributeProto, AttributeType, DataType, TensorProto, node, onnx};
 use crate::testing::{Noise, batch_norm, ints};
 
 fn network() -> Model {
@@ -91,6 +91,7 @@ fn each_finding_names_node_or_value() {
         graph.node[2].set_attribute(
             onnx::AttributeProto {
                 name: Some("body".to_owned()),
+                r#type: Some(AttributeType::Graph.into()),
                 g: Some(onnx::GraphProto::default().into()),
                 ..Default::default()
             }
@@ -111,6 +112,24 @@ fn each_finding_names_node_or_value() {
     insta::assert_snapshot!(findings(|graph| {
         graph.initializer[0] = TensorProto::of("w0", &[4, 2, 3, 3], &[0.0_f32; 72]);
     }), @"the model is not valid: node `conv_0` (Conv): channels of the input: 3, of the weights: 2");
+}
+
+#[test]
+fn attributes_and_data_are_held_to_the_format() {
+    insta::assert_snapshot!(findings(|graph| graph.node[0].set_attribute(AttributeProto::from_int("stride", 2))), @"the model is not valid: node `conv_0`: operator `Conv` has no attribute `stride`");
+    insta::assert_snapshot!(findings(|graph| {
+        let pads = graph.node[0].attribute[0].clone();
+        graph.node[0].attribute.push(pads);
+    }), @"the model is not valid: node `conv_0`: two attributes are named `pads`");
+    insta::assert_snapshot!(findings(|graph| graph.node[0].attribute[0].f = Some(1.0)), @"the model is not valid: node `conv_0`: attribute `pads` says that it is INTS and holds something else");
+    insta::assert_snapshot!(findings(|graph| graph.initializer[0].float_data.push(1.0)), @"the model is not valid: tensor `w0`: its data lies in more than one field; keep one");
+    let mut proto = network().into_proto();
+    proto.ir_version = Some(3);
+    let error = check(&Model::from_proto(proto)).unwrap_err().to_string();
+    assert!(
+        error.contains("initializer `w0` is no input, which IR version 3 asks for"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -169,7 +188,7 @@ fn use_all(bytes: &[u8]) {
     ] {
         let _ = passes::prune(&model, &toml::from_str(method).unwrap());
     }
-    let _ = passes::fp16(&model);
+    let _ = passes::fp16(&model, &passes::fp16::Options::default());
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use half::f16;
+use serde::{Deserialize, Serialize};
 
 use super::finish;
 use crate::error::Error;
@@ -13,17 +14,38 @@ use crate::report::PassReport;
 use crate::shape::{self, Values};
 
 /// Name of the pass.
-const NAME: &str = "fp16";
+pub const NAME: &str = "fp16";
+
+/// What a user may choose about half precision.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Nodes by name, or operators, that stay in float32 because they overflow or lose too much.
+    pub keep: Vec<String>,
+}
 
 /// Operators that stay in float32, because a runtime lacks them in half precision or loses too much by it.
 const KEPT: [&str; 4] = ["LRN", "Resize", "Upsample", "DequantizeLinear"];
 
 /// Stores weights and computes in half precision. Inputs and outputs stay float32 behind `Cast` nodes, so that
 /// every runtime is fed alike. Constants beyond the range of half precision saturate, which the report says.
-pub fn fp16(model: &Model) -> Result<(Model, PassReport), Error> {
+///
+/// # Errors
+/// Where nothing has a name that is to be kept.
+pub fn fp16(model: &Model, options: &Options) -> Result<(Model, PassReport), Error> {
+    let is_called = |name: &String| model.graph().node.iter().any(|node| is_named(node, name));
+    if let Some(unknown) = options.keep.iter().find(|name| !is_called(name)) {
+        return Err(Error::Refused {
+            pass: NAME.to_owned(),
+            reason: format!(
+                "no node and no operator of the model is called `{unknown}`; keep one that is there"
+            ),
+        });
+    }
     let values = shape::infer(model, &BTreeMap::new())?;
     let mut conversion = Conversion {
         graph: Graph::new(model.clone())?,
+        keep: &options.keep,
         values,
         halves: HashMap::new(),
         report: PassReport::new(NAME),
@@ -38,6 +60,10 @@ pub fn fp16(model: &Model) -> Result<(Model, PassReport), Error> {
     Ok((finish(NAME, graph)?, report))
 }
 
+fn is_named(node: &NodeProto, name: &str) -> bool {
+    node.label() == name || node.op_type() == name
+}
+
 /// Whether the node stays in float32: of the kept operators, or a `Gemm` with factors, which tract 0.23 has in
 /// float32 only.
 fn is_kept(node: &NodeProto) -> bool {
@@ -47,8 +73,10 @@ fn is_kept(node: &NodeProto) -> bool {
     node.is_standard() && (KEPT.contains(&node.op_type()) || node.is("Gemm") && scaled)
 }
 
-struct Conversion {
+struct Conversion<'a> {
     graph: Graph,
+    /// What the user keeps in float32.
+    keep: &'a [String],
     /// Types before the conversion.
     values: Values,
     /// The half-precision form of float32 values that others still read as float32.
@@ -56,13 +84,16 @@ struct Conversion {
     report: PassReport,
 }
 
-impl Conversion {
+impl Conversion<'_> {
     fn convert_nodes(&mut self) -> Result<(), Error> {
         for id in self.graph.ids() {
             let node = self.graph.node(id);
             let label = node.label();
             let is_float = |name: &String| self.is_float(name);
-            if is_kept(node) {
+            if self.keep.iter().any(|name| is_named(node, name)) {
+                self.keep(id);
+                self.report.skipped(label, "kept in float32, as asked for");
+            } else if is_kept(node) {
                 self.keep(id);
                 self.report.skipped(
                     label,

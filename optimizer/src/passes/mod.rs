@@ -1,9 +1,11 @@
 //! Passes over a model: each takes a valid one, returns another, and reports what it did to each node.
 
 mod fold_batch_norm;
-mod fp16;
+pub mod fp16;
 mod prepare;
 pub mod prune;
+mod quantize_dynamic;
+pub mod quantize_weights;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +13,8 @@ pub use fold_batch_norm::fold_batch_norm;
 pub use fp16::fp16;
 pub use prepare::prepare;
 pub use prune::prune;
+pub use quantize_dynamic::{NAME as QUANTIZE_DYNAMIC, quantize_dynamic};
+pub use quantize_weights::quantize_weights;
 
 use crate::check::check;
 use crate::error::Error;

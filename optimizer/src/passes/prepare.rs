@@ -1,6 +1,7 @@
 //! What other passes rely on: constants are initializers, and nodes that do nothing at inference are gone.
 
 mod folding;
+mod raise;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::proto::TensorProto;
 use crate::report::PassReport;
 use crate::shape;
 use folding::Folding;
+pub(super) use raise::raise;
 
 /// Name of the pass.
 const NAME: &str = "prepare";

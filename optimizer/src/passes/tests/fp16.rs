@@ -4,7 +4,7 @@ use super::{lines, operators};
 use crate::check::check;
 use crate::graph::build::Builder;
 use crate::model::Model;
-use crate::passes::fp16;
+use crate::passes::fp16::{Options, fp16};
 use crate::proto::{AttributeProto, DataType};
 use crate::testing::{Noise, batch_norm, difference, int, ints, noise_tensor, run_on};
 
@@ -125,7 +125,8 @@ fn around(build: impl FnOnce(&mut Builder, &mut Noise, &str) -> String) -> Model
 
 fn assert_close_on(runtime: &str) {
     for (operator, model) in networks() {
-        let (halved, _) = fp16(&model).unwrap_or_else(|error| panic!("{operator}: {error}"));
+        let (halved, _) =
+            fp16(&model, &Options::default()).unwrap_or_else(|error| panic!("{operator}: {error}"));
         let inputs = [noise_tensor(&SHAPE)];
         let before = run_on("tract", &model, &inputs).swap_remove(0);
         let after = run_on(runtime, &halved, &inputs).swap_remove(0);
@@ -155,7 +156,7 @@ fn inputs_and_outputs_stay_float32_and_weights_halve() {
         let y = b.op("Relu", &[x], &[]);
         b.op("Add", &[&y, x], &[])
     });
-    let (halved, report) = fp16(&model).unwrap();
+    let (halved, report) = fp16(&model, &Options::default()).unwrap();
     assert_eq!(operators(&halved), ["Cast", "Conv", "Relu", "Add", "Cast"]);
     let summary = check(&halved).unwrap();
     assert_eq!(summary.inputs[0].data_type, "float32");
@@ -173,7 +174,7 @@ fn constants_out_of_range_saturate_and_are_reported() {
         let high = b.floats(&[], &[f32::INFINITY]);
         b.op("Clip", &[x, &low, &high], &[])
     });
-    let (halved, report) = fp16(&model).unwrap();
+    let (halved, report) = fp16(&model, &Options::default()).unwrap();
     let floats: Vec<f32> = halved.graph().initializer[1..]
         .iter()
         .flat_map(|tensor| tensor.floats().unwrap())
@@ -191,7 +192,7 @@ fn kept_operators_stand_between_casts() {
         let y = b.op("LRN", &[x], &[int("size", 3)]);
         b.op("Relu", &[&y], &[])
     });
-    let (halved, report) = fp16(&model).unwrap();
+    let (halved, report) = fp16(&model, &Options::default()).unwrap();
     assert_eq!(
         operators(&halved),
         ["Cast", "Conv", "Cast", "LRN", "Cast", "Relu", "Cast"]
@@ -201,4 +202,37 @@ fn kept_operators_stand_between_casts() {
     -lrn_1: kept in float32: not every runtime has it in half precision
     +relu_2: computes in half precision
     ");
+}
+
+#[test]
+fn what_the_user_keeps_stays_in_float() {
+    let model = around(|b, _, x| {
+        let y = b.op("Exp", &[x], &[]);
+        b.op("Relu", &[&y], &[])
+    });
+    let exp = model
+        .graph()
+        .node
+        .iter()
+        .find(|node| node.is("Exp"))
+        .unwrap()
+        .label();
+    for keep in ["Exp", &exp] {
+        let options = Options {
+            keep: vec![keep.to_owned()],
+        };
+        let (halved, report) = fp16(&model, &options).unwrap();
+        assert!(lines(&report).contains(&format!("-{exp}: kept in float32, as asked for")));
+        let around_exp = operators(&halved)
+            .windows(3)
+            .any(|three| three == ["Cast", "Exp", "Cast"]);
+        assert!(around_exp, "{:?}", operators(&halved));
+    }
+    let options = Options {
+        keep: vec!["Exb".to_owned()],
+    };
+    assert_eq!(
+        fp16(&model, &options).unwrap_err().to_string(),
+        "fp16: no node and no operator of the model is called `Exb`; keep one that is there"
+    );
 }

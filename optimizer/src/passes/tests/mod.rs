@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+mod few_bits;
 mod fold_batch_norm;
 mod fp16;
+mod networks;
 mod prepare;
 mod prune;
 mod random;

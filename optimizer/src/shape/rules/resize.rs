@@ -7,7 +7,7 @@ use crate::shape::dim::Dim;
 
 /// How the spatial extents change.
 enum Target {
-    Sizes(Vec<i64>),
+    Sizes(Vec<Dim>),
     Scales(Vec<f32>),
     /// Computed from what is not known.
     Unknown,
@@ -64,8 +64,7 @@ fn target(call: &Call) -> Result<Target, String> {
     }
     let sizes = call.optional(3);
     if let Some(value) = sizes.filter(|value| !is_empty(value)) {
-        let known = value.elements.as_deref().and_then(numbers);
-        return Ok(known.map_or(Target::Unknown, Target::Sizes));
+        return Ok(value.elements.clone().map_or(Target::Unknown, Target::Sizes));
     }
     let old = call.opset < 11 || call.node.op_type() == "Upsample";
     let scales = call.input(if old { 1 } else { 2 })?;
@@ -82,15 +81,15 @@ fn is_empty(value: &Value) -> bool {
 
 /// The extents for `sizes`, which since version 18 may only bound the picture: one scale for all axes, the least
 /// or the greatest that `sizes` ask for.
-fn kept_aspect(call: &Call, shape: &[Dim], axes: &[usize], sizes: Vec<i64>) -> Result<Vec<Dim>, String> {
+fn kept_aspect(call: &Call, shape: &[Dim], axes: &[usize], sizes: Vec<Dim>) -> Result<Vec<Dim>, String> {
     let pick: fn(f64, f64) -> f64 = match call.node.text("keep_aspect_ratio_policy") {
-        None | Some("stretch") => return Ok(sizes.into_iter().map(Dim::Known).collect()),
+        None | Some("stretch") => return Ok(sizes),
         Some("not_larger") => f64::min,
         Some("not_smaller") => f64::max,
         Some(other) => return Err(format!("`keep_aspect_ratio_policy` is `{other}`")),
     };
     let extents: Option<Vec<i64>> = axes.iter().map(|&axis| shape[axis].number()).collect();
-    let Some(extents) = extents else {
+    let (Some(extents), Some(sizes)) = (extents, numbers(&sizes)) else {
         return Ok(vec![Dim::Unknown; axes.len()]);
     };
     let scales = sizes

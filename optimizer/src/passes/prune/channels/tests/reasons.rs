@@ -190,7 +190,7 @@ fn declared_shapes_of_what_shrinks_are_forgotten() {
 
 #[test]
 fn half_precision_is_refused_rather_than_pruned_wrongly() {
-    let (half, _) = crate::passes::fp16(&mobile()).unwrap();
+    let (half, _) = crate::passes::fp16(&mobile(), &crate::passes::fp16::Options::default()).unwrap();
     let error = prune(&half, &by_layer(0.5, 8)).unwrap_err().to_string();
     assert!(error.contains("nothing to prune"), "{error}");
 }
