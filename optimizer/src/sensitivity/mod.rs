@@ -2,7 +2,7 @@
 //!
 //! The *damage* of a layer is what the logits lose when it alone is quantized: the energy of their error in
 //! parts of their own. Layers are ranked by it, and as few of the most damaging ones stay in float as the
-//! allowed drop needs ([`search`]). The opposite measure, what is gained when a layer alone stays in float, ranks
+//! allowed drop needs (`search`). The opposite measure, what is gained when a layer alone stays in float, ranks
 //! worse: layers that read one residual stream only help together.
 
 mod floor;
