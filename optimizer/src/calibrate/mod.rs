@@ -13,6 +13,8 @@ mod observer;
 mod percentile;
 pub(crate) mod run;
 
+use std::collections::HashMap;
+
 use edgefront_runtimes::{Registry, Tensor};
 
 use crate::error::Error;
@@ -52,6 +54,8 @@ pub struct Calibration<'a> {
     pub method: Method,
     /// The part of the values that the method `percentile` covers, in percent.
     pub percentile: f64,
+    /// By value, what elements below count as.
+    pub floors: HashMap<String, f32>,
     /// The step of a quantizer that covers a range.
     pub step: &'a (dyn Fn(Extremes) -> f32 + Sync),
     /// Where to run the model: on `ort` where its library is found, else on `tract`.

@@ -35,9 +35,15 @@ pub fn ranges(
         (calibration.progress)(part.samples.end, source.total);
         Ok(())
     })?;
-    let Calibration { percentile, step, .. } = calibration;
-    let chosen = observers
-        .into_par_iter()
-        .map(|(value, observer)| (value.clone(), observer.range(*percentile, step)));
+    let Calibration {
+        percentile,
+        floors,
+        step,
+        ..
+    } = calibration;
+    let chosen = observers.into_par_iter().map(|(value, observer)| {
+        let floor = floors.get(value).copied();
+        (value.clone(), observer.raised_to(floor).range(*percentile, step))
+    });
     Ok(chosen.collect())
 }

@@ -1,21 +1,27 @@
 //! Which operators have an integer form, and under which conditions.
 
-use super::weights::Channels;
+use super::layout::{self, Layout};
 use crate::graph::{Graph, NodeId};
-use crate::proto::{DataType, NodeProto, TensorProto};
+use crate::proto::NodeProto;
 
 /// How a node computes in integers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Form {
     /// A convolution with constant weights.
     Convolution(Layout),
     /// A matrix product with constant weights. Its output need not be quantized.
     Product(Layout),
-    /// Joins quantized values into one of another scale: `Add`, `Mul`, `Concat`.
+    /// A matrix product of two activations. Its output need not be quantized.
+    Contraction,
+    /// Joins quantized values and constants into a value of another scale: `Add`, `Mul`, `Concat`.
     Merge,
-    /// Averages a quantized value into one of another scale.
-    Average,
-    /// Selects among values, whose scale it keeps: `MaxPool`.
+    /// Makes of a quantized value one of another scale: pooling by averages, `Sigmoid`, `LeakyRelu`.
+    Map,
+    /// `HardSwish`, which becomes a gate and a product.
+    Swish,
+    /// `HardSigmoid`, whose result is the integers that it reads, read otherwise.
+    Gate(Gate),
+    /// Selects among values or blends them, and keeps their scale: `MaxPool`, `Resize`.
     Select,
     /// Moves values without looking at them.
     Move,
@@ -23,19 +29,28 @@ pub(super) enum Form {
     Limit,
 }
 
-/// Where a node has its weights and what they look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Layout {
-    /// Output channels within the weights.
-    pub(super) channels: Channels,
-    /// The axis of the weights along which the output channels lie.
-    pub(super) axis: usize,
-    /// Position of the bias among the inputs, if the node has one.
-    pub(super) bias: Option<usize>,
+/// `min(max(alpha * x + beta, 0), 1)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Gate {
+    pub(super) alpha: f32,
+    pub(super) beta: f32,
 }
 
-/// Position of the weights among the inputs of a node with a [`Layout`].
-pub(super) const WEIGHTS: usize = 1;
+impl Gate {
+    /// Of `HardSwish(x) = x * gate(x)`.
+    pub(super) const SWISH: Self = Self {
+        alpha: 1.0 / 6.0,
+        beta: 0.5,
+    };
+
+    /// The value at and below which it is 0.
+    pub(super) fn floor(self) -> f32 {
+        -self.beta / self.alpha
+    }
+}
+
+/// Convolutions of no more inputs than this gain least from integers.
+const FEW_INPUTS: usize = 4;
 
 /// The form that a node can take, or why it stays in float.
 pub(super) fn of(graph: &Graph, id: NodeId) -> Result<Form, String> {
@@ -48,27 +63,54 @@ pub(super) fn of(graph: &Graph, id: NodeId) -> Result<Form, String> {
         ));
     }
     match node.op_type() {
-        "Conv" => convolution(graph, id),
-        "Gemm" => gemm(graph, id),
-        "MatMul" => matrix_product(graph, id),
-        "Add" | "Mul" | "Concat" if has_constant_input(graph, node) => {
-            Err("an operand is constant".to_owned())
+        "Conv" if is_costly_stem(graph, id) => {
+            Err("in integers its activation costs more than so few inputs gain".to_owned())
         }
+        "Conv" => layout::convolution(graph, id).map(Form::Convolution),
+        "ConvTranspose" => layout::transposed_convolution(graph, id).map(Form::Convolution),
+        "Gemm" => layout::gemm(graph, id).map(Form::Product),
+        "MatMul" if !has_constant_input(graph, node) => Ok(Form::Contraction),
+        "MatMul" => layout::matrix_product(graph, id).map(Form::Product),
+        "Concat" if has_constant_input(graph, node) => Err("an operand is constant".to_owned()),
         "Add" | "Mul" | "Concat" => Ok(Form::Merge),
         "AveragePool" if node.attribute("dilations").is_some() => Err("the pooling is dilated".to_owned()),
-        "AveragePool" | "GlobalAveragePool" => Ok(Form::Average),
+        "AveragePool" | "GlobalAveragePool" | "ReduceMean" | "Sigmoid" | "LeakyRelu" => Ok(Form::Map),
+        "HardSwish" => Ok(Form::Swish),
+        "HardSigmoid" => gate(node)
+            .map(Form::Gate)
+            .ok_or_else(|| "its slope or offset is out of range".to_owned()),
         "MaxPool" if node.output.len() > 1 => Err("the indices of the maxima are used".to_owned()),
-        "MaxPool" => Ok(Form::Select),
-        "Flatten" | "Reshape" | "Transpose" | "Squeeze" | "Unsqueeze" => Ok(Form::Move),
+        "Resize" if node.text("mode").is_some_and(|mode| mode == "cubic") => {
+            Err("cubic interpolation exceeds the range of its input".to_owned())
+        }
+        "Resize"
+            if node
+                .text("coordinate_transformation_mode")
+                .is_some_and(|mode| mode == "tf_crop_and_resize") =>
+        {
+            Err("it crops, and fills with a value of its own".to_owned())
+        }
+        "MaxPool" | "Resize" => Ok(Form::Select),
+        "Pad" if !pads_with_zeros(graph, id) => Err("it fills with another value than zero".to_owned()),
+        "Flatten" | "Reshape" | "Transpose" | "Squeeze" | "Unsqueeze" | "Slice" | "Split" | "Pad" => {
+            Ok(Form::Move)
+        }
         _ if clamp(graph, id).is_some() => Ok(Form::Limit),
         other => Err(format!("operator `{other}` has no integer form")),
     }
 }
 
 /// The inputs of a node that hold activations.
-pub(super) fn data_inputs(form: Form, node: &NodeProto) -> Vec<String> {
-    let count = if form == Form::Merge { node.input.len() } else { 1 };
-    node.input.iter().take(count).cloned().collect()
+pub(super) fn data_inputs(form: Form, graph: &Graph, id: NodeId) -> Vec<String> {
+    let count = match form {
+        Form::Merge | Form::Contraction => graph.node(id).input.len(),
+        _ => 1,
+    };
+    let inputs = graph.node(id).input.iter().take(count);
+    inputs
+        .filter(|input| graph.initializer(input).is_none())
+        .cloned()
+        .collect()
 }
 
 /// The limits of a `Relu` or of a `Clip` with constant limits.
@@ -87,99 +129,60 @@ pub(super) fn clamp(graph: &Graph, id: NodeId) -> Option<(f32, f32)> {
     Some((limit(1, f32::NEG_INFINITY)?, limit(2, f32::INFINITY)?))
 }
 
+/// A value below which what reads `value` does not tell values apart.
+pub(super) fn floor(graph: &Graph, value: &str) -> Option<f32> {
+    let reader = graph.sole_consumer(value)?;
+    graph.node(reader).is("HardSwish").then(|| Gate::SWISH.floor())
+}
+
+fn gate(node: &NodeProto) -> Option<Gate> {
+    let (alpha, beta) = (
+        node.float("alpha").unwrap_or(0.2),
+        node.float("beta").unwrap_or(0.5),
+    );
+    (alpha > 1e-3 && alpha.is_finite() && (0.0..=1.0).contains(&beta)).then_some(Gate { alpha, beta })
+}
+
+/// Whether a convolution of the model's own input is followed by an activation that in integers takes passes of
+/// its own. Float kernels compute the activation at once.
+fn is_costly_stem(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let inputs = || {
+        graph
+            .constant_input(id, layout::WEIGHTS)?
+            .shape()
+            .ok()?
+            .get(1)
+            .copied()
+    };
+    let reads_input = graph.producer(&node.input[0]).is_none();
+    let mut readers = graph.consumers(&node.output[0]).iter();
+    reads_input
+        && inputs().is_some_and(|inputs| inputs <= FEW_INPUTS)
+        && readers.any(|(reader, _)| {
+            matches!(
+                graph.node(*reader).op_type(),
+                "HardSwish" | "HardSigmoid" | "Sigmoid"
+            )
+        })
+}
+
+fn pads_with_zeros(graph: &Graph, id: NodeId) -> bool {
+    const VALUE: usize = 2;
+    let node = graph.node(id);
+    let is_zero = || {
+        graph
+            .constant_input(id, VALUE)?
+            .values::<f32>()
+            .ok()?
+            .first()
+            .map(|&value| value == 0.0)
+    };
+    node.text("mode").is_some_and(|mode| mode != "constant")
+        || node.input_name(VALUE).is_none()
+        || is_zero() == Some(true)
+}
+
 fn has_constant_input(graph: &Graph, node: &NodeProto) -> bool {
     node.input.iter().any(|input| graph.initializer(input).is_some())
-}
-
-fn convolution(graph: &Graph, id: NodeId) -> Result<Form, String> {
-    let shape = weight_shape(graph, id)?;
-    let (&count, kernel) = shape.split_first().ok_or("its weights have no axis")?;
-    let bias = bias(graph, id, count)?;
-    let channels = Channels {
-        count,
-        stride: kernel.iter().product(),
-    };
-    Ok(Form::Convolution(layout(channels, 0, bias)?))
-}
-
-fn gemm(graph: &Graph, id: NodeId) -> Result<Form, String> {
-    let node = graph.node(id);
-    let scales = |name| node.float(name).is_some_and(|factor| (factor - 1.0).abs() > 0.0);
-    if scales("alpha") || scales("beta") {
-        return Err("alpha or beta is not 1".to_owned());
-    }
-    if node.int("transA").unwrap_or(0) != 0 {
-        return Err("its input is transposed".to_owned());
-    }
-    let (rows, columns) = matrix(&weight_shape(graph, id)?)?;
-    let (channels, axis) = if node.int("transB").unwrap_or(0) == 0 {
-        (
-            Channels {
-                count: columns,
-                stride: 1,
-            },
-            1,
-        )
-    } else {
-        (
-            Channels {
-                count: rows,
-                stride: columns,
-            },
-            0,
-        )
-    };
-    let bias = bias(graph, id, channels.count)?;
-    Ok(Form::Product(layout(channels, axis, bias)?))
-}
-
-fn matrix_product(graph: &Graph, id: NodeId) -> Result<Form, String> {
-    let (_, columns) = matrix(&weight_shape(graph, id)?)?;
-    let channels = Channels {
-        count: columns,
-        stride: 1,
-    };
-    Ok(Form::Product(layout(channels, 1, None)?))
-}
-
-fn matrix(shape: &[usize]) -> Result<(usize, usize), String> {
-    match *shape {
-        [rows, columns] => Ok((rows, columns)),
-        _ => Err(format!("its weights have shape {shape:?} and are no matrix")),
-    }
-}
-
-fn layout(channels: Channels, axis: usize, bias: Option<usize>) -> Result<Layout, String> {
-    if channels.count == 0 || channels.stride == 0 {
-        return Err("its weights are empty".to_owned());
-    }
-    Ok(Layout { channels, axis, bias })
-}
-
-fn weight_shape(graph: &Graph, id: NodeId) -> Result<Vec<usize>, String> {
-    let weights = graph
-        .constant_input(id, WEIGHTS)
-        .ok_or("its weights are not constant")?;
-    if graph.constant_input(id, 0).is_some() {
-        return Err("its input is constant".to_owned());
-    }
-    float_shape(weights).ok_or_else(|| "its weights are not float32".to_owned())
-}
-
-fn bias(graph: &Graph, id: NodeId, channels: usize) -> Result<Option<usize>, String> {
-    const BIAS: usize = 2;
-    if graph.node(id).input_name(BIAS).is_none() {
-        return Ok(None);
-    }
-    let bias = graph.constant_input(id, BIAS).ok_or("its bias is not constant")?;
-    match float_shape(bias).as_deref() {
-        Some([count]) if *count == channels => Ok(Some(BIAS)),
-        _ => Err(format!(
-            "its bias is not one float32 for each of {channels} channels"
-        )),
-    }
-}
-
-fn float_shape(tensor: &TensorProto) -> Option<Vec<usize>> {
-    (tensor.element_type().ok()? == DataType::Float).then(|| tensor.shape().ok())?
 }

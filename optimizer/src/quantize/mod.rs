@@ -5,10 +5,12 @@
 //! Weights are stored as signed bytes, biases in 32 bits.
 
 mod forms;
+mod layout;
 mod options;
 mod params;
 mod plan;
 mod rewrite;
+mod swish;
 mod weights;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -26,7 +28,7 @@ use crate::{sensitivity, shape};
 use forms::Form;
 pub use options::{ActivationType, Activations, Options};
 use params::Grid;
-use plan::Plan;
+use plan::{Plan, Scope};
 
 /// Name of the pass in reports and errors.
 pub const NAME: &str = "quantize";
@@ -51,8 +53,7 @@ pub fn quantize(model: &Model, options: &Options, context: &Context) -> Result<(
 #[derive(Debug, Clone)]
 pub struct Calibrated {
     graph: Graph,
-    /// Values of the model that are float32.
-    floats: HashSet<String>,
+    scope: Scope,
     options: Options,
     grid: Grid,
     ranges: HashMap<String, Extremes>,
@@ -84,19 +85,23 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
         kind: options.activations.resolve(context.activations),
         symmetric: options.symmetric,
     };
-    let floats = floats(model);
-    let observed = plan::observable(&graph, &floats);
+    let scope = scope(model, grid);
+    let observed = plan::observable(&graph, &scope);
     if observed.is_empty() {
         return Err(refused(
             "no node of the model has an integer form; use another pass",
         ));
     }
-    require_finite_weights(&graph)?;
+    require_finite_constants(&graph)?;
+    let floors = observed
+        .iter()
+        .filter_map(|value| Some((value.clone(), forms::floor(&graph, value)?)));
     let calibration = Calibration {
         samples,
         limit: options.samples,
         method: options.method,
         percentile: options.percentile,
+        floors: floors.collect(),
         step: &|range| grid.covering(range).scale,
         runtimes: context.runtimes,
         threads: context.threads,
@@ -105,7 +110,7 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
     let ranges = calibrate::ranges(model, &observed, &calibration)?;
     Ok(Calibrated {
         graph,
-        floats,
+        scope,
         options: options.clone(),
         grid,
         ranges,
@@ -119,8 +124,14 @@ impl Calibrated {
     /// # Errors
     /// Where the model has no node of such a name.
     pub fn quantize(&self, float_nodes: &[String]) -> Result<(Model, PassReport), Error> {
-        let mut graph = self.graph.clone();
-        let plan = Plan::of(&graph, &self.floats, &self.chosen(float_nodes)?);
+        let plan = Plan::of(&self.graph, &self.scope, &chosen(&self.graph, float_nodes)?);
+        let swishes: Vec<NodeId> = plan.taken(|form| *form == Form::Swish);
+        let mut graph = swish::expand(&self.graph, &swishes)?;
+        let scope = Scope {
+            floats: floats(&graph.clone().finish()?),
+            ..self.scope.clone()
+        };
+        let plan = Plan::of(&graph, &scope, &chosen(&graph, float_nodes)?);
         let mut report = PassReport::new(NAME);
         for (id, decision) in &plan.nodes {
             let node = graph.node(*id).label();
@@ -135,42 +146,53 @@ impl Calibrated {
 
     /// Names of the nodes that have weights and can be quantized, in the order of the graph.
     pub fn layers(&self) -> Vec<String> {
-        let plan = Plan::of(&self.graph, &self.floats, &HashSet::new());
-        let layers = plan
-            .nodes
-            .iter()
-            .filter(|(_, decision)| matches!(decision, Ok(Form::Convolution(_) | Form::Product(_))));
-        layers.map(|(id, _)| self.graph.node(*id).label()).collect()
-    }
-
-    /// The nodes of these names.
-    fn chosen(&self, names: &[String]) -> Result<HashSet<NodeId>, Error> {
-        let labels: HashMap<String, NodeId> =
-            self.graph.nodes().map(|(id, node)| (node.label(), id)).collect();
-        names
-            .iter()
-            .map(|name| {
-                labels.get(name).copied().ok_or_else(|| {
-                    refused(format!(
-                        "the model has no node `{name}` to keep in float; `edgefront quantize --json` lists them"
-                    ))
-                })
-            })
-            .collect()
+        let plan = Plan::of(&self.graph, &self.scope, &HashSet::new());
+        let layers = plan.taken(|form| matches!(form, Form::Convolution(_) | Form::Product(_)));
+        layers.into_iter().map(|id| self.graph.node(id).label()).collect()
     }
 }
 
-/// Refuses weights that no integer stands for.
-fn require_finite_weights(graph: &Graph) -> Result<(), Error> {
+/// The nodes of these names.
+fn chosen(graph: &Graph, names: &[String]) -> Result<HashSet<NodeId>, Error> {
+    let labels: HashMap<String, NodeId> = graph.nodes().map(|(id, node)| (node.label(), id)).collect();
+    let find = |name: &String| {
+        labels.get(name).copied().ok_or_else(|| {
+            refused(format!(
+                "the model has no node `{name}` to keep in float; `edgefront quantize --json` lists them"
+            ))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+/// What of a model can be quantized.
+fn scope(model: &Model, grid: Grid) -> Scope {
+    Scope {
+        floats: floats(model),
+        gates: !grid.symmetric,
+    }
+}
+
+/// Refuses constants that no integer stands for.
+fn require_finite_constants(graph: &Graph) -> Result<(), Error> {
     for id in graph.ids() {
-        if let Ok(Form::Convolution(layout) | Form::Product(layout)) = forms::of(graph, id) {
-            for index in [Some(forms::WEIGHTS), layout.bias].into_iter().flatten() {
-                let tensor = graph.constant_input(id, index).expect("its form saw it");
-                let values: Vec<f32> = tensor.values()?;
-                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                    let reason = format!("it holds {value}, which cannot be quantized; repair the model");
-                    return Err(Error::tensor(tensor.name(), reason));
-                }
+        let indices = match forms::of(graph, id) {
+            Ok(Form::Convolution(layout) | Form::Product(layout)) => [Some(layout::WEIGHTS), layout.bias]
+                .into_iter()
+                .flatten()
+                .collect(),
+            Ok(Form::Merge) => (0..graph.node(id).input.len()).collect(),
+            _ => Vec::new(),
+        };
+        for tensor in indices
+            .into_iter()
+            .filter_map(|index| graph.constant_input(id, index))
+        {
+            // Integers are what shapes are computed from.
+            let values = tensor.values::<f32>().unwrap_or_default();
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                let reason = format!("it holds {value}, which cannot be quantized; repair the model");
+                return Err(Error::tensor(tensor.name(), reason));
             }
         }
     }
@@ -201,7 +223,8 @@ fn describe(form: Form, options: &Options, kind: ActivationType) -> String {
             };
             format!("{kind} activations, s8 weights {scales}")
         }
-        Form::Merge | Form::Average => format!("{kind} activations"),
+        Form::Contraction | Form::Merge | Form::Map | Form::Swish => format!("{kind} activations"),
+        Form::Gate(_) => format!("its input's {kind} integers, read otherwise"),
         Form::Select | Form::Move => format!("{kind} activations of one scale"),
         Form::Limit => format!("part of the node before it, {kind} activations"),
     }

@@ -1,6 +1,7 @@
 //! Scale and zero point of activations: `real = scale * (integer - zero point)`.
 
 use super::ActivationType;
+use super::forms::Gate;
 use crate::calibrate::Extremes;
 
 /// The least scale. Below it, the scale of a bias, a product of two scales, would underflow.
@@ -52,9 +53,32 @@ impl Grid {
         let steps = (-min / f64::from(scale)).round_ties_even() as i32;
         params(scale, (lowest + steps).clamp(lowest, highest))
     }
+
+    /// How the input of a gate is stored, and how the same integers are read as its result: the ends of the range
+    /// are where the gate is 0 and 1. Zero must be allowed to lie anywhere.
+    pub(super) fn gate(self, gate: Gate) -> (Params, Params) {
+        let (lowest, highest) = self.kind.limits();
+        let scale = 1.0 / (highest - lowest) as f32;
+        let offset = ((highest - lowest) as f32 * gate.beta).round_ties_even() as i32;
+        let params = |scale, zero_point| Params {
+            kind: self.kind,
+            scale,
+            zero_point,
+        };
+        (params(scale / gate.alpha, lowest + offset), params(scale, lowest))
+    }
 }
 
 impl Params {
+    /// The nearest integer to a finite value.
+    pub(super) fn integer(self, value: f32) -> i32 {
+        let (lowest, highest) = self.kind.limits();
+        let steps = (f64::from(value) / f64::from(self.scale)).round_ties_even();
+        (steps as i32)
+            .saturating_add(self.zero_point)
+            .clamp(lowest, highest)
+    }
+
     /// Whether limiting values to `[low, high]` changes nothing once they are stored, up to half a step.
     pub(super) fn clamps(self, low: f32, high: f32) -> bool {
         let (lowest, highest) = self.kind.limits();
@@ -83,9 +107,7 @@ mod tests {
     }
 
     fn round_trip(params: Params, value: f32) -> f32 {
-        let (lowest, highest) = params.kind.limits();
-        let integer = (value / params.scale).round_ties_even() as i32 + params.zero_point;
-        params.scale * (integer.clamp(lowest, highest) - params.zero_point) as f32
+        params.scale * (params.integer(value) - params.zero_point) as f32
     }
 
     #[test]
@@ -120,6 +142,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_gate_is_right_within_a_step(
+            x in -20_f32..20.0, alpha in 0.05_f32..1.0, beta in 0.0_f32..=1.0, s8: bool,
+        ) {
+            let kind = if s8 { ActivationType::S8 } else { ActivationType::U8 };
+            let (written, read) = grid(kind, false).gate(Gate { alpha, beta });
+            let result = read.scale * (written.integer(x) - read.zero_point) as f32;
+            prop_assert!((result - (alpha * x + beta).clamp(0.0, 1.0)).abs() <= read.scale * 1.001);
+        }
+
         #[test]
         fn values_in_range_come_back_within_half_a_step(
             a in -1e4_f32..1e4, b in -1e4_f32..1e4, at in 0.0_f32..=1.0, grid in prop::sample::select(&GRIDS[..]),

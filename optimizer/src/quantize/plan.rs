@@ -1,14 +1,14 @@
 //! Which nodes compute in integers, and which values are therefore stored in 8 bits.
 //!
-//! Convolutions and matrix products with constant weights are the *anchors*: their inputs are quantized, and
-//! the outputs of convolutions too, as runtimes fuse a convolution only between integers. What lies between
-//! anchors follows: a residual `Add` with one quantized input quantizes the other as well, and a node that
-//! only moves values keeps their scale. A `Relu` or `Clip` belongs to the node before it, so that the value
-//! after it is the quantized one.
+//! Convolutions and matrix products are the *anchors*: their inputs are quantized, and the outputs of
+//! convolutions too, as runtimes fuse a convolution only between integers. What lies between anchors follows: a
+//! residual `Add` with one quantized input quantizes the other as well, and a node that only moves values keeps
+//! their scale. A `Relu`, `Clip` or `HardSigmoid` belongs to the node before it, so that the value after it is
+//! the quantized one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::forms::{self, Form};
+use super::forms::{self, Form, Gate};
 use crate::graph::{Graph, NodeId};
 
 /// What becomes of the graph.
@@ -20,20 +20,30 @@ pub(super) struct Plan {
     pub(super) values: Vec<(String, Source)>,
 }
 
+/// What can be quantized at all.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    /// Values that are known to be float32.
+    pub(super) floats: HashSet<String>,
+    /// Whether zero may lie anywhere among an activation's integers, as gates need it.
+    pub(super) gates: bool,
+}
+
 /// Where the scale of a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Source {
     /// From its own range.
     Observed,
     /// From another value, which has the same elements or more of them.
     Shared(String),
+    /// From the gate that stores its input within a range and reads it as its result.
+    Gate(Gate),
 }
 
 impl Plan {
-    /// Plans a graph whose nodes are in topological order. `floats` are its values of type float32; the nodes
-    /// of `excluded` stay in float.
-    pub(super) fn of(graph: &Graph, floats: &HashSet<String>, excluded: &HashSet<NodeId>) -> Self {
-        let mut planner = Planner::new(graph, floats);
+    /// Plans a graph whose nodes are in topological order; those of `excluded` stay in float.
+    pub(super) fn of(graph: &Graph, scope: &Scope, excluded: &HashSet<NodeId>) -> Self {
+        let mut planner = Planner::new(graph, scope);
         planner.exclude(excluded);
         planner.anchor();
         planner.spread();
@@ -41,17 +51,26 @@ impl Plan {
         planner.absorb_limits();
         planner.finish()
     }
+
+    /// The nodes that take a form which is `wanted`.
+    pub(super) fn taken(&self, wanted: impl Fn(&Form) -> bool) -> Vec<NodeId> {
+        let wanted = self
+            .nodes
+            .iter()
+            .filter(|(_, decision)| decision.as_ref().is_ok_and(&wanted));
+        wanted.map(|(id, _)| *id).collect()
+    }
 }
 
 /// Values that a plan may quantize, whichever nodes are excluded, in the order of the graph.
-pub(super) fn observable(graph: &Graph, floats: &HashSet<String>) -> Vec<String> {
-    let planner = Planner::new(graph, floats);
+pub(super) fn observable(graph: &Graph, scope: &Scope) -> Vec<String> {
+    let planner = Planner::new(graph, scope);
     let mut seen = HashSet::new();
     let mut values = Vec::new();
     for &id in &planner.order {
         if let Ok(form) = planner.possible[&id] {
-            let mut touched = forms::data_inputs(form, graph.node(id));
-            touched.push(planner.result(id));
+            let mut touched = forms::data_inputs(form, graph, id);
+            touched.extend(planner.results(id));
             values.extend(touched.into_iter().filter(|value| seen.insert(value.clone())));
         }
     }
@@ -70,14 +89,23 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(graph: &'a Graph, floats: &HashSet<String>) -> Self {
+    fn new(graph: &'a Graph, scope: &Scope) -> Self {
         let order = graph.ids();
         let form = |id| {
             let form = forms::of(graph, id)?;
-            let node = graph.node(id);
-            let mut data = forms::data_inputs(form, node);
-            data.push(node.output[0].clone());
-            match data.iter().find(|value| !floats.contains(*value)) {
+            if matches!(form, Form::Swish | Form::Gate(_)) && !scope.gates {
+                return Err("zero cannot lie in the middle of its integers".to_owned());
+            }
+            let mut data = forms::data_inputs(form, graph, id);
+            data.extend(
+                graph
+                    .node(id)
+                    .output
+                    .iter()
+                    .filter(|output| !output.is_empty())
+                    .cloned(),
+            );
+            match data.iter().find(|value| !scope.floats.contains(*value)) {
                 Some(other) => Err(format!("`{other}` is not float32")),
                 None => Ok(form),
             }
@@ -92,15 +120,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Keeps nodes in float, and with a `Relu` or `Clip` the node whose result it limits.
+    /// Keeps nodes in float, and with an activation the node that it belongs to.
     fn exclude(&mut self, excluded: &HashSet<NodeId>) {
         for &id in excluded {
             let node = self.graph.node(id);
             let owner = match self.possible[&id] {
-                Ok(Form::Limit) => self.graph.producer(&node.input[0]),
+                Ok(Form::Limit | Form::Gate(_)) => self.graph.producer(&node.input[0]),
                 _ => None,
             };
-            let owner = owner.filter(|&owner| self.result(owner) == node.output[0]);
+            let owner = owner.filter(|&owner| self.results(owner).contains(&node.output[0]));
             for id in owner.into_iter().chain([id]) {
                 if self.possible[&id].is_ok() {
                     self.possible.insert(id, Err("it is to stay in float".to_owned()));
@@ -111,13 +139,13 @@ impl<'a> Planner<'a> {
 
     fn anchor(&mut self) {
         for id in self.order.clone() {
-            let Ok(form @ (Form::Convolution(_) | Form::Product(_))) = &self.possible[&id] else {
+            let Ok(form @ (Form::Convolution(_) | Form::Product(_) | Form::Contraction)) = self.possible[&id]
+            else {
                 continue;
             };
-            let form = *form;
-            self.quantize(&self.graph.node(id).input[0].clone());
+            self.quantize(forms::data_inputs(form, self.graph, id));
             if matches!(form, Form::Convolution(_)) {
-                self.quantize(&self.result(id));
+                self.quantize(self.results(id));
             }
             self.taken.insert(id, form);
         }
@@ -142,22 +170,21 @@ impl<'a> Planner<'a> {
             Ok(form) => *form,
             Err(_) => return false,
         };
-        let inputs = forms::data_inputs(form, self.graph.node(id));
+        let inputs = forms::data_inputs(form, self.graph, id);
         if !inputs.iter().any(|input| self.quantized.contains_key(input)) {
             return false;
         }
         match form {
-            Form::Convolution(_) | Form::Product(_) | Form::Limit => return false,
-            Form::Merge | Form::Average => {
-                for input in &inputs {
-                    self.quantize(input);
-                }
-                self.quantize(&self.result(id));
+            Form::Convolution(_) | Form::Product(_) | Form::Contraction | Form::Limit => return false,
+            Form::Merge | Form::Map | Form::Swish | Form::Gate(_) => {
+                self.quantize(inputs);
+                self.quantize(self.results(id));
             }
             Form::Select | Form::Move => {
-                let output = self.graph.node(id).output[0].clone();
-                // Its reader may have asked for a range of its own; one scale on both sides moves bytes alone.
-                self.quantized.insert(output, Source::Shared(inputs[0].clone()));
+                for output in self.results(id) {
+                    // Its reader may have asked for a range of its own; one scale on both sides moves bytes alone.
+                    self.quantized.insert(output, Source::Shared(inputs[0].clone()));
+                }
             }
         }
         self.taken.insert(id, form);
@@ -170,10 +197,12 @@ impl<'a> Planner<'a> {
             if self.taken.get(&id) != Some(&Form::Move) {
                 continue;
             }
-            let output = &self.graph.node(id).output[0];
-            let mut readers = self.graph.consumers(output).iter();
+            let outputs = self.results(id);
+            let mut readers = outputs.iter().flat_map(|output| self.graph.consumers(output));
             if !readers.any(|(reader, _)| self.taken.contains_key(reader)) {
-                self.quantized.remove(output);
+                for output in &outputs {
+                    self.quantized.remove(output);
+                }
                 self.taken.remove(&id);
                 let reason = "what it moves is read in float".to_owned();
                 self.possible.insert(id, Err(reason));
@@ -181,34 +210,55 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Gives each `Relu` and `Clip` to the node before it, where that computes in integers.
+    /// Gives each activation that storing implies to the node before it, where that computes in integers.
     fn absorb_limits(&mut self) {
         for &id in &self.order {
-            let node = self.graph.node(id);
+            let output = &self.graph.node(id).output[0];
             let belongs = || {
-                let before = self.graph.producer(&node.input[0])?;
-                let absorbs =
-                    self.taken.contains_key(&before) && self.graph.sole_consumer(&node.input[0]) == Some(id);
-                (absorbs && self.quantized.contains_key(&node.output[0])).then_some(())
+                let before = self.graph.producer(&self.graph.node(id).input[0])?;
+                let absorbs = self.taken.contains_key(&before) && self.results(before).contains(output);
+                (absorbs && self.quantized.contains_key(output)).then_some(())
             };
-            if self.possible[&id] == Ok(Form::Limit) && belongs().is_some() {
-                self.taken.insert(id, Form::Limit);
+            if let Ok(form @ (Form::Limit | Form::Gate(_))) = self.possible[&id]
+                && belongs().is_some()
+            {
+                self.taken.insert(id, form);
             }
         }
     }
 
-    fn quantize(&mut self, value: &str) {
-        self.quantized.entry(value.to_owned()).or_insert(Source::Observed);
+    fn quantize(&mut self, values: Vec<String>) {
+        for value in values {
+            self.quantized.entry(value).or_insert(Source::Observed);
+        }
     }
 
-    /// The value that stands for the node's output: what follows the activation that belongs to it.
-    fn result(&self, id: NodeId) -> String {
-        let output = &self.graph.node(id).output[0];
-        let activation = self
-            .graph
-            .sole_consumer(output)
-            .filter(|&next| forms::clamp(self.graph, next).is_some());
-        activation.map_or_else(|| output.clone(), |next| self.graph.node(next).output[0].clone())
+    /// The values that stand for the node's outputs. Those of a node that computes are what follows the
+    /// activation that belongs to it.
+    fn results(&self, id: NodeId) -> Vec<String> {
+        let node = self.graph.node(id);
+        let computes = !matches!(
+            self.possible[&id],
+            Ok(Form::Select | Form::Move | Form::Limit | Form::Gate(_))
+        );
+        let result = |output: &String| {
+            let activation = self.graph.sole_consumer(output);
+            match activation.filter(|&next| computes && self.is_free(next)) {
+                Some(next) => self.graph.node(next).output[0].clone(),
+                None => output.clone(),
+            }
+        };
+        node.output
+            .iter()
+            .filter(|output| !output.is_empty())
+            .map(result)
+            .collect()
+    }
+
+    /// Whether a node's result can be had by storing its input within a range, for which it may belong to the
+    /// node before it.
+    fn is_free(&self, id: NodeId) -> bool {
+        forms::clamp(self.graph, id).is_some() || matches!(self.possible[&id], Ok(Form::Gate(_)))
     }
 
     fn finish(mut self) -> Plan {
@@ -220,11 +270,19 @@ impl<'a> Planner<'a> {
             .flat_map(|&id| self.graph.node(id).output.iter().cloned());
         for value in inputs.chain(outputs) {
             if let Some(source) = self.quantized.remove(&value) {
+                let gate = self.graph.producer(&value).and_then(|id| self.taken.get(&id));
+                let source = match gate {
+                    Some(Form::Gate(gate)) => Source::Gate(*gate),
+                    _ => source,
+                };
                 plan.values.push((value, source));
             }
         }
         for id in self.order {
             let decision = match self.possible.remove(&id) {
+                Some(Ok(Form::Limit)) if !self.taken.contains_key(&id) => {
+                    Err("what it limits is not computed in integers".to_owned())
+                }
                 Some(Ok(_)) if !self.taken.contains_key(&id) => {
                     Err("no neighbour computes in integers".to_owned())
                 }

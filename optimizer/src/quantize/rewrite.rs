@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::forms::{self, Form, Layout, WEIGHTS};
+use super::forms::{self, Form};
+use super::layout::{Layout, WEIGHTS};
 use super::params::{self, Params};
 use super::plan::{Plan, Source};
 use super::weights::{self, Quantized};
@@ -17,13 +18,31 @@ pub(super) struct Rewriter<'a> {
     graph: &'a mut Graph,
     plan: &'a Plan,
     options: &'a Options,
+    grid: params::Grid,
     /// By value.
     stored: HashMap<String, Stored>,
+    /// Weights and biases that several nodes read, by tensor and bits of the scales.
+    shared: HashMap<(String, Vec<u32>), Constant>,
 }
 
-/// A value's parameters and the constants that hold them.
+/// Names of the integers of weights or of a bias, their scales and zero points.
+#[derive(Debug, Clone)]
+struct Constant {
+    quantized: String,
+    scale: String,
+    zero_point: String,
+}
+
+/// How a value is stored, and how its integers are read.
 #[derive(Debug, Clone)]
 struct Stored {
+    written: Constants,
+    read: Constants,
+}
+
+/// Parameters and the constants that hold them.
+#[derive(Debug, Clone)]
+struct Constants {
     params: Params,
     scale: String,
     zero_point: String,
@@ -42,11 +61,26 @@ impl<'a> Rewriter<'a> {
             graph,
             plan,
             options,
+            grid,
             stored: HashMap::new(),
+            shared: HashMap::new(),
         };
         for (value, source) in &plan.values {
             let stored = match source {
-                Source::Observed => rewriter.store(value, grid.covering(ranges[value])),
+                Source::Observed => {
+                    let constants = rewriter.constants(value, grid.covering(ranges[value]));
+                    Stored {
+                        written: constants.clone(),
+                        read: constants,
+                    }
+                }
+                Source::Gate(gate) => {
+                    let (written, read) = grid.gate(*gate);
+                    Stored {
+                        written: rewriter.constants(&format!("{value}_input"), written),
+                        read: rewriter.constants(value, read),
+                    }
+                }
                 // Values come in the order of the graph, so the other one was stored before.
                 Source::Shared(other) => rewriter.stored[other].clone(),
             };
@@ -58,11 +92,15 @@ impl<'a> Rewriter<'a> {
     /// Rewrites all of the graph.
     pub(super) fn run(mut self) -> Result<(), Error> {
         for (id, decision) in &self.plan.nodes {
-            if let Ok(Form::Convolution(layout) | Form::Product(layout)) = decision {
-                self.quantize_weights(*id, *layout)?;
+            match decision {
+                Ok(Form::Convolution(layout) | Form::Product(layout)) => {
+                    self.quantize_weights(*id, *layout)?;
+                }
+                Ok(Form::Merge) => self.quantize_operands(*id)?,
+                _ => {}
             }
         }
-        self.remove_limits();
+        self.remove_activations();
         for (value, _) in &self.plan.values {
             self.quantize_value(value);
         }
@@ -71,7 +109,7 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    fn store(&mut self, value: &str, params: Params) -> Stored {
+    fn constants(&mut self, value: &str, params: Params) -> Constants {
         let scale = self.graph.fresh_name(&format!("{value}_scale"));
         let zero_point = self.graph.fresh_name(&format!("{value}_zero_point"));
         self.graph
@@ -80,11 +118,45 @@ impl<'a> Rewriter<'a> {
             ActivationType::U8 => TensorProto::scalar(&zero_point, params.zero_point as u8),
             ActivationType::S8 => TensorProto::scalar(&zero_point, params.zero_point as i8),
         });
-        Stored {
+        Constants {
             params,
             scale,
             zero_point,
         }
+    }
+
+    /// Stores the constants among the inputs of a node as activations are stored.
+    fn quantize_operands(&mut self, id: NodeId) -> Result<(), Error> {
+        for index in 0..self.graph.node(id).input.len() {
+            let Some(tensor) = self.graph.constant_input(id, index) else {
+                continue;
+            };
+            let (name, shape) = (tensor.name().to_owned(), tensor.shape()?);
+            let values: Vec<f32> = tensor.values()?;
+            let params = self.grid.covering(Extremes::of(&values));
+            let constants = self.constants(&name, params);
+            let quantized = self.graph.fresh_name(&format!("{name}_quantized"));
+            let integers = values.iter().map(|&value| params.integer(value));
+            self.graph.add_initializer(match params.kind {
+                ActivationType::U8 => {
+                    TensorProto::of(&quantized, &shape, &integers.map(|i| i as u8).collect::<Vec<_>>())
+                }
+                ActivationType::S8 => {
+                    TensorProto::of(&quantized, &shape, &integers.map(|i| i as i8).collect::<Vec<_>>())
+                }
+            });
+            let dequantized = self.graph.fresh_name(&format!("{name}_dequantized"));
+            let label = self.graph.fresh_name(&format!("{name}_DequantizeLinear"));
+            self.graph.add_node(pair(
+                "DequantizeLinear",
+                &label,
+                &quantized,
+                &constants,
+                &dequantized,
+            ));
+            self.graph.set_input(id, index, &dequantized);
+        }
+        Ok(())
     }
 
     fn quantize_weights(&mut self, id: NodeId, layout: Layout) -> Result<(), Error> {
@@ -93,7 +165,7 @@ impl<'a> Rewriter<'a> {
             node.input[WEIGHTS].clone(),
             layout.bias.map(|index| node.input[index].clone()),
         );
-        let input = self.stored[&node.input[0]].params;
+        let input = self.stored[&node.input[0]].read.params;
         let tensor = self
             .graph
             .initializer(&names.0)
@@ -129,8 +201,9 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// Adds integers and the node that makes floats of them, whose output's name is returned. There is one
-    /// scale, or one for each index of `axis`.
+    /// Adds integers, unless another node brought them, and a node that makes floats of them, whose output's name
+    /// is returned. There is one scale, or one for each index of `axis`. Runtimes fuse a node with
+    /// `DequantizeLinear`s of its own.
     fn constant<T: crate::Element + Default>(
         &mut self,
         name: &str,
@@ -139,28 +212,19 @@ impl<'a> Rewriter<'a> {
         scales: &[f32],
         axis: usize,
     ) -> String {
-        let mut fresh = |suffix| self.graph.fresh_name(&format!("{name}{suffix}"));
-        let quantized = fresh("_quantized");
-        let (scale, zero_point) = (fresh("_scale"), fresh("_zero_point"));
-        let (output, label) = (fresh("_dequantized"), fresh("_DequantizeLinear"));
-        let extents: &[usize] = if self.options.per_channel {
-            &[scales.len()]
-        } else {
-            &[]
-        };
-        let zeros = vec![T::default(); scales.len()];
-        self.graph
-            .add_initializer(TensorProto::of(&quantized, shape, integers));
-        self.graph
-            .add_initializer(TensorProto::of(&scale, extents, scales));
-        self.graph
-            .add_initializer(TensorProto::of(&zero_point, extents, &zeros));
-        let mut made = node(
-            "DequantizeLinear",
-            &label,
-            &[&quantized, &scale, &zero_point],
-            &[&output],
+        let key = (
+            name.to_owned(),
+            scales.iter().map(|scale| scale.to_bits()).collect(),
         );
+        let constant = match self.shared.get(&key) {
+            Some(constant) => constant.clone(),
+            None => self.stored_constant(name, shape, integers, scales),
+        };
+        self.shared.insert(key, constant.clone());
+        let output = self.graph.fresh_name(&format!("{name}_dequantized"));
+        let label = self.graph.fresh_name(&format!("{name}_DequantizeLinear"));
+        let inputs = [&*constant.quantized, &constant.scale, &constant.zero_point];
+        let mut made = node("DequantizeLinear", &label, &inputs, &[&output]);
         if self.options.per_channel {
             made.set_attribute(AttributeProto::from_int("axis", axis as i64));
         }
@@ -168,20 +232,67 @@ impl<'a> Rewriter<'a> {
         output
     }
 
-    /// Removes each `Relu` and `Clip` that the range of the quantized value after it implies.
-    fn remove_limits(&mut self) {
+    fn stored_constant<T: crate::Element + Default>(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        integers: &[T],
+        scales: &[f32],
+    ) -> Constant {
+        let mut fresh = |suffix| self.graph.fresh_name(&format!("{name}{suffix}"));
+        let constant = Constant {
+            quantized: fresh("_quantized"),
+            scale: fresh("_scale"),
+            zero_point: fresh("_zero_point"),
+        };
+        let extents: &[usize] = if self.options.per_channel {
+            &[scales.len()]
+        } else {
+            &[]
+        };
+        let zeros = vec![T::default(); scales.len()];
+        let tensors = [
+            TensorProto::of(&constant.quantized, shape, integers),
+            TensorProto::of(&constant.scale, extents, scales),
+            TensorProto::of(&constant.zero_point, extents, &zeros),
+        ];
+        for tensor in tensors {
+            self.graph.add_initializer(tensor);
+        }
+        constant
+    }
+
+    /// Removes each activation that the range of the quantized value after it implies. A gate of a value that is
+    /// quantized itself leaves a node that changes nothing, between the two ways to store it.
+    fn remove_activations(&mut self) {
         for (id, decision) in &self.plan.nodes {
-            if *decision != Ok(Form::Limit) {
+            let node = self.graph.node(*id);
+            let (input, output) = match decision {
+                Ok(Form::Limit | Form::Gate(_)) => (node.input[0].clone(), node.output[0].clone()),
+                _ => continue,
+            };
+            if self.stored.contains_key(&input) {
+                self.replace_with_identity(*id);
                 continue;
             }
-            let (low, high) = forms::clamp(self.graph, *id).expect("the plan saw its limits");
-            let node = self.graph.node(*id);
-            let (input, output) = (node.input[0].clone(), node.output[0].clone());
-            if self.stored[&output].params.clamps(low, high) {
+            let free = match forms::clamp(self.graph, *id) {
+                Some((low, high)) => self.stored[&output].written.params.clamps(low, high),
+                None => true,
+            };
+            if free {
                 self.graph.remove_node(*id);
                 self.rename_output(&input, &output);
             }
         }
+    }
+
+    /// A leaky `Relu` of slope 1 changes nothing, and ONNX Runtime looks its results up in a table of bytes, where
+    /// a pair alone would go by way of floats.
+    fn replace_with_identity(&mut self, id: NodeId) {
+        let old = self.graph.remove_node(id);
+        let mut made = node("LeakyRelu", old.name(), &[&old.input[0]], &[&old.output[0]]);
+        made.set_attribute(AttributeProto::from_float("alpha", 1.0));
+        self.graph.add_node(made);
     }
 
     /// Makes the node that produces `old` produce `new` in its place.
@@ -225,14 +336,19 @@ impl<'a> Rewriter<'a> {
             )
         };
         let label = self.graph.fresh_name(&format!("{value}_QuantizeLinear"));
-        self.graph
-            .add_node(pair("QuantizeLinear", &label, &float, &stored, &quantized));
+        self.graph.add_node(pair(
+            "QuantizeLinear",
+            &label,
+            &float,
+            &stored.written,
+            &quantized,
+        ));
         let label = self.graph.fresh_name(&format!("{value}_DequantizeLinear"));
         self.graph.add_node(pair(
             "DequantizeLinear",
             &label,
             &quantized,
-            &stored,
+            &stored.read,
             &dequantized,
         ));
         for (id, index) in readers {
@@ -241,7 +357,7 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-fn pair(operator: &str, label: &str, input: &str, stored: &Stored, output: &str) -> NodeProto {
+fn pair(operator: &str, label: &str, input: &str, stored: &Constants, output: &str) -> NodeProto {
     node(
         operator,
         label,

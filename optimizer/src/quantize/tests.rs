@@ -1,156 +1,19 @@
 use std::collections::HashSet;
 
-use edgefront_runtimes::{Data, Options as RunOptions, Registry, Search, Tensor};
+use edgefront_runtimes::{Options as RunOptions, Registry, Search, Tensor};
 use proptest::prelude::*;
 
 use super::*;
 use crate::calibrate::{Method, Samples};
 use crate::check::check;
-use crate::graph::build::Builder;
 use crate::proto::{AttributeProto, DataType};
 use crate::recipe::{Recipe, Step};
 
-/// Numbers that look random and are the same on every run.
-#[derive(Clone)]
-struct Noise(u64);
+mod networks;
+mod ort;
+mod stored;
 
-impl Noise {
-    fn next(&mut self) -> f32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        // The sum of two uniform numbers, so that small ones are more frequent.
-        let uniform = |bits: u64| (bits & 0xffff) as f32 / 65_536.0 - 0.5;
-        2.0 * (uniform(self.0 >> 20) + uniform(self.0 >> 40))
-    }
-
-    fn take(&mut self, count: usize) -> Vec<f32> {
-        (0..count).map(|_| self.next()).collect()
-    }
-}
-
-/// Noise of one shape.
-struct Pictures {
-    count: usize,
-    shape: Vec<usize>,
-}
-
-impl Samples for Pictures {
-    fn len(&self) -> usize {
-        self.count
-    }
-
-    fn sample(&self, index: usize) -> Vec<Tensor> {
-        let values = Noise(index as u64 + 1).take(self.shape.iter().product());
-        vec![Tensor::new(self.shape.clone(), Data::F32(values)).unwrap()]
-    }
-}
-
-const PICTURES: fn(usize) -> Pictures = |count| Pictures {
-    count,
-    shape: vec![1, 3, 8, 8],
-};
-
-/// Convolutional networks layer by layer.
-struct Network {
-    b: Builder,
-    noise: Noise,
-}
-
-impl Network {
-    fn new(opset: i64) -> (Self, String) {
-        let mut b = Builder::new(opset);
-        let input = b.input("x", &["batch", "3", "8", "8"]);
-        (Self { b, noise: Noise(7) }, input)
-    }
-
-    fn conv(&mut self, x: &str, [outputs, inputs, size]: [usize; 3], groups: usize) -> String {
-        let fan_in = inputs * size * size;
-        let spread = (3.0 / fan_in as f32).sqrt();
-        let weights: Vec<f32> = self
-            .noise
-            .take(outputs * fan_in)
-            .iter()
-            .map(|w| w * spread)
-            .collect();
-        let weights = self.b.floats(&[outputs, inputs, size, size], &weights);
-        let bias = self.noise.take(outputs);
-        let bias = self.b.floats(&[outputs], &bias);
-        let pad = (size / 2) as i64;
-        let attributes = [
-            AttributeProto::from_ints("pads", &[pad; 4]),
-            AttributeProto::from_int("group", groups as i64),
-        ];
-        self.b.op("Conv", &[x, &weights, &bias], &attributes)
-    }
-
-    fn relu6(&mut self, x: &str) -> String {
-        let (low, high) = (self.b.floats(&[], &[0.0]), self.b.floats(&[], &[6.0]));
-        self.b.op("Clip", &[x, &low, &high], &[])
-    }
-
-    fn classify(&mut self, x: &str, channels: usize) -> String {
-        let pooled = self.b.op("GlobalAveragePool", &[x], &[]);
-        let flat = self.b.op("Flatten", &[&pooled], &[]);
-        let weights = self.noise.take(4 * channels);
-        let (weights, bias) = (
-            self.b.floats(&[4, channels], &weights),
-            self.b.floats(&[4], &[0.5, -0.5, 0.0, 0.1]),
-        );
-        self.b.op(
-            "Gemm",
-            &[&flat, &weights, &bias],
-            &[AttributeProto::from_int("transB", 1)],
-        )
-    }
-}
-
-/// Two residual blocks, one of them with a convolution on its shortcut, as in ResNet.
-fn resnet() -> Model {
-    let (mut n, x) = Network::new(17);
-    let stem = n.conv(&x, [8, 3, 3], 1);
-    let stem = n.b.op("Relu", &[&stem], &[]);
-    let attributes = [
-        AttributeProto::from_ints("kernel_shape", &[2, 2]),
-        AttributeProto::from_ints("strides", &[2, 2]),
-    ];
-    let mut block = n.b.op("MaxPool", &[&stem], &attributes);
-    for (inputs, outputs) in [(8, 8), (8, 16)] {
-        let a = n.conv(&block, [outputs, inputs, 3], 1);
-        let a = n.b.op("Relu", &[&a], &[]);
-        let a = n.conv(&a, [outputs, outputs, 3], 1);
-        let shortcut = if inputs == outputs {
-            block.clone()
-        } else {
-            n.conv(&block, [outputs, inputs, 1], 1)
-        };
-        let sum = n.b.op("Add", &[&a, &shortcut], &[]);
-        block = n.b.op("Relu", &[&sum], &[]);
-    }
-    let y = n.classify(&block, 16);
-    n.b.finish(&[&y])
-}
-
-/// Inverted residual blocks with depthwise convolutions and `ReLU6`, as in MobileNetV2.
-fn mobilenet() -> Model {
-    let (mut n, x) = Network::new(17);
-    let stem = n.conv(&x, [8, 3, 3], 1);
-    let mut block = n.relu6(&stem);
-    block = n.conv(&block, [8, 8, 1], 1);
-    for _ in 0..2 {
-        let wide = n.conv(&block, [24, 8, 1], 1);
-        let wide = n.relu6(&wide);
-        let deep = n.conv(&wide, [24, 1, 3], 24);
-        let deep = n.relu6(&deep);
-        let narrow = n.conv(&deep, [8, 24, 1], 1);
-        block = n.b.op("Add", &[&block, &narrow], &[]);
-    }
-    let last = n.conv(&block, [16, 8, 1], 1);
-    let last = n.relu6(&last);
-    let y = n.classify(&last, 16);
-    n.b.finish(&[&y])
-}
+use networks::{Network, PICTURES, Pictures, mobilenet, mobilenet_v3, rarities, resnet};
 
 fn options(per_channel: bool, activations: Activations) -> Options {
     Options {
@@ -294,87 +157,6 @@ fn signed_activations_are_as_good() {
 }
 
 #[test]
-fn symmetric_activations_have_zero_in_the_middle() {
-    for (activations, middle) in [(Activations::U8, 128), (Activations::S8, 0)] {
-        let options = Options {
-            symmetric: true,
-            ..options(true, activations)
-        };
-        let (int8, _) = quantized(&mobilenet(), &options, &PICTURES(12)).unwrap();
-        for tensor in int8
-            .graph()
-            .initializer
-            .iter()
-            .filter(|tensor| tensor.name().ends_with("_zero_point"))
-        {
-            let zero_points = tensor.integers().unwrap();
-            let never_negative = activations == Activations::U8 && zero_points == [0];
-            let of_weights = zero_points.iter().all(|&zero_point| zero_point == 0) && tensor.dims.len() == 1;
-            assert!(
-                zero_points == [middle] || never_negative || of_weights,
-                "{}: {zero_points:?}",
-                tensor.name()
-            );
-        }
-        assert!(fidelity(&mobilenet(), &int8, &PICTURES(0)) > 25.0);
-    }
-}
-
-#[test]
-fn a_reduced_range_keeps_weights_in_seven_bits() {
-    let options = Options {
-        reduce_range: true,
-        ..Options::default()
-    };
-    let (int8, _) = quantized(&resnet(), &options, &PICTURES(12)).unwrap();
-    let tensors = int8
-        .graph()
-        .initializer
-        .iter()
-        .filter(|tensor| tensor.dims.len() > 1);
-    let weights: Vec<i64> = tensors.flat_map(|tensor| tensor.integers().unwrap()).collect();
-    assert_eq!(
-        (weights.iter().min(), weights.iter().max()),
-        (Some(&-63), Some(&63))
-    );
-    assert!(fidelity(&resnet(), &int8, &PICTURES(0)) > 25.0);
-}
-
-#[test]
-fn weights_are_stored_in_bytes_alone() {
-    let (int8, _) = quantized(&resnet(), &options(true, Activations::U8), &PICTURES(2)).unwrap();
-    for tensor in &int8.graph().initializer {
-        let of_weights = tensor.dims.len() > 1;
-        assert_eq!(
-            of_weights,
-            tensor.element_type().unwrap() == DataType::Int8 && tensor.dims.len() > 1
-        );
-    }
-}
-
-#[test]
-fn what_has_no_integer_form_stays_in_float_and_is_named() {
-    let (mut n, x) = Network::new(17);
-    let y = n.conv(&x, [4, 3, 3], 1);
-    let y = n.b.op("Sigmoid", &[&y], &[]);
-    let y = n.conv(&y, [4, 4, 3], 1);
-    let model = n.b.finish(&[&y]);
-    let (int8, report) = quantized(&model, &options(true, Activations::U8), &PICTURES(4)).unwrap();
-    check(&int8).unwrap();
-    let left: Vec<&str> = report
-        .nodes
-        .iter()
-        .filter(|n| !n.applied)
-        .map(|n| n.why.as_str())
-        .collect();
-    assert_eq!(left, ["operator `Sigmoid` has no integer form"]);
-    assert!(operators(&int8).contains(&"Sigmoid"));
-    // The graph's output keeps its name though a pair was put behind it.
-    assert_eq!(int8.graph().output, model.graph().output);
-    assert!(fidelity(&model, &int8, &PICTURES(0)) > 30.0);
-}
-
-#[test]
 fn a_model_calibrates_in_the_batch_that_it_fixes_as_in_any_other() {
     let fixed = |batch: &str| {
         let mut proto = resnet().into_proto();
@@ -489,7 +271,7 @@ fn bad_input_is_an_error_of_one_line() {
     };
     let nothing = {
         let (mut n, x) = Network::new(17);
-        let y = n.b.op("Sigmoid", &[&x], &[]);
+        let y = n.b.op("Softmax", &[&x], &[]);
         n.b.finish(&[&y])
     };
     let infinite = {
@@ -526,7 +308,10 @@ fn layer(n: &mut Network, x: &str, kind: u8) -> String {
     match kind {
         0 => n.b.op("Relu", &[x], &[]),
         1 => n.b.op("Add", &[x, x], &[]),
-        2 => n.b.op("Sigmoid", &[x], &[]),
+        2 => {
+            let operator = ["Sigmoid", "HardSwish", "HardSigmoid", "Tanh"][n.pick(4)];
+            n.b.op(operator, &[x], &[])
+        }
         3 => {
             let attributes = [AttributeProto::from_ints("kernel_shape", &[1, 1])];
             n.b.op("MaxPool", &[x], &attributes)
@@ -595,60 +380,5 @@ fn options_are_read_from_toml_and_unknown_ones_refused() {
         r#"{ pass = "polish" }"#,
     ] {
         assert!(read(wrong).is_err(), "{wrong}");
-    }
-}
-
-mod ort {
-    use edgefront_runtimes::ort::optimized_model;
-
-    use super::*;
-
-    /// The graph that ONNX Runtime makes of a model.
-    fn optimized(model: &Model) -> Model {
-        let dir = tempfile::tempdir().unwrap();
-        let (before, after) = (dir.path().join("before.onnx"), dir.path().join("after.onnx"));
-        model.write(&before).unwrap();
-        optimized_model(&Search::default(), &before, &after).unwrap();
-        Model::read(&after).unwrap()
-    }
-
-    #[test]
-    fn leaves_no_convolution_in_float() {
-        for model in [resnet(), mobilenet()] {
-            for per_channel in [false, true] {
-                let options = options(per_channel, Activations::U8);
-                let (int8, _) = quantized(&model, &options, &PICTURES(4)).unwrap();
-                let fused = optimized(&int8);
-                let fused = operators(&fused);
-                let count = |operator: &str| fused.iter().filter(|&&other| other == operator).count();
-                let before = |operator: &str| operators(&model).iter().filter(|&&o| o == operator).count();
-                assert_eq!(count("QLinearConv"), before("Conv"), "{fused:?}");
-                assert_eq!(count("QLinearAdd"), before("Add"), "{fused:?}");
-                assert_eq!(count("QGemm"), 1, "{fused:?}");
-                for float in ["Conv", "FusedConv", "Add", "GlobalAveragePool", "Relu", "Clip"] {
-                    assert_eq!(count(float), 0, "{float}: {fused:?}");
-                }
-                assert_eq!(count("QuantizeLinear"), 1, "the input alone: {fused:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn answers_as_tract_does() {
-        for model in [resnet(), mobilenet()] {
-            for activations in [Activations::U8, Activations::S8] {
-                let (int8, _) = quantized(&model, &options(true, activations), &PICTURES(12)).unwrap();
-                let float = fidelity(&model, &int8, &PICTURES(0));
-                let input = PICTURES(0).sample(2000);
-                let (a, b) = (run(&int8, &input), run_on("ort", &int8, &input));
-                let signal: f32 = a.iter().map(|a| a * a).sum();
-                let noise: f32 = a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum();
-                let decibels = 10.0 * (signal / noise).log10();
-                assert!(
-                    decibels > float,
-                    "{decibels} dB from one another, {float} dB from float"
-                );
-            }
-        }
     }
 }
