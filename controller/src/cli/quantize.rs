@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use edgefront_optimizer::calibrate::{Method, Samples};
-use edgefront_optimizer::quantize::{ActivationType, Activations, Options};
+use edgefront_optimizer::quantize::{ActivationType, Activations, Options, Rounding};
 use edgefront_optimizer::recipe::{self, Progress, Recipe, Step};
 use edgefront_optimizer::{Model, PassReport, check};
 use edgefront_protocol::Bytes;
@@ -63,6 +63,18 @@ pub struct Args {
     #[arg(long)]
     pub reduce_range: bool,
 
+    /// Scale channels between convolutions first, so that one scale serves them all.
+    #[arg(long)]
+    pub equalize: bool,
+
+    /// Take the mean error that rounded weights make on the samples out of the biases.
+    #[arg(long)]
+    pub bias_correction: bool,
+
+    /// How weights are rounded.
+    #[arg(long, value_enum, default_value_t = RoundingName::Nearest)]
+    pub rounding: RoundingName,
+
     /// Use the first N samples; all by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub samples: Option<u32>,
@@ -97,6 +109,15 @@ pub enum MethodName {
     Percentile,
     /// The range of least mean squared error.
     Mse,
+}
+
+/// Names of the ways to round weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoundingName {
+    /// Each to the nearest step.
+    Nearest,
+    /// So that the errors of each kernel and of each output channel cancel.
+    Adaptive,
 }
 
 /// Names of the integer types of activations.
@@ -191,6 +212,9 @@ impl Args {
             activations: self.activations.into(),
             symmetric: self.symmetric,
             reduce_range: self.reduce_range,
+            equalize: self.equalize,
+            bias_correction: self.bias_correction,
+            rounding: self.rounding.into(),
             samples: self.samples.map(|samples| samples as usize),
             float_nodes: self.exclude.clone(),
             max_drop: self.max_drop,
@@ -254,6 +278,15 @@ impl From<MethodName> for Method {
     }
 }
 
+impl From<RoundingName> for Rounding {
+    fn from(name: RoundingName) -> Self {
+        match name {
+            RoundingName::Nearest => Self::Nearest,
+            RoundingName::Adaptive => Self::Adaptive,
+        }
+    }
+}
+
 impl From<ActivationsName> for Activations {
     fn from(name: ActivationsName) -> Self {
         match name {
@@ -296,6 +329,9 @@ mod tests {
             activations: ActivationsName::U8,
             symmetric: false,
             reduce_range: false,
+            equalize: true,
+            bias_correction: true,
+            rounding: RoundingName::Adaptive,
             samples: Some(3),
             exclude: Vec::new(),
             max_drop: None,

@@ -55,16 +55,6 @@ impl Extremes {
         self.max.max(-self.min).max(0.0)
     }
 
-    /// Moves values below `floor` there.
-    pub(super) fn raise_to(&mut self, floor: f32) {
-        if self.min <= self.max {
-            *self = Self {
-                min: self.min.max(floor),
-                max: self.max.max(floor),
-            };
-        }
-    }
-
     fn see(&mut self, value: f32) {
         self.min = if value < self.min { value } else { self.min };
         self.max = if value > self.max { value } else { self.max };

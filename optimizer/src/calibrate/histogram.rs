@@ -88,16 +88,6 @@ impl Histogram {
         counts
     }
 
-    /// Moves the values below `floor`, which is not above zero, there, and leaves them out of the counts as zeros
-    /// are: the end of a range keeps them exactly.
-    pub(super) fn raise_to(&mut self, floor: f32) {
-        self.extremes.raise_to(floor);
-        let end = self.exponent.map_or(0, |_| (-floor / self.width()) as usize);
-        if let Some(beyond) = self.sides[0].get_mut(end..) {
-            beyond.fill(0);
-        }
-    }
-
     /// Doubles the reach until `magnitude` is within, and returns its exponent.
     fn reach_for(&mut self, magnitude: f32) -> i32 {
         let wanted = exponent_above(magnitude);
@@ -206,22 +196,6 @@ mod tests {
         let counts = histogram(&[&[f32::MIN_POSITIVE / 4.0], &[f32::MAX, f32::MIN]]);
         assert_eq!(counts.sides().map(|side| side.iter().sum::<u64>()), [1, 2]);
         assert!(counts.width().is_finite());
-    }
-
-    #[test]
-    fn values_below_a_floor_lie_there() {
-        let mut raised = histogram(&[&[-8.0, -5.0, -3.0, -1.0, 0.0, 4.0]]);
-        raised.raise_to(-3.0);
-        assert_eq!(
-            raised.sides(),
-            histogram(&[&[-1.0, 0.0, 4.0, 8.0]])
-                .sides()
-                .map(|side| &side[..side.len().min(1025)])
-        );
-        assert_eq!(raised.extremes(), Extremes { min: -3.0, max: 4.0 });
-        let mut empty = histogram(&[&[0.0]]);
-        empty.raise_to(-3.0);
-        assert_eq!(empty, histogram(&[&[0.0]]));
     }
 
     proptest! {

@@ -8,12 +8,13 @@ mod energy;
 mod entropy;
 mod extremes;
 mod histogram;
+mod means;
 mod observe;
 mod observer;
 mod percentile;
 pub(crate) mod run;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use edgefront_runtimes::{Registry, Tensor};
 
@@ -21,7 +22,7 @@ use crate::error::Error;
 
 pub use extremes::Extremes;
 pub use histogram::Histogram;
-pub use observe::ranges;
+pub use observe::{Statistics, observe};
 pub use observer::Method;
 pub use run::runtime;
 
@@ -54,8 +55,8 @@ pub struct Calibration<'a> {
     pub method: Method,
     /// The part of the values that the method `percentile` covers, in percent.
     pub percentile: f64,
-    /// By value, what elements below count as.
-    pub floors: HashMap<String, f32>,
+    /// Values whose channels' means are wanted.
+    pub means: HashSet<String>,
     /// The step of a quantizer that covers a range.
     pub step: &'a (dyn Fn(Extremes) -> f32 + Sync),
     /// Where to run the model: on `ort` where its library is found, else on `tract`.

@@ -46,18 +46,6 @@ impl Observer {
         }
     }
 
-    /// With all values below `floor` moved there.
-    pub(super) fn raised_to(mut self, floor: Option<f32>) -> Self {
-        let Some(floor) = floor else { return self };
-        match &mut self {
-            Self::Minmax(extremes) => extremes.raise_to(floor),
-            Self::Entropy(histogram) | Self::Percentile(histogram) | Self::Mse(histogram) => {
-                histogram.raise_to(floor);
-            }
-        }
-        self
-    }
-
     /// The range to cover. `percent` of the values lie within by the method `percentile`; `step` is the step of
     /// a quantizer that covers a range.
     pub(super) fn range(&self, percent: f64, step: impl Fn(Extremes) -> f32) -> Extremes {

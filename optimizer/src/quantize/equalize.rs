@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::layout::{BIAS, WEIGHTS};
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::model::Model;
@@ -34,7 +35,11 @@ pub(super) fn equalize(model: &Model) -> Result<(Model, HashSet<String>), Error>
             break;
         }
     }
-    let changed: HashSet<NodeId> = groups.iter().flat_map(|group| group.makers.iter().chain(&group.readers)).copied().collect();
+    let changed: HashSet<NodeId> = groups
+        .iter()
+        .flat_map(|group| group.makers.iter().chain(&group.readers))
+        .copied()
+        .collect();
     let labels = changed.iter().map(|&id| graph.node(id).label()).collect();
     for id in changed {
         layers.0.remove(&id).expect("it is in a group").store(&mut graph);
@@ -46,7 +51,9 @@ pub(super) fn equalize(model: &Model) -> Result<(Model, HashSet<String>), Error>
 fn channels(model: &Model) -> HashMap<String, usize> {
     let (values, _) = shape::infer_all(model, &BTreeMap::new());
     let of_value = |(name, value): (&str, &shape::Value)| match value.shape.as_deref() {
-        Some([_, channels, _, ..]) if value.data_type == DataType::Float => Some((name.to_owned(), channels.extent()?)),
+        Some([_, channels, _, ..]) if value.data_type == DataType::Float => {
+            Some((name.to_owned(), channels.extent()?))
+        }
         _ => None,
     };
     values.iter().filter_map(of_value).collect()
@@ -64,16 +71,38 @@ struct Group {
 /// The groups whose channels may be scaled.
 fn groups(graph: &Graph, layers: &Layers, channels: &HashMap<String, usize>) -> Vec<Group> {
     let mut joined = Joined::default();
-    let mut fixed: Vec<String> = graph.inputs().iter().chain(graph.outputs()).map(|info| info.name().to_owned()).collect();
+    let mut fixed: Vec<String> = graph
+        .inputs()
+        .iter()
+        .chain(graph.outputs())
+        .map(|info| info.name().to_owned())
+        .collect();
     for (id, node) in graph.nodes() {
-        let inputs = node.input.iter().filter(|input| graph.initializer(input).is_none());
-        let touched: Vec<&String> = inputs.chain(&node.output).filter(|value| !value.is_empty()).collect();
+        let inputs = node
+            .input
+            .iter()
+            .filter(|input| graph.initializer(input).is_none());
+        let touched: Vec<&String> = inputs
+            .chain(&node.output)
+            .filter(|value| !value.is_empty())
+            .collect();
         let homogeneous = homogeneous(graph, node);
         match homogeneous.as_slice() {
             _ if layers.0.contains_key(&id) => {}
-            [first, others @ ..] if others.iter().all(|other| channels.get(other) == channels.get(first)) => {
-                others.iter().for_each(|other| joined.join(first, other));
-                fixed.extend(touched.iter().filter(|value| !homogeneous.contains(value)).map(|value| (*value).clone()));
+            [first, others @ ..]
+                if others
+                    .iter()
+                    .all(|other| channels.get(other) == channels.get(first)) =>
+            {
+                for other in others {
+                    joined.join(first, other);
+                }
+                fixed.extend(
+                    touched
+                        .iter()
+                        .filter(|value| !homogeneous.contains(value))
+                        .map(|value| (*value).clone()),
+                );
             }
             _ => fixed.extend(touched.into_iter().cloned()),
         }
@@ -84,7 +113,9 @@ fn groups(graph: &Graph, layers: &Layers, channels: &HashMap<String, usize>) -> 
         let node = graph.node(id);
         for (value, makes) in [(&node.input[0], false), (&node.output[0], true)] {
             let root = joined.root(value);
-            let Some(&count) = channels.get(value) else { continue };
+            let Some(&count) = channels.get(value) else {
+                continue;
+            };
             let expected = if makes { layer.outputs } else { layer.inputs };
             if fixed.contains(&root) || count != expected {
                 continue;
@@ -94,10 +125,18 @@ fn groups(graph: &Graph, layers: &Layers, channels: &HashMap<String, usize>) -> 
                 makers: Vec::new(),
                 readers: Vec::new(),
             });
-            if makes { &mut group.makers } else { &mut group.readers }.push(id);
+            if makes {
+                &mut group.makers
+            } else {
+                &mut group.readers
+            }
+            .push(id);
         }
     }
-    groups.into_values().filter(|group| !group.makers.is_empty() && !group.readers.is_empty()).collect()
+    groups
+        .into_values()
+        .filter(|group| !group.makers.is_empty() && !group.readers.is_empty())
+        .collect()
 }
 
 /// The values of a node that scale together, channel by channel; none where they do not.
@@ -113,9 +152,16 @@ fn homogeneous(graph: &Graph, node: &NodeProto) -> Vec<String> {
         "Mul" => {
             // The gate of a squeeze-excite block has a scale of its own.
             let is_gate = |input: &&String| {
-                graph.producer(input).is_some_and(|id| matches!(graph.node(id).op_type(), "Sigmoid" | "HardSigmoid"))
+                graph
+                    .producer(input)
+                    .is_some_and(|id| matches!(graph.node(id).op_type(), "Sigmoid" | "HardSigmoid"))
             };
-            let scaled: Vec<String> = node.input.iter().filter(|input| !is_gate(input)).cloned().collect();
+            let scaled: Vec<String> = node
+                .input
+                .iter()
+                .filter(|input| !is_gate(input))
+                .cloned()
+                .collect();
             match scaled.as_slice() {
                 [only] if graph.initializer(only).is_none() => vec![only.clone(), output],
                 _ => Vec::new(),
@@ -176,39 +222,51 @@ impl Layers {
         let largest = |nodes: &[NodeId], made: bool| {
             let mut largest = vec![0.0_f32; group.channels];
             for id in nodes {
-                self.0[id].each_channel(made, |channel, weight| largest[channel] = largest[channel].max(weight.abs()));
+                self.0[id].each_channel(made, |channel, weight| {
+                    largest[channel] = largest[channel].max(weight.abs());
+                });
             }
             largest
         };
         let (made, read) = (largest(&group.makers, true), largest(&group.readers, false));
-        let factors: Vec<f32> = made.iter().zip(&read).map(|(made, read)| {
-            let factor = (read / made).sqrt();
-            if factor.is_finite() && factor > 0.0 {
-                factor.clamp(1.0 / LARGEST_FACTOR, LARGEST_FACTOR)
-            } else {
-                1.0
-            }
-        }).collect();
+        let factors: Vec<f32> = made
+            .iter()
+            .zip(&read)
+            .map(|(made, read)| {
+                let factor = (read / made).sqrt();
+                if factor.is_finite() && factor > 0.0 {
+                    factor.clamp(1.0 / LARGEST_FACTOR, LARGEST_FACTOR)
+                } else {
+                    1.0
+                }
+            })
+            .collect();
         for (nodes, made) in [(&group.makers, true), (&group.readers, false)] {
             for id in nodes {
                 self.0.get_mut(id).expect("it is a layer").scale(made, &factors);
             }
         }
-        factors.iter().fold(1.0, |furthest, &factor| furthest.max(factor.max(1.0 / factor)))
+        factors
+            .iter()
+            .fold(1.0, |furthest, &factor| furthest.max(factor.max(1.0 / factor)))
     }
 }
 
 impl Layer {
     fn of(graph: &Graph, id: NodeId, node: &NodeProto) -> Result<Option<Self>, Error> {
-        const BIAS: usize = 2;
         let own = |index: usize| {
             let tensor = graph.constant_input(id, index)?;
             let alone = graph.consumers(tensor.name()).len() == 1 && !graph.is_output(tensor.name());
-            (alone && tensor.element_type() == Ok(DataType::Float)).then_some(tensor)
+            let is_float = tensor.element_type().ok()? == DataType::Float;
+            (alone && is_float).then_some(tensor)
         };
-        let Some(weights) = own(super::layout::WEIGHTS) else { return Ok(None) };
+        let Some(weights) = own(WEIGHTS) else {
+            return Ok(None);
+        };
         let shape = weights.shape()?;
-        let [outputs, inputs, ..] = *shape.as_slice() else { return Ok(None) };
+        let [outputs, inputs, ..] = *shape.as_slice() else {
+            return Ok(None);
+        };
         let groups = node.int("group").unwrap_or(1);
         let depthwise = groups == outputs as i64 && inputs == 1;
         let bias = match (node.input_name(BIAS), own(BIAS)) {
@@ -225,7 +283,10 @@ impl Layer {
             depthwise,
             names: (weights.name().to_owned(), bias.map(|bias| bias.name().to_owned())),
             weights: weights.values()?,
-            bias: bias.map_or(Ok(Vec::new()), |bias| bias.values())?,
+            bias: match bias {
+                Some(bias) => bias.values()?,
+                None => Vec::new(),
+            },
             shape,
         }))
     }
@@ -282,7 +343,11 @@ mod tests {
         let mut graph = Graph::new(model.clone()).unwrap();
         let mut noise = crate::testing::Noise(seed);
         for (_, mut layer) in Layers::of(&graph).unwrap().0 {
-            let factors: Vec<f32> = noise.between(layer.outputs, -4.0, 4.0).iter().map(|e| e.exp2()).collect();
+            let factors: Vec<f32> = noise
+                .between(layer.outputs, -4.0, 4.0)
+                .iter()
+                .map(|e| e.exp2())
+                .collect();
             layer.scale(true, &factors);
             layer.store(&mut graph);
         }
@@ -327,6 +392,9 @@ mod tests {
             }
         }
         let model = Model::from_proto(proto);
-        assert_eq!(equalize(&model).unwrap().0.graph().initializer, model.graph().initializer);
+        assert_eq!(
+            equalize(&model).unwrap().0.graph().initializer,
+            model.graph().initializer
+        );
     }
 }

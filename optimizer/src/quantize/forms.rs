@@ -42,11 +42,6 @@ impl Gate {
         alpha: 1.0 / 6.0,
         beta: 0.5,
     };
-
-    /// The value at and below which it is 0.
-    pub(super) fn floor(self) -> f32 {
-        -self.beta / self.alpha
-    }
 }
 
 /// Convolutions of no more inputs than this gain least from integers.
@@ -127,12 +122,6 @@ pub(super) fn clamp(graph: &Graph, id: NodeId) -> Option<(f32, f32)> {
         Some(name) => graph.initializer(name)?.values::<f32>().ok()?.first().copied(),
     };
     Some((limit(1, f32::NEG_INFINITY)?, limit(2, f32::INFINITY)?))
-}
-
-/// A value below which what reads `value` does not tell values apart.
-pub(super) fn floor(graph: &Graph, value: &str) -> Option<f32> {
-    let reader = graph.sole_consumer(value)?;
-    graph.node(reader).is("HardSwish").then(|| Gate::SWISH.floor())
 }
 
 fn gate(node: &NodeProto) -> Option<Gate> {

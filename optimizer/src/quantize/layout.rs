@@ -18,14 +18,21 @@ pub(super) struct Layout {
 /// Position of the weights among the inputs of a node with a [`Layout`].
 pub(super) const WEIGHTS: usize = 1;
 
+/// Position of the bias among the inputs of a node that has one.
+pub(super) const BIAS: usize = 2;
+
 /// Of a `Conv`, whose weights are `[outputs, inputs / groups, ...]`.
 pub(super) fn convolution(graph: &Graph, id: NodeId) -> Result<Layout, String> {
     let shape = weight_shape(graph, id)?;
     let (&count, kernel) = shape.split_first().ok_or("its weights have no axis")?;
+    if kernel.is_empty() {
+        return Err("its weights have one axis".to_owned());
+    }
     let bias = bias(graph, id, count)?;
     let channels = Channels {
         count,
         stride: kernel.iter().product(),
+        kernel: kernel[1..].iter().product(),
     };
     layout(channels, 0, bias)
 }
@@ -43,6 +50,7 @@ pub(super) fn transposed_convolution(graph: &Graph, id: NodeId) -> Result<Layout
     let channels = Channels {
         count: *count,
         stride: kernel.iter().product(),
+        kernel: kernel.iter().product(),
     };
     layout(channels, 1, bias)
 }
@@ -63,6 +71,7 @@ pub(super) fn gemm(graph: &Graph, id: NodeId) -> Result<Layout, String> {
             Channels {
                 count: columns,
                 stride: 1,
+                kernel: 1,
             },
             1,
         )
@@ -71,6 +80,7 @@ pub(super) fn gemm(graph: &Graph, id: NodeId) -> Result<Layout, String> {
             Channels {
                 count: rows,
                 stride: columns,
+                kernel: 1,
             },
             0,
         )
@@ -85,6 +95,7 @@ pub(super) fn matrix_product(graph: &Graph, id: NodeId) -> Result<Layout, String
     let channels = Channels {
         count: columns,
         stride: 1,
+        kernel: 1,
     };
     layout(channels, 1, None)
 }
@@ -114,7 +125,6 @@ fn weight_shape(graph: &Graph, id: NodeId) -> Result<Vec<usize>, String> {
 }
 
 fn bias(graph: &Graph, id: NodeId, channels: usize) -> Result<Option<usize>, String> {
-    const BIAS: usize = 2;
     if graph.node(id).input_name(BIAS).is_none() {
         return Ok(None);
     }

@@ -4,18 +4,21 @@
 //! values are stored in 8 bits; runtimes fuse the pairs with the node between them into one integer kernel.
 //! Weights are stored as signed bytes, biases in 32 bits.
 
+mod bias_correction;
+mod equalize;
 mod forms;
 mod layout;
 mod options;
 mod params;
 mod plan;
 mod rewrite;
+mod rounding;
 mod swish;
 mod weights;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::calibrate::{self, Calibration, Extremes};
+use crate::calibrate::{self, Calibration, Statistics};
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::model::Model;
@@ -26,7 +29,7 @@ use crate::report::PassReport;
 use crate::{sensitivity, shape};
 
 use forms::Form;
-pub use options::{ActivationType, Activations, Options};
+pub use options::{ActivationType, Activations, Options, Rounding};
 use params::Grid;
 use plan::{Plan, Scope};
 
@@ -56,7 +59,9 @@ pub struct Calibrated {
     scope: Scope,
     options: Options,
     grid: Grid,
-    ranges: HashMap<String, Extremes>,
+    statistics: Statistics,
+    /// Convolutions that were equalized.
+    equalized: HashSet<String>,
 }
 
 /// Runs a valid model, prepared for passes, over the samples and keeps the ranges of its activations.
@@ -68,6 +73,11 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
     let samples = context
         .calibration
         .ok_or_else(|| refused("it needs samples; give some with `--calib`"))?;
+    let (model, equalized) = if options.equalize {
+        equalize::equalize(model)?
+    } else {
+        (model.clone(), HashSet::new())
+    };
     let graph = Graph::new(model.clone())?;
     if graph.opset() < OLDEST_OPSET {
         let found = graph.opset();
@@ -85,7 +95,7 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
         kind: options.activations.resolve(context.activations),
         symmetric: options.symmetric,
     };
-    let scope = scope(model, grid);
+    let scope = scope(&model, grid);
     let observed = plan::observable(&graph, &scope);
     if observed.is_empty() {
         return Err(refused(
@@ -93,27 +103,30 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
         ));
     }
     require_finite_constants(&graph)?;
-    let floors = observed
-        .iter()
-        .filter_map(|value| Some((value.clone(), forms::floor(&graph, value)?)));
     let calibration = Calibration {
         samples,
         limit: options.samples,
         method: options.method,
         percentile: options.percentile,
-        floors: floors.collect(),
+        means: if options.bias_correction {
+            layer_inputs(&graph)
+        } else {
+            HashSet::new()
+        },
         step: &|range| grid.covering(range).scale,
         runtimes: context.runtimes,
         threads: context.threads,
         progress: &|done, total| (context.progress)(Progress::Calibrating { done, total }),
     };
-    let ranges = calibrate::ranges(model, &observed, &calibration)?;
+    let mut statistics = calibrate::observe(&model, &observed, &calibration)?;
+    swish::narrow(&graph, &mut statistics.ranges);
     Ok(Calibrated {
         graph,
         scope,
         options: options.clone(),
         grid,
-        ranges,
+        statistics,
+        equalized,
     })
 }
 
@@ -136,11 +149,19 @@ impl Calibrated {
         for (id, decision) in &plan.nodes {
             let node = graph.node(*id).label();
             match decision {
-                Ok(form) => report.applied(node, describe(*form, &self.options, self.grid.kind)),
+                Ok(form) => {
+                    let equalized = if self.equalized.contains(&node) {
+                        ", equalized"
+                    } else {
+                        ""
+                    };
+                    let described = describe(*form, &self.options, self.grid.kind);
+                    report.applied(node, format!("{described}{equalized}"));
+                }
                 Err(reason) => report.skipped(node, reason),
             }
         }
-        rewrite::Rewriter::new(&mut graph, &plan, &self.options, &self.ranges, self.grid).run()?;
+        rewrite::Rewriter::new(&mut graph, &plan, &self.options, &self.statistics, self.grid).run()?;
         Ok((finish(NAME, graph)?, report))
     }
 
@@ -163,6 +184,14 @@ fn chosen(graph: &Graph, names: &[String]) -> Result<HashSet<NodeId>, Error> {
         })
     };
     names.iter().map(find).collect()
+}
+
+/// The inputs of all nodes with weights.
+fn layer_inputs(graph: &Graph) -> HashSet<String> {
+    let has_weights =
+        |id: &NodeId| matches!(forms::of(graph, *id), Ok(Form::Convolution(_) | Form::Product(_)));
+    let layers = graph.ids().into_iter().filter(has_weights);
+    layers.map(|id| graph.node(id).input[0].clone()).collect()
 }
 
 /// What of a model can be quantized.

@@ -7,6 +7,7 @@ use crate::calibrate::Method;
 /// Options of the pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools)] // Each is a switch of its own.
 pub struct Options {
     /// How the range of an activation is chosen from its calibration samples.
     pub method: Method,
@@ -22,6 +23,12 @@ pub struct Options {
     pub symmetric: bool,
     /// Weights of 7 bits, for x86 processors without VNNI, whose kernels add two products in 16 bits.
     pub reduce_range: bool,
+    /// Scale channels between convolutions first, so that one scale serves them all.
+    pub equalize: bool,
+    /// Take the mean error that rounded weights make on the samples out of the biases.
+    pub bias_correction: bool,
+    /// How weights are rounded.
+    pub rounding: Rounding,
     /// Calibration samples to use, at least 1; all where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
@@ -43,11 +50,24 @@ impl Default for Options {
             activations: Activations::Auto,
             symmetric: false,
             reduce_range: false,
+            equalize: false,
+            bias_correction: false,
+            rounding: Rounding::Nearest,
             samples: None,
             float_nodes: Vec::new(),
             max_drop: None,
         }
     }
+}
+
+/// How weights are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounding {
+    /// Each to the nearest step.
+    Nearest,
+    /// So that the errors of each kernel and of each output channel cancel.
+    Adaptive,
 }
 
 /// Integer type of the activations, as asked for.

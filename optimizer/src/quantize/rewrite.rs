@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::bias_correction;
 use super::forms::{self, Form};
-use super::layout::{Layout, WEIGHTS};
+use super::layout::{BIAS, Layout, WEIGHTS};
 use super::params::{self, Params};
 use super::plan::{Plan, Source};
 use super::weights::{self, Quantized};
 use super::{ActivationType, Options};
-use crate::calibrate::Extremes;
+use crate::calibrate::{Extremes, Statistics};
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::proto::{AttributeProto, NodeProto, TensorProto, node};
@@ -18,6 +19,7 @@ pub(super) struct Rewriter<'a> {
     graph: &'a mut Graph,
     plan: &'a Plan,
     options: &'a Options,
+    statistics: &'a Statistics,
     grid: params::Grid,
     /// By value.
     stored: HashMap<String, Stored>,
@@ -49,18 +51,19 @@ struct Constants {
 }
 
 impl<'a> Rewriter<'a> {
-    /// `ranges` holds the range of each value that the plan observes.
+    /// `statistics` hold the range of each value that the plan observes.
     pub(super) fn new(
         graph: &'a mut Graph,
         plan: &'a Plan,
         options: &'a Options,
-        ranges: &HashMap<String, Extremes>,
+        statistics: &'a Statistics,
         grid: params::Grid,
     ) -> Self {
         let mut rewriter = Self {
             graph,
             plan,
             options,
+            statistics,
             grid,
             stored: HashMap::new(),
             shared: HashMap::new(),
@@ -68,7 +71,7 @@ impl<'a> Rewriter<'a> {
         for (value, source) in &plan.values {
             let stored = match source {
                 Source::Observed => {
-                    let constants = rewriter.constants(value, grid.covering(ranges[value]));
+                    let constants = rewriter.constants(value, grid.covering(statistics.ranges[value]));
                     Stored {
                         written: constants.clone(),
                         read: constants,
@@ -185,7 +188,9 @@ impl<'a> Rewriter<'a> {
         let grid = weights::Grid {
             per_channel: self.options.per_channel,
             reduced: self.options.reduce_range,
+            rounding: self.options.rounding,
         };
+        let bias = self.corrected_bias(id, layout, &values, bias, input, grid);
         let Quantized {
             weights,
             scales,
@@ -194,11 +199,42 @@ impl<'a> Rewriter<'a> {
 
         let made = self.constant(&names.0, &shape, &weights, &scales, layout.axis);
         self.graph.set_input(id, WEIGHTS, &made);
-        if let (Some(index), Some(name), Some(bias)) = (layout.bias, &names.1, bias) {
-            let made = self.constant(name, &[bias.values.len()], &bias.values, &bias.scales, 0);
-            self.graph.set_input(id, index, &made);
+        if let Some(bias) = bias {
+            let name = names.1.unwrap_or_else(|| format!("{}_bias", names.0));
+            let made = self.constant(&name, &[bias.values.len()], &bias.values, &bias.scales, 0);
+            self.graph.set_input(id, BIAS, &made);
         }
         Ok(())
+    }
+
+    /// The bias that takes back what rounding the weights does to the mean of each output, where that is wanted
+    /// and known.
+    fn corrected_bias(
+        &self,
+        id: NodeId,
+        layout: Layout,
+        weights: &[f32],
+        bias: Option<Vec<f32>>,
+        input: Params,
+        grid: weights::Grid,
+    ) -> Option<Vec<f32>> {
+        let node = self.graph.node(id);
+        if !self.options.bias_correction || !matches!(node.op_type(), "Conv" | "Gemm") {
+            return bias;
+        }
+        let Some(means) = self.statistics.means.get(&node.input[0]) else {
+            return bias;
+        };
+        let rounded = weights::quantize(weights, layout.channels, bias.as_deref(), input, grid);
+        let errors: Vec<f32> = rounded.errors(weights, layout.channels).collect();
+        let Some(shift) = bias_correction::shift(node, layout, &errors, means) else {
+            return bias;
+        };
+        let mut corrected = bias.unwrap_or_else(|| vec![0.0; shift.len()]);
+        for (bias, shift) in corrected.iter_mut().zip(shift) {
+            *bias += shift;
+        }
+        Some(corrected)
     }
 
     /// Adds integers, unless another node brought them, and a node that makes floats of them, whose output's name

@@ -31,9 +31,8 @@ fn balance(steps: &[f32], rounded: &mut [f32], largest: f32) {
         return;
     }
     let sign = sum.signum();
-    let can_flip = |index: &usize| {
-        error(*index, rounded) * sign > 0.0 && (rounded[*index] - sign).abs() <= largest
-    };
+    let can_flip =
+        |index: &usize| error(*index, rounded) * sign > 0.0 && (rounded[*index] - sign).abs() <= largest;
     let mut candidates: Vec<usize> = (0..steps.len()).filter(can_flip).collect();
     candidates.sort_by(|&a, &b| error(b, rounded).abs().total_cmp(&error(a, rounded).abs()));
     for &index in candidates.iter().take(flips) {

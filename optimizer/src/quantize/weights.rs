@@ -1,6 +1,8 @@
 //! Weights in signed bytes without a zero point, biases in 32 bits.
 
+use super::options::Rounding;
 use super::params::Params;
+use super::rounding;
 
 /// The largest integer of a bias, which leaves the accumulator room for the products.
 const LARGEST_BIAS: f32 = (1_u32 << 30) as f32;
@@ -12,6 +14,8 @@ pub(super) struct Channels {
     pub(super) count: usize,
     /// Elements from one channel to the next.
     pub(super) stride: usize,
+    /// Consecutive elements that meet one input channel.
+    pub(super) kernel: usize,
 }
 
 /// The grids that weights may be stored on.
@@ -21,6 +25,7 @@ pub(super) struct Grid {
     pub(super) per_channel: bool,
     /// Seven bits, so that no kernel's sum of two products of 8 bits exceeds its 16.
     pub(super) reduced: bool,
+    pub(super) rounding: Rounding,
 }
 
 impl Grid {
@@ -46,9 +51,40 @@ pub(super) struct Bias {
     pub(super) scales: Vec<f32>,
 }
 
+impl Quantized {
+    /// What rounding took from each weight.
+    pub(super) fn errors(&self, weights: &[f32], channels: Channels) -> impl Iterator<Item = f32> {
+        let each = weights.iter().zip(&self.weights).enumerate();
+        each.map(move |(element, (weight, integer))| {
+            let scale = self.scales[channels.of(element) % self.scales.len()];
+            weight - f32::from(*integer) * scale
+        })
+    }
+}
+
 impl Channels {
-    fn of(self, element: usize) -> usize {
+    pub(super) fn of(self, element: usize) -> usize {
         element / self.stride % self.count
+    }
+
+    /// Rounds each channel by itself, adaptively.
+    fn round(self, steps: &[f32], largest: f32) -> Vec<i8> {
+        let mut elements = vec![Vec::with_capacity(steps.len() / self.count); self.count];
+        for element in 0..steps.len() {
+            elements[self.of(element)].push(element);
+        }
+        let mut integers = vec![0; steps.len()];
+        for elements in elements {
+            let channel: Vec<f32> = elements.iter().map(|&element| steps[element]).collect();
+            for (element, integer) in
+                elements
+                    .into_iter()
+                    .zip(rounding::round(&channel, self.kernel, largest))
+            {
+                integers[element] = integer;
+            }
+        }
+        integers
     }
 }
 
@@ -81,10 +117,16 @@ pub(super) fn quantize(
         }
     }
     let scale_of = |channel: usize| scales[if per_channel { channel } else { 0 }];
-    let integers = weights.iter().enumerate().map(|(element, weight)| {
-        let steps = (weight / scale_of(channels.of(element))).round_ties_even();
-        steps.clamp(-grid.largest(), grid.largest()) as i8
-    });
+    let steps = weights
+        .iter()
+        .enumerate()
+        .map(|(element, weight)| weight / scale_of(channels.of(element)));
+    let integers = match grid.rounding {
+        Rounding::Nearest => steps
+            .map(|steps| steps.round_ties_even().clamp(-grid.largest(), grid.largest()) as i8)
+            .collect(),
+        Rounding::Adaptive => channels.round(&steps.collect::<Vec<_>>(), grid.largest()),
+    };
     let bias = bias.map(|bias| {
         let steps = |(channel, value): (usize, &f32)| {
             let scale = f64::from(input.scale) * f64::from(scale_of(channel));
@@ -96,7 +138,7 @@ pub(super) fn quantize(
         }
     });
     Quantized {
-        weights: integers.collect(),
+        weights: integers,
         bias,
         scales,
     }
@@ -114,6 +156,7 @@ mod tests {
     const PER_CHANNEL: Grid = Grid {
         per_channel: true,
         reduced: false,
+        rounding: Rounding::Nearest,
     };
 
     fn input() -> Params {
@@ -126,7 +169,11 @@ mod tests {
 
     #[test]
     fn a_channel_of_zeros_has_a_valid_scale_and_keeps_its_bias() {
-        let channels = Channels { count: 2, stride: 2 };
+        let channels = Channels {
+            count: 2,
+            stride: 2,
+            kernel: 1,
+        };
         let made = quantize(
             &[0.0, 0.0, 1.0, -0.5],
             channels,
@@ -138,7 +185,11 @@ mod tests {
         assert_eq!(made.weights, [0, 0, 127, -64]);
         let alone = quantize(
             &[0.0, 0.0],
-            Channels { count: 1, stride: 1 },
+            Channels {
+                count: 1,
+                stride: 1,
+                kernel: 1,
+            },
             Some(&[3.0]),
             input(),
             PER_CHANNEL,
@@ -151,7 +202,11 @@ mod tests {
     fn a_bias_far_larger_than_the_weights_fits() {
         let made = quantize(
             &[1e-9],
-            Channels { count: 1, stride: 1 },
+            Channels {
+                count: 1,
+                stride: 1,
+                kernel: 1,
+            },
             Some(&[1e6]),
             input(),
             PER_CHANNEL,
@@ -166,8 +221,8 @@ mod tests {
             weights in prop::collection::vec(-10_f32..10.0, 12), bias in prop::collection::vec(-10_f32..10.0, 4),
             stride in prop::sample::select(vec![1_usize, 3]), per_channel: bool, reduced: bool,
         ) {
-            let channels = Channels { count: 4, stride };
-            let made = quantize(&weights, channels, Some(&bias), input(), Grid { per_channel, reduced });
+            let channels = Channels { count: 4, stride, kernel: 1 };
+            let made = quantize(&weights, channels, Some(&bias), input(), Grid { per_channel, reduced, rounding: Rounding::Nearest });
             let largest = if reduced { 63 } else { 127 };
             prop_assert!(made.weights.iter().all(|weight| (-largest..=largest).contains(weight)));
             prop_assert_eq!(made.scales.len(), if per_channel { 4 } else { 1 });

@@ -109,7 +109,7 @@ impl Network {
 }
 
 /// Two residual blocks, one of them with a convolution on its shortcut, as in ResNet.
-pub(super) fn resnet() -> Model {
+pub(in crate::quantize) fn resnet() -> Model {
     let (mut n, x) = Network::new(17);
     let stem = n.conv(&x, [8, 3, 3], 1);
     let stem = n.b.op("Relu", &[&stem], &[]);
@@ -135,7 +135,7 @@ pub(super) fn resnet() -> Model {
 }
 
 /// Inverted residual blocks with depthwise convolutions and `ReLU6`, as in MobileNetV2.
-pub(super) fn mobilenet() -> Model {
+pub(in crate::quantize) fn mobilenet() -> Model {
     let (mut n, x) = Network::new(17);
     let stem = n.conv(&x, [8, 3, 3], 1);
     let mut block = n.relu6(&stem);
@@ -155,7 +155,7 @@ pub(super) fn mobilenet() -> Model {
 }
 
 /// Inverted residual blocks with squeeze-excite and `HardSwish`, as in `MobileNetV3`.
-pub(super) fn mobilenet_v3() -> Model {
+pub(in crate::quantize) fn mobilenet_v3() -> Model {
     let (mut n, x) = Network::new(17);
     let stem = n.conv(&x, [8, 3, 3], 1);
     let mut block = n.b.op("HardSwish", &[&stem], &[]);

@@ -145,3 +145,28 @@ fn what_has_no_integer_form_stays_in_float_and_is_named() {
     assert_eq!(int8.graph().output, model.graph().output);
     assert!(fidelity(&model, &int8, &PICTURES(0)) > 30.0);
 }
+
+#[test]
+fn equalization_bias_correction_and_adaptive_rounding_work_together() {
+    for model in [resnet(), mobilenet(), mobilenet_v3()] {
+        let all = Options {
+            equalize: true,
+            bias_correction: true,
+            rounding: Rounding::Adaptive,
+            ..Options::default()
+        };
+        let (int8, report) = quantized(&model, &all, &PICTURES(12)).unwrap();
+        assert!(
+            report.nodes.iter().any(|node| node.why.ends_with(", equalized")),
+            "{report:?}"
+        );
+        let decibels = fidelity(&model, &int8, &PICTURES(0));
+        assert!(decibels > 25.0, "{decibels} dB");
+        let options = Options {
+            bias_correction: true,
+            ..Options::default()
+        };
+        let plain = quantized(&model, &Options::default(), &PICTURES(12)).unwrap().0;
+        assert_ne!(quantized(&model, &options, &PICTURES(12)).unwrap().0, plain);
+    }
+}
