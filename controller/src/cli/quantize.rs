@@ -26,6 +26,7 @@ use crate::ui::{Exit, Ui};
 /// and computed in 8 bits; what has no integer form stays in float and is listed with the reason.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  edgefront quantize model.onnx -o int8.onnx --calib calib.npz")]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 pub struct Args {
     /// The ONNX model.
     pub model: PathBuf,
