@@ -19,6 +19,13 @@ pub(super) struct Batch {
     pub(super) labels: Vec<usize>,
 }
 
+impl Batch {
+    /// The extents of the inputs.
+    pub(super) fn extents(&self) -> Vec<Vec<usize>> {
+        self.inputs.iter().map(|(extents, _)| extents.clone()).collect()
+    }
+}
+
 /// The samples of one epoch in their order. Seed and epoch alone decide it, so that training can go on anywhere.
 pub(super) struct Epoch {
     order: Vec<usize>,

@@ -1,6 +1,7 @@
 //! Fitting the parameters of a program to labelled samples.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn_backend::ops::FloatTensorOps as _;
@@ -11,11 +12,12 @@ use rayon::ThreadPool;
 
 use super::batch::{Batch, Epoch};
 use super::descent::{Memory, schedule};
+use super::kernels::Statistics;
 use super::loss::{Loss, Taught, best, loss};
 use super::options::Options;
 use super::parameter::Parameter;
 use super::program::{Program, Shapes, refused};
-use super::run::{Run, Seen, answer, rows};
+use super::run::{Mode, Run, Seen, answer, rows};
 use super::tape::{Tape as _, Taped, elements, packed, tensor};
 use crate::calibrate::Samples;
 use crate::error::Error;
@@ -41,13 +43,19 @@ pub struct Progress {
     pub validation: Option<f64>,
 }
 
+/// Samples over which the statistics of new batch normalizations are taken.
+const OBSERVED: usize = 512;
+
+/// What keeps a batch normalization from dividing by zero, by default of the operator.
+const EPSILON: f32 = 1e-5;
+
 /// A program whose parameters move.
 pub(super) struct Fit<'a> {
     pub(super) program: Program,
     options: &'a Options,
     teacher: Option<Fixed>,
     data: &'a dyn Samples,
-    pool: ThreadPool,
+    pool: Arc<ThreadPool>,
     /// The parameters' elements.
     values: Vec<FlexTensor>,
     memories: Vec<Memory>,
@@ -86,7 +94,9 @@ impl<'a> Fit<'a> {
         let mut fit = Self {
             options,
             data,
-            pool: pool.map_err(|error| refused(format!("cannot start {threads} threads: {error}")))?,
+            pool: Arc::new(
+                pool.map_err(|error| refused(format!("cannot start {threads} threads: {error}")))?,
+            ),
             values: program.parameters.iter().map(elements_of).collect(),
             memories: program.parameters.iter().map(Memory::of).collect(),
             teacher: teacher.map(|program| Fixed {
@@ -213,32 +223,37 @@ impl<'a> Fit<'a> {
         number: usize,
         rate: f32,
     ) -> Result<Loss, Error> {
-        let data = self.data;
-        let batch = self.pool.install(|| epoch.batch(data, places))?;
-        let extents: Vec<Vec<usize>> = batch.inputs.iter().map(|(shape, _)| shape.clone()).collect();
-        shapes(&mut self.shapes, &self.program, &extents)?;
-        if let Some(teacher) = &mut self.teacher {
-            shapes(&mut teacher.shapes, &teacher.program, &extents)?;
-        }
-        let this = &*self;
-        let (made, gradients, seen) = this.pool.install(|| this.gradients(batch));
-        if !made.sum.is_finite() {
-            return Err(refused(format!(
-                "the loss is not finite any more at step {number}; use a smaller learning rate"
-            )));
-        }
-        for (index, gradient) in gradients.iter().enumerate() {
-            let Some(gradient) = gradient else { continue };
-            let (parameter, memory) = (&self.program.parameters[index], &mut self.memories[index]);
-            let (values, options) = (self.values[index].storage_mut(), self.options);
-            let gradient = elements(gradient);
-            self.pool
-                .install(|| memory.step(parameter, values, gradient, (number, rate), options));
-        }
-        for seen in seen {
-            self.collect(seen);
-        }
-        Ok(made)
+        let pool = Arc::clone(&self.pool);
+        pool.install(|| {
+            let batch = epoch.batch(self.data, places)?;
+            let extents = batch.extents();
+            shapes(&mut self.shapes, &self.program, &extents)?;
+            if let Some(teacher) = &mut self.teacher {
+                shapes(&mut teacher.shapes, &teacher.program, &extents)?;
+            }
+            let (made, gradients, seen) = self.gradients(batch);
+            if !made.sum.is_finite() {
+                return Err(refused(format!(
+                    "the loss is not finite any more at step {number}; use a smaller learning rate"
+                )));
+            }
+            for (index, gradient) in gradients.iter().enumerate() {
+                let Some(gradient) = gradient else { continue };
+                let values = self.values[index].storage_mut();
+                let parameter = &self.program.parameters[index];
+                self.memories[index].step(
+                    parameter,
+                    values,
+                    elements(gradient),
+                    (number, rate),
+                    self.options,
+                );
+            }
+            for seen in seen {
+                self.collect(seen);
+            }
+            Ok(made)
+        })
     }
 
     /// The loss of a batch, the gradients of the parameters, and the statistics of the batch.
@@ -246,8 +261,13 @@ impl<'a> Fit<'a> {
         let count = batch.labels.len();
         let inputs: Vec<FlexTensor> = inputs(batch.inputs);
         let taught = self.teacher.as_ref().map(|teacher| {
-            let outcome = Run::<Flex>::new(&teacher.program, &teacher.shapes[&count], &teacher.values, false)
-                .run(inputs.clone());
+            let outcome = Run::<Flex>::new(
+                &teacher.program,
+                &teacher.shapes[&count],
+                &teacher.values,
+                Mode::Infer,
+            )
+            .run(inputs.clone());
             answer(&outcome)
         });
         let taught = taught.as_ref().map(|answer| Taught {
@@ -265,7 +285,8 @@ impl<'a> Fit<'a> {
                 Taped::float_set_require_grad(leaf, parameter.is_trained())
             })
             .collect();
-        let outcome = Run::<Taped>::new(&self.program, &self.shapes[&count], &leaves, true).run(inputs);
+        let outcome =
+            Run::<Taped>::new(&self.program, &self.shapes[&count], &leaves, Mode::Train).run(inputs);
         let logits = answer(&outcome);
         let made = loss(elements(&logits), self.classes, &batch.labels, taught);
         // The sum of logits times constants has these constants as its gradient.
@@ -280,13 +301,67 @@ impl<'a> Fit<'a> {
     }
 
     /// Moves the running statistics of a batch normalization towards those of a batch.
-    fn collect(&mut self, (mean, variance, momentum, statistics): Seen) {
-        for (index, seen) in [(mean, statistics.mean), (variance, statistics.variance)] {
+    fn collect(&mut self, seen: Seen) {
+        let [_, _, mean, variance] = seen.parameters;
+        let (kept, new) = (seen.momentum, 1.0 - seen.momentum);
+        for (index, seen) in [(mean, seen.statistics.mean), (variance, seen.statistics.variance)] {
             let running: &mut [f32] = self.values[index].storage_mut();
             for (running, seen) in running.iter_mut().zip(seen) {
-                *running = momentum * *running + (1.0 - momentum) * seen;
+                *running = kept * *running + new * seen;
             }
         }
+    }
+
+    /// Gives batch normalizations that change nothing the statistics of what they see, as mean and variance and as
+    /// shift and scale, so that they still change nothing but can be trained.
+    pub(super) fn adopt_statistics(&mut self) -> Result<(), Error> {
+        let epoch = Epoch::in_order(self.data.len());
+        let (batch, count) = (self.batch(), (OBSERVED / self.batch()).clamp(1, self.steps()));
+        let mut sums: Vec<([usize; 4], Vec<f32>, Vec<f32>)> = Vec::new();
+        for step in 0..count {
+            let pool = Arc::clone(&self.pool);
+            let seen = pool.install(|| {
+                let batch = epoch.batch(self.data, step * batch..(step + 1) * batch)?;
+                let shapes = shapes(&mut self.shapes, &self.program, &batch.extents())?;
+                let run = Run::<Flex>::new(&self.program, shapes, &self.values, Mode::Observe);
+                Ok::<_, Error>(run.run(inputs(batch.inputs)).seen)
+            })?;
+            if sums.is_empty() {
+                let empty = |seen: &Seen| {
+                    let zeros = vec![0.0; seen.statistics.mean.len()];
+                    (seen.parameters, zeros.clone(), zeros)
+                };
+                sums = seen.iter().map(empty).collect();
+            }
+            for ((_, means, squares), seen) in sums.iter_mut().zip(seen) {
+                let Statistics { mean, variance } = seen.statistics;
+                let channels = means.iter_mut().zip(squares).zip(mean.into_iter().zip(variance));
+                for ((sum, square), (mean, variance)) in channels {
+                    *sum += mean / count as f32;
+                    *square += (variance + mean * mean) / count as f32;
+                }
+            }
+        }
+        for ([scale, shift, mean, variance], means, squares) in sums {
+            let pairs = means.iter().zip(&squares);
+            let variances: Vec<f32> = pairs
+                .map(|(mean, square)| (square - mean * mean).max(0.0))
+                .collect();
+            let scales = variances
+                .iter()
+                .map(|variance| (variance + EPSILON).sqrt())
+                .collect();
+            for (index, values) in [
+                (scale, scales),
+                (shift, means.clone()),
+                (mean, means),
+                (variance, variances),
+            ] {
+                let shape = self.program.parameters[index].shape.clone();
+                self.values[index] = tensor(values, shape);
+            }
+        }
+        Ok(())
     }
 
     /// Part of the samples that are recognised.
@@ -295,15 +370,14 @@ impl<'a> Fit<'a> {
         let mut right = 0;
         for start in (0..data.len()).step_by(self.options.batch) {
             let places = start..data.len().min(start + self.options.batch);
-            let batch = self.pool.install(|| epoch.batch(data, places))?;
-            let extents: Vec<Vec<usize>> = batch.inputs.iter().map(|(shape, _)| shape.clone()).collect();
-            let shapes = shapes(&mut self.shapes, &self.program, &extents)?;
-            let (program, values) = (&self.program, &self.values);
-            let answered = self.pool.install(|| {
-                let outcome = Run::<Flex>::new(program, shapes, values, false).run(inputs(batch.inputs));
-                answer(&outcome)
-            });
-            let pairs = rows(&answered).zip(&batch.labels);
+            let pool = Arc::clone(&self.pool);
+            let (answered, labels) = pool.install(|| {
+                let batch = epoch.batch(data, places)?;
+                let shapes = shapes(&mut self.shapes, &self.program, &batch.extents())?;
+                let run = Run::<Flex>::new(&self.program, shapes, &self.values, Mode::Infer);
+                Ok::<_, Error>((answer(&run.run(inputs(batch.inputs))), batch.labels))
+            })?;
+            let pairs = rows(&answered).zip(&labels);
             right += pairs.filter(|(logits, label)| best(logits) == **label).count();
         }
         Ok(right as f64 / data.len().max(1) as f64)

@@ -61,6 +61,14 @@ pub(super) struct Statistics {
     pub(super) variance: Vec<f32>,
 }
 
+/// Mean and variance of each channel of what lies channel by channel.
+pub(super) fn statistics<B: Tape>(input: &FloatTensor<B>) -> Statistics {
+    let x = packed(B::plain(input));
+    let (mean, variance) =
+        normalize::statistics(elements(&x), x.shape().num_elements() / x.shape()[0].max(1));
+    Statistics { mean, variance }
+}
+
 /// Batch normalization of what lies channel by channel, with the statistics of the batch, which it returns.
 pub(super) fn normalize<B: Tape>(
     input: FloatTensor<B>,

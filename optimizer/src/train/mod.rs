@@ -15,6 +15,7 @@ mod descent;
 mod fit;
 mod kernels;
 mod loss;
+mod normalization;
 mod operator;
 mod options;
 mod parameter;
@@ -22,11 +23,13 @@ mod program;
 mod run;
 mod tape;
 
+use std::collections::HashSet;
+
 use crate::calibrate::Samples;
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::model::Model;
-use crate::passes::finish;
+use crate::passes::{finish, fold_batch_norm};
 use crate::quantize;
 use crate::recipe::{self, Context};
 use crate::report::PassReport;
@@ -79,20 +82,33 @@ pub fn train(
     let quantized = quantized
         .map(|options| quantize::quantize(model, options, context))
         .transpose()?;
-    let (start, float) = match &quantized {
-        Some((quantized, _)) => (quantized, Some(model)),
-        None => (model, None),
+    let normalized = if options.normalize && quantized.is_none() {
+        normalization::insert(model)?
+    } else {
+        None
+    };
+    let (start, float) = match (&quantized, &normalized) {
+        (Some((quantized, _)), _) => (quantized, Some(model)),
+        (None, Some(normalized)) => (normalized, None),
+        (None, None) => (model, None),
     };
     let program = Program::of(start, float)?;
     let mut fit = Fit::new(program, teacher, data, options, context.threads)?;
     if let Some(validation) = extras.validation {
         fit.check_labels(validation)?;
     }
+    if normalized.is_some() {
+        fit.adopt_statistics()?;
+    }
     run(&mut fit, data.len(), options, context, extras)?;
 
     let mut graph = Graph::new(start.clone())?;
     parameter::write_back(&mut graph, &fit.parameters());
-    Ok((finish(NAME, graph)?, report(&fit)))
+    let mut trained = finish(NAME, graph)?;
+    if normalized.is_some() {
+        (trained, _) = fold_batch_norm(&trained)?;
+    }
+    Ok((trained, report(model, &fit)))
 }
 
 fn run(
@@ -123,10 +139,14 @@ fn run(
     Ok(())
 }
 
-/// What was trained, node by node.
-fn report(fit: &Fit) -> PassReport {
+/// What was trained, node by node, of the nodes that the model has or gets.
+fn report(model: &Model, fit: &Fit) -> PassReport {
+    let labels: HashSet<String> = model.graph().node.iter().map(|node| node.label()).collect();
     let mut report = PassReport::new(NAME);
     for step in &fit.program.steps {
+        if !labels.contains(&step.label) && step.operator != Operator::Quantize {
+            continue;
+        }
         let parameters = step.inputs.iter().flatten().filter_map(|input| match input {
             Operand::Parameter(index) => Some(*index),
             _ => None,

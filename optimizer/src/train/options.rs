@@ -22,6 +22,9 @@ pub struct Options {
     pub warm_up: f32,
     /// The seed of the order of samples and of their augmentation.
     pub seed: u64,
+    /// Puts a batch normalization behind each convolution while a float model without any trains, and folds them
+    /// afterwards.
+    pub normalize: bool,
     /// How samples are varied.
     pub augment: Augment,
     /// Quantizes the model first and trains it in its integers (quantization-aware training).
@@ -66,6 +69,7 @@ impl Default for Options {
             weight_decay: 1e-4,
             warm_up: 0.1,
             seed: 0,
+            normalize: true,
             augment: Augment::default(),
             qat: None,
             distil: None,

@@ -10,15 +10,32 @@ use super::parameter::Role;
 use super::program::{Operand, Program, Shapes, Step};
 use super::tape::{Tape, elements, packed, tensor};
 
-/// The statistics that a batch normalization saw: the parameters of its running mean and variance, what part of
-/// them it keeps, and those of the batch.
-pub(super) type Seen = (usize, usize, f32, Statistics);
+/// What a batch normalization saw.
+pub(super) struct Seen {
+    /// Its scale, shift, running mean and running variance.
+    pub(super) parameters: [usize; 4],
+    /// The part of the running statistics that stays at each step.
+    pub(super) momentum: f32,
+    /// Those of the batch.
+    pub(super) statistics: Statistics,
+}
+
+/// How batch normalizations work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// By their running statistics.
+    Infer,
+    /// By their running statistics, noting those of the batch.
+    Observe,
+    /// By the statistics of the batch.
+    Train,
+}
 
 /// What a run gives.
 pub(super) struct Outcome<B: Tape> {
     /// The answer, in the layout of the model.
     pub(super) answer: FloatTensor<B>,
-    /// The statistics of all batch normalizations, where the run trains.
+    /// What all batch normalizations saw, unless the run only infers.
     pub(super) seen: Vec<Seen>,
 }
 
@@ -87,18 +104,17 @@ pub(super) struct Run<'a, B: Tape> {
     /// Parameters as they enter the steps: weights rounded to their grid.
     parameters: Vec<FloatTensor<B>>,
     values: Vec<Option<Value<B>>>,
-    training: bool,
+    mode: Mode,
     seen: Vec<Seen>,
 }
 
 impl<'a, B: Tape> Run<'a, B> {
-    /// `parameters` are in the order of the program, `shapes` those of a batch like the one to come. A run that
-    /// is `training` normalizes by the statistics of the batch.
+    /// `parameters` are in the order of the program, `shapes` those of a batch like the one to come.
     pub(super) fn new(
         program: &'a Program,
         shapes: &'a Shapes,
         parameters: &[FloatTensor<B>],
-        training: bool,
+        mode: Mode,
     ) -> Self {
         let enter = |(parameter, leaf): (&super::parameter::Parameter, &FloatTensor<B>)| match &parameter.role
         {
@@ -114,7 +130,7 @@ impl<'a, B: Tape> Run<'a, B> {
             shapes,
             parameters: program.parameters.iter().zip(parameters).map(enter).collect(),
             values,
-            training,
+            mode,
             seen: Vec::new(),
         }
     }
@@ -243,14 +259,14 @@ impl<'a, B: Tape> Run<'a, B> {
     fn normalize(&mut self, step: &Step, epsilon: f32, momentum: f32) -> Value<B> {
         let input = self.input(step, 0).by_channel();
         let [scale, shift, mean, variance] = [1, 2, 3, 4].map(|index| self.input(step, index).tensor);
-        if self.training {
-            let (made, statistics) = kernels::normalize::<B>(input, scale, shift, epsilon);
-            if let (Some(Operand::Parameter(mean)), Some(Operand::Parameter(variance))) =
-                (step.inputs[3], step.inputs[4])
-            {
-                self.seen.push((mean, variance, momentum, statistics));
+        match self.mode {
+            Mode::Infer => {}
+            Mode::Observe => self.note(step, momentum, kernels::statistics::<B>(&input)),
+            Mode::Train => {
+                let (made, statistics) = kernels::normalize::<B>(input, scale, shift, epsilon);
+                self.note(step, momentum, statistics);
+                return Value::new(made, true);
             }
-            return Value::new(made, true);
         }
         let deviation = B::float_sqrt(B::float_add_scalar(variance, epsilon.into()));
         let factor = B::float_div(scale, deviation);
@@ -260,6 +276,23 @@ impl<'a, B: Tape> Run<'a, B> {
         let extents = Shape::from(extents);
         let scaled = B::float_mul(input, B::float_reshape(factor, extents.clone()));
         Value::new(B::float_add(scaled, B::float_reshape(shift, extents)), true)
+    }
+
+    fn note(&mut self, step: &Step, momentum: f32, statistics: Statistics) {
+        if let [
+            _,
+            Some(Operand::Parameter(scale)),
+            Some(Operand::Parameter(shift)),
+            Some(Operand::Parameter(mean)),
+            Some(Operand::Parameter(variance)),
+        ] = step.inputs[..]
+        {
+            self.seen.push(Seen {
+                parameters: [scale, shift, mean, variance],
+                momentum,
+                statistics,
+            });
+        }
     }
 
     fn gemm(&self, step: &Step, alpha: f32, beta: f32, transposed: [bool; 2]) -> FloatTensor<B> {

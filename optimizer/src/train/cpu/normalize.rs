@@ -26,6 +26,18 @@ pub(in crate::train) struct Gradients {
     pub(in crate::train) shift: Vec<f32>,
 }
 
+/// Mean and variance of channels of `plane` elements each.
+pub(in crate::train) fn statistics(input: &[f32], plane: usize) -> (Vec<f32>, Vec<f32>) {
+    input.par_chunks(plane).map(of_channel).unzip()
+}
+
+fn of_channel(channel: &[f32]) -> (f32, f32) {
+    let count = channel.len() as f32;
+    let mean = sum(channel) / count;
+    let variance = sum_of(channel, |value| (value - mean) * (value - mean)) / count;
+    (mean, variance)
+}
+
 /// Normalizes channels of `plane` elements each.
 pub(in crate::train) fn forward(
     input: &[f32],
@@ -39,8 +51,7 @@ pub(in crate::train) fn forward(
     let statistics = channels.zip(scale.par_iter().zip(shift));
     let statistics: Vec<(f32, f32)> = statistics
         .map(|((output, input), (&scale, &shift))| {
-            let mean = sum(input) / plane as f32;
-            let variance = sum_of(input, |value| (value - mean) * (value - mean)) / plane as f32;
+            let (mean, variance) = of_channel(input);
             let factor = scale / (variance + epsilon).sqrt();
             affine(input, factor, shift - mean * factor, output);
             (mean, variance)

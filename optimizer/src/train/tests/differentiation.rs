@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testing::{floats, run_on};
-use crate::train::run::{Outcome, Run, answer};
+use crate::train::run::{Mode, Outcome, Run, answer};
 use crate::train::tape::{Tape, Taped, elements, packed, tensor};
 
 /// Networks that between them have every operator, of inputs `[batch, 4, 6, 6]`.
@@ -102,7 +102,7 @@ fn networks() -> Vec<(&'static str, Model)> {
 
 fn evaluate<B: Tape>(program: &Program, leaves: &[FloatTensor<B>], input: &FlexTensor) -> Outcome<B> {
     let shapes = program.shapes(&[input_shape()]).unwrap();
-    Run::new(program, &shapes, leaves, false).run(vec![input.clone()])
+    Run::new(program, &shapes, leaves, Mode::Infer).run(vec![input.clone()])
 }
 
 fn input_shape() -> Vec<usize> {

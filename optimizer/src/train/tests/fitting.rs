@@ -4,9 +4,19 @@ use super::*;
 use crate::passes::prepare;
 use crate::passes::prune::{Method, Scope, prune};
 
+fn operators(model: &Model) -> Vec<&str> {
+    model.graph().node.iter().map(|node| node.op_type()).collect()
+}
+
+/// Weights and biases in the order of the nodes.
 fn weights(model: &Model) -> Vec<Vec<f32>> {
-    let tensors = model.graph().initializer.iter();
-    tensors.filter_map(|tensor| tensor.floats().ok()).collect()
+    let graph = Graph::new(model.clone()).unwrap();
+    let constants = graph
+        .ids()
+        .into_iter()
+        .flat_map(|id| [1, 2].map(|index| (id, index)));
+    let tensors = constants.filter_map(|(id, index)| graph.constant_input(id, index));
+    tensors.map(|tensor| tensor.floats().unwrap()).collect()
 }
 
 /// The network without the smallest of its weights.
@@ -34,7 +44,7 @@ fn a_small_network_learns_and_keeps_its_structure() {
             "normalized: {normalized}"
         );
         assert!(progress.last().unwrap().validation.unwrap() > 0.9);
-        assert_eq!(trained.graph().node, model.graph().node);
+        assert_eq!(operators(&trained), operators(&model));
         assert_ne!(weights(&trained), weights(&model));
         assert_eq!(report.count_applied(), if normalized { 7 } else { 4 });
     }
