@@ -22,6 +22,7 @@ pub mod select;
 mod sensitivity;
 pub mod shared;
 pub mod study_args;
+pub mod train;
 pub mod worker;
 
 use std::io::IsTerminal as _;
@@ -74,6 +75,7 @@ enum Command {
     Convert(convert::Args),
     Quantize(quantize::Args),
     Prune(prune::Args),
+    Train(train::Args),
     Pack(pack::Args),
     Bench(bench::Args),
     Devices(devices::Args),
@@ -128,6 +130,7 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Convert(args) => convert::run(args, ui),
         Command::Quantize(args) => quantize::run(args, ui),
         Command::Prune(args) => prune::run(args, ui),
+        Command::Train(args) => train::run(args, ui),
         Command::Pack(args) => pack::run(args, ui),
         Command::Bench(args) => bench::run(args, ui),
         Command::Devices(args) => devices::run(args, ui),
