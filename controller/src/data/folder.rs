@@ -41,7 +41,8 @@ pub(super) fn load(
         height: size.height,
         width: size.width,
     };
-    let pictures: Result<Vec<_>, DataError> = listing
+    // Whole first, so that of several bad pictures the first is named, whichever thread was fastest.
+    let pictures: Vec<Result<_, DataError>> = listing
         .files
         .par_iter()
         .map(|(file, _)| {
@@ -62,7 +63,7 @@ pub(super) fn load(
     Pack::from_bytes(
         listing.files.len(),
         target,
-        pictures?.concat(),
+        pictures.into_iter().collect::<Result<Vec<_>, _>>()?.concat(),
         rule.normalization,
     )
     .and_then(|pack| pack.with_labels(labels))

@@ -281,11 +281,11 @@ fn bytes(
         progress(1, count as u64);
         prepared
     };
-    let prepared: Result<Vec<_>, _> = pixels.par_chunks_exact(found.volume()).map(prepare).collect();
+    let prepared: Vec<Result<_, _>> = pixels.par_chunks_exact(found.volume()).map(prepare).collect();
     Ok(Pack::from_bytes(
         count,
         wanted,
-        prepared?.concat(),
+        prepared.into_iter().collect::<Result<Vec<_>, _>>()?.concat(),
         rule.normalization.clone(),
     )?)
 }
