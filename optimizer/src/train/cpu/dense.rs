@@ -160,17 +160,16 @@ impl Group {
 /// Writes the windows of these output rows as columns: one row of `columns` a weight.
 fn gather(conv: &Convolution, input: &[f32], rows: &Range<usize>, columns: &mut [f32]) {
     let width = rows.len() * conv.output.width;
-    let taps: Vec<[usize; 2]> = conv.window.taps().collect();
+    let seen = Seen::all(conv, rows);
     columns
         .par_chunks_mut(width)
         .enumerate()
         .with_min_len(GRAIN.div_ceil(width))
         .for_each(|(weight, column)| {
-            let (channel, tap) = (weight / taps.len(), taps[weight % taps.len()]);
+            let (channel, seen) = (weight / seen.len(), &seen[weight % seen.len()]);
             let plane = &input[channel * conv.input.plane()..][..conv.input.plane()];
-            let seen = Seen::new(conv, tap);
-            for (line, row) in column.chunks_mut(conv.output.width).zip(rows.clone()) {
-                match seen.row(conv, row) {
+            for (line, from) in column.chunks_mut(conv.output.width).zip(&seen.rows) {
+                match *from {
                     Some(from) => seen.read(&plane[from..][..conv.input.width], line),
                     None => line.fill(0.0),
                 }
@@ -181,28 +180,28 @@ fn gather(conv: &Convolution, input: &[f32], rows: &Range<usize>, columns: &mut 
 /// Adds columns to the input elements that they were gathered from.
 fn scatter(conv: &Convolution, columns: &[f32], rows: &Range<usize>, input: &mut [f32]) {
     let width = rows.len() * conv.output.width;
-    let taps: Vec<[usize; 2]> = conv.window.taps().collect();
+    let seen = Seen::all(conv, rows);
     input
         .par_chunks_mut(conv.input.plane())
-        .zip(columns.par_chunks(taps.len() * width))
-        .with_min_len(GRAIN.div_ceil(taps.len() * width))
+        .zip(columns.par_chunks(seen.len() * width))
+        .with_min_len(GRAIN.div_ceil(seen.len() * width))
         .for_each(|(plane, columns)| {
-            for (column, &tap) in columns.chunks(width).zip(&taps) {
-                let seen = Seen::new(conv, tap);
-                for (line, row) in column.chunks(conv.output.width).zip(rows.clone()) {
-                    if let Some(from) = seen.row(conv, row) {
-                        seen.add(line, &mut plane[from..][..conv.input.width]);
+            for (column, seen) in columns.chunks(width).zip(&seen) {
+                for (line, to) in column.chunks(conv.output.width).zip(&seen.rows) {
+                    if let Some(to) = *to {
+                        seen.add(line, &mut plane[to..][..conv.input.width]);
                     }
                 }
             }
         });
 }
 
-/// What one position of the window sees of an input row.
-#[derive(Debug, Clone, Copy)]
+/// What one position of the window sees of the input of a block.
+#[derive(Debug)]
 struct Seen {
-    tap: [usize; 2],
     stride: usize,
+    /// For each output row, where the input row that it sees begins within its channel; `None` in the padding.
+    rows: Vec<Option<usize>>,
     /// Output columns that see an element and not the padding.
     range: (usize, usize),
     /// The input column that the first of them sees.
@@ -210,16 +209,26 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(conv: &Convolution, tap: [usize; 2]) -> Self {
+    /// For each position of the window, what it sees from these output rows.
+    fn all(conv: &Convolution, rows: &Range<usize>) -> Vec<Self> {
+        conv.window.taps().map(|tap| Self::new(conv, tap, rows)).collect()
+    }
+
+    fn new(conv: &Convolution, tap: [usize; 2], rows: &Range<usize>) -> Self {
         let window = conv.window;
         let (stride, pad) = (window.stride[1], window.pads[1]);
         let offset = tap[1] * window.dilation[1];
         let start = pad.saturating_sub(offset).div_ceil(stride).min(conv.output.width);
         let end = (conv.input.width + pad).saturating_sub(offset).div_ceil(stride);
         let end = end.clamp(start, conv.output.width);
+        let row = |row: usize| {
+            let (picture, row) = (row / conv.output.height, row % conv.output.height);
+            let from = (row * window.stride[0] + tap[0] * window.dilation[0]).checked_sub(window.pads[0])?;
+            (from < conv.input.height).then(|| (picture * conv.input.height + from) * conv.input.width)
+        };
         Self {
-            tap,
             stride,
+            rows: rows.clone().map(row).collect(),
             range: (start, end),
             first: if start < end {
                 start * stride + offset - pad
@@ -227,14 +236,6 @@ impl Seen {
                 0
             },
         }
-    }
-
-    /// Where the input row of an output row begins within its channel; `None` in the padding.
-    fn row(&self, conv: &Convolution, row: usize) -> Option<usize> {
-        let window = conv.window;
-        let (picture, row) = (row / conv.output.height, row % conv.output.height);
-        let from = (row * window.stride[0] + self.tap[0] * window.dilation[0]).checked_sub(window.pads[0])?;
-        (from < conv.input.height).then(|| (picture * conv.input.height + from) * conv.input.width)
     }
 
     fn read(&self, from: &[f32], to: &mut [f32]) {
