@@ -6,6 +6,8 @@ mod weights;
 
 pub use options::{MULTIPLE, Method, Options, Pattern, Scope};
 
+use options::ZERO_MULTIPLE;
+
 use super::finish;
 use crate::cost::Cost;
 use crate::error::Error;
@@ -34,6 +36,9 @@ pub fn prune(model: &Model, method: &Method) -> Result<(Model, PassReport), Erro
             multiple,
         } => {
             check_amount(amount)?;
+            if multiple == 0 {
+                return Err(refused(ZERO_MULTIPLE));
+            }
             channels::prune(model, &mut graph, &mut report, amount, scope, multiple)?;
         }
     }

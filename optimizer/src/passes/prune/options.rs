@@ -11,6 +11,8 @@ use crate::error::Error;
 /// Channels are rounded to this where nothing else is asked for: kernels work on 8 or 16 at a time.
 pub const MULTIPLE: usize = 8;
 
+pub(super) const ZERO_MULTIPLE: &str = "`multiple` is 0; it is at least 1";
+
 /// How a model is pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Options", into = "Options")]
@@ -97,7 +99,7 @@ impl TryFrom<Options> for Method {
             return Ok(Self::Weights { amount, scope });
         }
         match options.multiple.unwrap_or(MULTIPLE) {
-            0 => Err(refused("`multiple` is 0; it is at least 1")),
+            0 => Err(refused(ZERO_MULTIPLE)),
             multiple => Ok(Self::Channels {
                 amount,
                 scope,

@@ -77,9 +77,13 @@ fn smaller(
             continue;
         }
         let inner: usize = shape[axis + 1..].iter().product();
-        let slices = values.chunks_exact(inner.max(1)).enumerate();
-        let left = slices.filter(|(index, _)| stays[index % stays.len()]);
-        values = left.flat_map(|(_, slice)| slice.iter().copied()).collect();
+        let mut left = Vec::with_capacity(values.len());
+        for (index, slice) in values.chunks_exact(inner.max(1)).enumerate() {
+            if stays[index % stays.len()] {
+                left.extend_from_slice(slice);
+            }
+        }
+        values = left;
         shape[axis] = stays.iter().filter(|&&stays| stays).count();
     }
     Ok(TensorProto::of(tensor.name(), &shape, &values))

@@ -148,8 +148,9 @@ fn squared(tensor: &TensorProto, axis: usize) -> Result<Vec<f64>, Error> {
     let shape = tensor.shape()?;
     let inner: usize = shape[axis + 1..].iter().product();
     let mut norms = vec![0.0; shape[axis]];
-    for (index, value) in tensor.floats()?.into_iter().enumerate() {
-        norms[index / inner % shape[axis]] += f64::from(value).powi(2);
+    for (index, slice) in tensor.floats()?.chunks_exact(inner.max(1)).enumerate() {
+        let norm: f64 = slice.iter().map(|&value| f64::from(value).powi(2)).sum();
+        norms[index % shape[axis]] += norm;
     }
     Ok(norms)
 }

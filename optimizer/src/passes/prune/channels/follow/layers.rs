@@ -106,7 +106,7 @@ impl Follower<'_> {
             self.keep(node, out, NO_CHANNELS);
             return;
         };
-        let each = (out.len() / channels.len()).max(1);
+        let each = (out.len() / channels.len().max(1)).max(1);
         for (index, &slot) in out.iter().enumerate() {
             self.channels.slots.join(channels[index / each], slot);
         }

@@ -16,7 +16,7 @@ impl Follower<'_> {
             .map(|index| self.input(node, index))
             .collect();
         let inputs = inputs?;
-        let rank = inputs[0].axes.len();
+        let rank = inputs.first().ok_or("it has no input")?.axes.len();
         let along = axis(node.int("axis").unwrap_or(1), rank)?;
         let mut joined = Vec::with_capacity(rank);
         for index in 0..rank {

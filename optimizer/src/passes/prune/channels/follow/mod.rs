@@ -208,12 +208,17 @@ impl<'a> Follower<'a> {
         let shape = self.values.get(name).and_then(|value| value.shape.clone());
         let shape = shape.ok_or_else(|| format!("the shape of `{name}` is not known"))?;
         let axes = self.axes_of(name);
-        Ok(Followed { axes, shape })
+        if axes.len() == shape.len() {
+            Ok(Followed { axes, shape })
+        } else {
+            Err(format!("the axes of `{name}` are not known"))
+        }
     }
 
     /// The shape of a node's first output.
     fn output_shape(&self, node: &NodeProto) -> Result<Vec<Dim>, String> {
-        self.value(&node.output[0]).map(|value| value.shape)
+        let name = node.output.first().ok_or("it has no output")?;
+        self.value(name).map(|value| value.shape)
     }
 
     /// The integers of a constant input.
@@ -250,7 +255,8 @@ impl<'a> Follower<'a> {
         let axes: Vec<Axis> = match node.op_type() {
             "Conv" | "ConvTranspose" => self.axes_of(node.input_name(1).unwrap_or_default()),
             "Gemm" | "MatMul" => {
-                let mut axes = self.axes_of(&node.output[0]);
+                let output = node.output.first().map_or("", String::as_str);
+                let mut axes = self.axes_of(output);
                 let inner = self.axes_of(node.input_name(0).unwrap_or_default());
                 let transposed = node.int("transA").unwrap_or(0) != 0;
                 let inner = if transposed { inner.first() } else { inner.last() };
