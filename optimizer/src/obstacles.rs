@@ -83,14 +83,21 @@ impl Obstacles {
     /// Notes a node that may compute in float though the model is quantized.
     fn judge(&mut self, graph: &Graph, id: NodeId) {
         let node = graph.node(id);
-        let quantized = node.input.iter().any(|input| is_dequantized(graph, input));
-        match (has_weights(node), quantized) {
-            (true, false) => self.float_layers.push(node.label()),
-            (true, true) if !becomes_quantized(graph, output(node)) => self.unfused.push(node.label()),
-            (false, false) if !follows_integers(graph, node) => {
-                *self.float_operators.entry(node.op_type().to_owned()).or_default() += 1;
+        let (takes, gives) = (
+            takes_integers(graph, node),
+            becomes_quantized(graph, output(node)),
+        );
+        if has_weights(node) {
+            match (takes, gives) {
+                (false, _) => self.float_layers.push(node.label()),
+                (true, false) => self.unfused.push(node.label()),
+                (true, true) => {}
             }
-            _ => {}
+            return;
+        }
+        let is_integer = takes && gives && INTEGER.contains(&node.op_type());
+        if !is_integer && !follows_integers(graph, node) {
+            *self.float_operators.entry(node.op_type().to_owned()).or_default() += 1;
         }
     }
 }
@@ -123,6 +130,22 @@ const COMPUTING: [&str; 24] = [
     "Tanh",
 ];
 
+/// Those of [`COMPUTING`] that ONNX Runtime fuses with the conversions around them.
+const INTEGER: [&str; 12] = [
+    "Add",
+    "AveragePool",
+    "Clip",
+    "Concat",
+    "GlobalAveragePool",
+    "LeakyRelu",
+    "MaxPool",
+    "Mul",
+    "Relu",
+    "Resize",
+    "Sigmoid",
+    "Softmax",
+];
+
 fn output(node: &NodeProto) -> &str {
     node.output.first().map_or("", String::as_str)
 }
@@ -133,6 +156,20 @@ fn is_dequantized(graph: &Graph, value: &str) -> bool {
     producer.is_some_and(|id| {
         graph.node(id).op_type() == "DequantizeLinear" && graph.constant_input(id, 0).is_none()
     })
+}
+
+/// Whether the node reads quantized values, and beside them constants alone.
+fn takes_integers(graph: &Graph, node: &NodeProto) -> bool {
+    let is_constant = |value: &str| match graph.producer(value) {
+        None => graph.initializer(value).is_some(),
+        Some(id) => graph.node(id).op_type() == "DequantizeLinear" && graph.constant_input(id, 0).is_some(),
+    };
+    let mut values = node
+        .input
+        .iter()
+        .filter(|value| !value.is_empty() && !is_constant(value))
+        .peekable();
+    values.peek().is_some() && values.all(|value| is_dequantized(graph, value))
 }
 
 /// Whether all that reads the value quantizes it, with an activation between at most. The outputs of the
@@ -149,10 +186,7 @@ fn becomes_quantized(graph: &Graph, value: &str) -> bool {
 /// Whether the node is the activation at the end of an integer kernel.
 fn follows_integers(graph: &Graph, node: &NodeProto) -> bool {
     let producer = node.input.first().and_then(|value| graph.producer(value));
-    let of_integers = |id: NodeId| {
-        let inputs = &graph.node(id).input;
-        inputs.iter().any(|input| is_dequantized(graph, input))
-    };
+    let of_integers = |id: NodeId| takes_integers(graph, graph.node(id));
     matches!(node.op_type(), "Relu" | "Clip")
         && producer.is_some_and(of_integers)
         && becomes_quantized(graph, output(node))
@@ -262,6 +296,24 @@ mod tests {
                 unaligned: Vec::new(),
             }
         );
+    }
+
+    #[test]
+    fn an_operator_without_an_integer_kernel_computes_in_float_between_conversions() {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["1", "8", "4", "4"]);
+        let scale = b.floats(&[], &[0.1]);
+        let zero = b.initializer(TensorProto::of("zero", &[], &[128_u8]));
+        let x = requantized(&mut b, &x, &scale, &zero);
+        let y = b.op("HardSwish", &[&x], &[]);
+        let float = b.op("Tanh", &[&y], &[]);
+        let y = requantized(&mut b, &y, &scale, &zero);
+        let y = b.op("Mul", &[&y, &float], &[]);
+        let y = requantized(&mut b, &y, &scale, &zero);
+        let y = b.op("GlobalAveragePool", &[&y], &[]);
+        let found = Obstacles::of(&b.finish(&[&y])).unwrap();
+        let counts: Vec<&str> = found.float_operators.keys().map(String::as_str).collect();
+        assert_eq!(counts, ["HardSwish", "Mul", "Tanh"]);
     }
 
     #[test]

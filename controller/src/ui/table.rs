@@ -4,8 +4,8 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyl
 
 /// A rule under the heads and nothing else, so that a row takes one line.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
-/// Spaces on both sides of a cell.
-const PADDING: usize = 2;
+/// Spaces between two columns.
+const GAP: usize = 2;
 
 /// One column of a table of rows `R`.
 pub(crate) struct Column<R> {
@@ -48,8 +48,10 @@ fn drawn<R>(rows: &[R], columns: &[&Column<R>]) -> Table {
     for row in rows {
         table.add_row(columns.iter().map(|column| (column.cell)(row)));
     }
-    for (drawn, column) in table.column_iter_mut().zip(columns) {
+    for (at, (drawn, column)) in table.column_iter_mut().zip(columns).enumerate() {
         drawn.set_cell_alignment(column.side);
+        let is_last = at + 1 == columns.len();
+        drawn.set_padding((u16::from(at > 0), u16::from(!is_last)));
     }
     table
 }
@@ -57,7 +59,8 @@ fn drawn<R>(rows: &[R], columns: &[&Column<R>]) -> Table {
 /// Characters of a line if nothing is broken.
 fn natural_width(table: &Table) -> usize {
     let widths = table.column_max_content_widths();
-    widths.iter().map(|width| usize::from(*width) + PADDING).sum()
+    let texts: usize = widths.iter().map(|width| usize::from(*width)).sum();
+    texts + GAP * widths.len().saturating_sub(1)
 }
 
 #[cfg(test)]
@@ -86,9 +89,9 @@ mod tests {
     #[test]
     fn columns_give_way_in_their_order_and_what_stays_is_broken() {
         assert!(lines(40)[0].contains("first to go"), "{:?}", lines(40));
-        assert_eq!(lines(30)[0], " name         last to go");
-        assert_eq!(lines(20)[0], " name");
-        assert_eq!(lines(9), [" name", "─────────", " abc def", " ghi", " jkl"]);
+        assert_eq!(lines(30)[0], "name         last to go");
+        assert_eq!(lines(20)[0], "name");
+        assert_eq!(lines(7), ["name", "───────", "abc def", "ghi", "jkl"]);
     }
 
     #[test]
