@@ -1,5 +1,6 @@
 //! The `edgefront-agent` program.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,9 +40,13 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("EDGEFRONT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !no_color)
+        // Nobody can be told that standard error is closed.
+        .log_internal_errors(false)
         .init();
     if let Some(Command::Worker) = cli.command {
         return edgefront_agent::worker::main().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);

@@ -228,7 +228,7 @@ pub struct FailedJob {
 }
 
 /// How one artifact was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VariantRecord {
     /// The variant, as in `Record::variant`.
     pub variant: String,
@@ -239,7 +239,7 @@ pub struct VariantRecord {
 }
 
 /// What one pass did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PassRecord {
     /// The pass: `quantize`.
     pub pass: String,
@@ -248,6 +248,9 @@ pub struct PassRecord {
     /// What the model costs before and after it, of passes that make the model cheaper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<[CostRecord; 2]>,
+    /// What each layer's quantization costs, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<SensitivityRecord>,
 }
 
 /// What a pass did to one node.
@@ -272,4 +275,33 @@ pub struct CostRecord {
     pub zeros: u64,
     /// Multiplications with an addition for one picture; `None` where an axis is dynamic.
     pub macs: Option<u64>,
+}
+
+/// What quantizing each layer costs, and which stay in float for it. Drops are fractions of the samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SensitivityRecord {
+    /// What is counted as a drop: `top1`, the accuracy lost, or `agreement`, the predictions that change.
+    pub measure: String,
+    /// Samples that drops are counted on.
+    pub samples: u64,
+    /// The drop that was allowed.
+    pub max_drop: f64,
+    /// The drop with all layers in integers.
+    pub drop_all_quantized: f64,
+    /// The drop of what came out.
+    pub drop: f64,
+    /// All layers, the most damaging first.
+    pub layers: Vec<LayerRecord>,
+}
+
+/// One layer's damage, and what was decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The node.
+    pub node: String,
+    /// Signal to quantization noise ratio of the model's outputs in decibels, with this layer alone in
+    /// integers; `None` where they do not change.
+    pub sqnr_db: Option<f64>,
+    /// Whether it stays in float.
+    pub in_float: bool,
 }

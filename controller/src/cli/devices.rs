@@ -229,7 +229,7 @@ mod tests {
     fn a_long_processor_name_gives_way_and_the_runtimes_stay() {
         let mut described = device("pi-kitchen");
         described.cpu = "Example Computer Company (R) Many-Core Processor 9000 @ 2.60 GHz".to_owned();
-        let text = fitted(&[row(Presence::Online(described))], &COLUMNS, 80).to_string();
+        let text = fitted(&[row(Presence::Online(described))], &COLUMNS, 80);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("tract 0.23.9"), "{text}");
     }

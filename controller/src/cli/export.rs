@@ -17,6 +17,7 @@ use crate::ui::{Exit, Ui};
 
 /// Exports a model of a training framework to ONNX.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  edgefront export torch resnet18 -o r.onnx")]
 pub struct Args {
     #[command(subcommand)]
     framework: Framework,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgefront_protocol::results::Results;
 
 use crate::frontier::mark;
@@ -25,20 +26,32 @@ pub struct Args {
     pub results: Vec<PathBuf>,
 
     /// Objective of the horizontal axis.
-    #[arg(long, value_name = "NAME", default_value = "latency_p50", value_parser = objective::named)]
+    #[arg(long, value_name = "NAME", default_value = "latency_p50", value_parser = objective())]
     pub x: &'static Objective,
 
-    /// Objective of the vertical axis.
-    #[arg(long, value_name = "NAME", default_value = "top1", value_parser = objective::named)]
+    /// Objective of the vertical axis, one of the same.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "top1",
+        value_parser = objective(),
+        hide_possible_values = true
+    )]
     pub y: &'static Objective,
 
-    /// A further objective; may be repeated.
-    #[arg(long, value_name = "NAME", value_parser = objective::named)]
+    /// A further objective, one of the same; may be repeated.
+    #[arg(long, value_name = "NAME", value_parser = objective(), hide_possible_values = true)]
     pub objective: Vec<&'static Objective>,
 
     /// Directory for the report; nothing is written without it.
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Takes the name of an objective, and lists them.
+fn objective() -> impl TypedValueParser<Value = &'static Objective> {
+    PossibleValuesParser::new(objective::ALL.map(|objective| objective.name))
+        .map(|name| objective::named(&name).expect("invariant: only the names of objectives are possible"))
 }
 
 /// Runs the command.

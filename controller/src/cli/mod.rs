@@ -161,3 +161,67 @@ fn log_to_stderr() {
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls `check` with each command that people see, by its full name.
+    fn each(command: &clap::Command, path: &str, check: &mut dyn FnMut(&str, &clap::Command)) {
+        let path = format!("{path} {}", command.get_name());
+        check(path.trim(), command);
+        for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+            each(inner, &path, check);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example_of_itself() {
+        each(&command(), "", &mut |path, command| {
+            let examples = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(examples.starts_with("Example"), "{path}");
+            assert!(
+                examples.contains(&format!("  {path} ")) || examples.contains(&format!("  {path}\n")),
+                "{path}"
+            );
+        });
+    }
+
+    #[test]
+    fn every_argument_says_what_it_is() {
+        each(&command(), "", &mut |path, command| {
+            assert!(command.get_about().is_some(), "{path}");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{path} {}", argument.get_id());
+            }
+        });
+    }
+
+    /// What an example shows must be taken.
+    #[test]
+    fn every_example_is_understood() {
+        each(&command(), "", &mut |path, shown| {
+            let examples = shown
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let examples = examples.replace("\\\n", "");
+            for line in examples
+                .lines()
+                .filter_map(|line| line.strip_prefix("  edgefront "))
+            {
+                let words = line.split(" > ").next().unwrap_or(line).split_whitespace();
+                let parsed = command().try_get_matches_from(std::iter::once("edgefront").chain(words));
+                assert!(parsed.is_ok(), "{path}: {line}: {}", parsed.unwrap_err());
+            }
+        });
+    }
+}

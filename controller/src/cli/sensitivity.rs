@@ -85,11 +85,11 @@ mod tests {
     #[test]
     fn lists_layer_damage_and_decision() {
         insta::assert_snapshot!(describe(&found(Measure::Top1), 80), @"
-         layer                            SQNR dB alone  decision 
-        ──────────────────────────────────────────────────────────
-         /features/features.9/block/Conv           17.0  float    
-         /classifier/Gemm                          40.0  int8     
-         /spare/Conv                              exact  int8     
+        layer                            SQNR dB alone  decision
+        ────────────────────────────────────────────────────────
+        /features/features.9/block/Conv           17.0  float
+        /classifier/Gemm                          40.0  int8
+        /spare/Conv                              exact  int8
         top-1 accuracy lost on 200 labelled samples (at most 1.00 %):
         3.50 % with all layers in integers, -0.50 % with 1 of 3 in float
         ");

@@ -8,28 +8,30 @@ use edgefront_protocol::Plan;
 use super::shared::RuntimeArgs;
 use crate::study::{Cache, Existing, Options};
 
+/// The help lists under it how long a job measures; each argument names it, for what follows must not.
+const MEASURING: &str = "Measuring";
+
 /// How long each job measures.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Measuring")]
 pub struct PlanArgs {
     /// Timed runs of each job, at least.
-    #[arg(long, value_name = "N", default_value_t = Plan::default().min_runs)]
+    #[arg(long, value_name = "N", default_value_t = Plan::default().min_runs, help_heading = MEASURING)]
     pub min_runs: u32,
 
     /// Timed duration of each job, at least.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration, help_heading = MEASURING)]
     pub min_time: Duration,
 
     /// Duration of each job's rounds, at most; it ends a job before its least runs.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration, help_heading = MEASURING)]
     pub max_time: Duration,
 
     /// Rounds in which the jobs of a device take turns; as each has a run of its own, at most --min-runs.
-    #[arg(long, value_name = "N", default_value_t = Plan::default().rounds)]
+    #[arg(long, value_name = "N", default_value_t = Plan::default().rounds, help_heading = MEASURING)]
     pub rounds: u32,
 
     /// Seed of the order of the jobs within a round.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = MEASURING)]
     pub seed: u64,
 }
 

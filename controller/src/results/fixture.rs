@@ -2,7 +2,8 @@
 
 use edgefront_protocol::results::{
     AccuracyRecord, ArtifactRecord, ConditionsRecord, CostRecord, DeviceRecord, FailedJob, LatencyRecord,
-    MemoryRecord, NodeRecord, PassRecord, Record, Results, SCHEMA, VariantRecord,
+    LayerRecord, MemoryRecord, NodeRecord, PassRecord, Record, Results, SCHEMA, SensitivityRecord,
+    VariantRecord,
 };
 
 use super::build::rounded;
@@ -75,6 +76,11 @@ fn variants() -> Vec<VariantRecord> {
         applied,
         why: why.into(),
     };
+    let layer = |node: &str, sqnr_db, in_float| LayerRecord {
+        node: node.into(),
+        sqnr_db,
+        in_float,
+    };
     let cost = |zeros| CostRecord {
         parameters: 152_000,
         weights: 150_000,
@@ -89,6 +95,7 @@ fn variants() -> Vec<VariantRecord> {
                 pass: "prune".into(),
                 nodes: vec![node("conv<1>", true, "72 of 144 weights are zero")],
                 cost: Some([cost(0), cost(75_000)]),
+                sensitivity: None,
             },
             PassRecord {
                 pass: "quantize".into(),
@@ -97,6 +104,14 @@ fn variants() -> Vec<VariantRecord> {
                     node("softmax", false, "operator `Softmax` has no integer form"),
                 ],
                 cost: None,
+                sensitivity: Some(SensitivityRecord {
+                    measure: "top1".into(),
+                    samples: 200,
+                    max_drop: 0.01,
+                    drop_all_quantized: 0.035,
+                    drop: 0.005,
+                    layers: vec![layer("conv<1>", Some(17.3), true), layer("gemm", None, false)],
+                }),
             },
         ],
     }]

@@ -6,8 +6,11 @@
 use edgefront_optimizer::PassReport;
 use edgefront_optimizer::cost::Cost;
 use edgefront_optimizer::obstacles::{LANES, Obstacles};
+use edgefront_optimizer::sensitivity::{Layer, Measure, Sensitivity};
 use edgefront_protocol::Digest;
-use edgefront_protocol::results::{CostRecord, NodeRecord, PassRecord, Record, Results, VariantRecord};
+use edgefront_protocol::results::{
+    CostRecord, LayerRecord, NodeRecord, PassRecord, Record, Results, SensitivityRecord, VariantRecord,
+};
 use serde::{Deserialize, Serialize};
 
 use super::findings::REFERENCE;
@@ -93,6 +96,7 @@ impl Making {
             cost: report
                 .cost
                 .map(|change| [cost(change.before), cost(change.after)]),
+            sensitivity: report.sensitivity.as_ref().map(sensitivity),
         };
         VariantRecord {
             variant: record.variant.clone(),
@@ -119,6 +123,26 @@ fn cost(cost: Cost) -> CostRecord {
         weights: cost.weights,
         zeros: cost.zeros,
         macs: cost.macs,
+    }
+}
+
+fn sensitivity(found: &Sensitivity) -> SensitivityRecord {
+    let layer = |layer: &Layer| LayerRecord {
+        node: layer.node.clone(),
+        sqnr_db: Some(layer.sqnr_db()).filter(|decibels| decibels.is_finite()),
+        in_float: layer.in_float,
+    };
+    let measure = match found.measure {
+        Measure::Top1 => "top1",
+        Measure::Agreement => "agreement",
+    };
+    SensitivityRecord {
+        measure: measure.to_owned(),
+        samples: found.samples as u64,
+        max_drop: found.max_drop,
+        drop_all_quantized: found.drop_all_quantized,
+        drop: found.drop,
+        layers: found.layers.iter().map(layer).collect(),
     }
 }
 
@@ -394,5 +418,25 @@ mod tests {
         let pass = &results.variants[0].passes[0];
         assert_eq!((pass.pass.as_str(), pass.nodes.len()), ("prune", 1));
         assert_eq!(pass.cost.unwrap()[1].zeros, 50);
+    }
+
+    #[test]
+    fn what_was_measured_of_the_layers_is_kept() {
+        let layer = |node: &str, noise| Layer {
+            node: node.into(),
+            noise,
+            in_float: noise > 0.0,
+        };
+        let record = sensitivity(&Sensitivity {
+            measure: Measure::Agreement,
+            samples: 200,
+            max_drop: 0.01,
+            drop_all_quantized: 0.03,
+            drop: 0.005,
+            layers: vec![layer("conv", 0.01), layer("spare", 0.0)],
+        });
+        let decibels: Vec<Option<f64>> = record.layers.iter().map(|layer| layer.sqnr_db).collect();
+        assert_eq!(decibels, [Some(20.0), None]);
+        assert_eq!(record.measure, "agreement");
     }
 }

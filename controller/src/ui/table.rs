@@ -19,21 +19,21 @@ pub(crate) struct Column<R> {
     pub(crate) cell: fn(&R) -> String,
 }
 
-/// The rows as a table of at most `width` columns of characters. Where what must stay is wider still, cells
-/// are broken into lines.
-pub(crate) fn fitted<R>(rows: &[R], columns: &[Column<R>], width: u16) -> Table {
+/// The rows as a table of at most `width` columns of characters, without spaces at the ends of its lines.
+/// Where what must stay is wider still, cells are broken into lines.
+pub(crate) fn fitted<R>(rows: &[R], columns: &[Column<R>], width: u16) -> String {
     let mut standing: Vec<&Column<R>> = columns.iter().collect();
     loop {
         let mut table = drawn(rows, &standing);
         if natural_width(&table) <= usize::from(width) {
-            return table;
+            return table.trim_fmt();
         }
         let next = standing.iter().filter_map(|column| column.gives_way).min();
         let Some(rank) = next else {
             table
                 .set_content_arrangement(ContentArrangement::Dynamic)
                 .set_width(width);
-            return table;
+            return table.trim_fmt();
         };
         standing.retain(|column| column.gives_way != Some(rank));
     }
@@ -83,7 +83,7 @@ mod tests {
 
     fn lines(width: u16) -> Vec<String> {
         let table = fitted(&["abc def ghi", "jkl"], &columns(), width);
-        table.lines().map(|line| line.trim_end().to_owned()).collect()
+        table.lines().map(str::to_owned).collect()
     }
 
     #[test]

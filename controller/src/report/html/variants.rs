@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write as _};
 
-use edgefront_protocol::results::{CostRecord, PassRecord, Results, VariantRecord};
+use edgefront_protocol::results::{CostRecord, PassRecord, Results, SensitivityRecord, VariantRecord};
 
 use super::escaped;
 use crate::report::figure;
@@ -47,6 +47,9 @@ fn table(page: &mut String, pass: &PassRecord) -> Result {
     if let Some([before, after]) = &pass.cost {
         writeln!(page, "<p>{}</p>", costs(before, after))?;
     }
+    if let Some(found) = &pass.sensitivity {
+        layers(page, found)?;
+    }
     if pass.nodes.is_empty() {
         page.push_str("<p>It found nothing to do.</p>\n");
         return Ok(());
@@ -66,6 +69,45 @@ fn table(page: &mut String, pass: &PassRecord) -> Result {
         writeln!(
             page,
             "<tr class=\"{class}\"><td>{name}</td><td>{result}</td><td>{why}</td></tr>"
+        )?;
+    }
+    page.push_str("</tbody></table></div>\n");
+    Ok(())
+}
+
+/// What each layer's quantization costs, and what was decided.
+fn layers(page: &mut String, found: &SensitivityRecord) -> Result {
+    let counted = match found.measure.as_str() {
+        "top1" => "Top-1 accuracy lost",
+        "agreement" => "Predictions that change",
+        other => other,
+    };
+    let percent = |share: f64| format!("{:.2}", share * 100.0);
+    writeln!(
+        page,
+        "<p>{} on {} samples: {} % with all layers in integers, {} % as it is ({} % were allowed).</p>",
+        escaped(counted),
+        found.samples,
+        percent(found.drop_all_quantized),
+        percent(found.drop),
+        percent(found.max_drop)
+    )?;
+    page.push_str(
+        "<div class=\"wide\"><table class=\"nodes\"><thead><tr><th><button>layer</button></th>\
+         <th><button>SQNR dB with it alone in integers</button></th><th><button>decision</button></th>\
+         </tr></thead><tbody>\n",
+    );
+    for layer in &found.layers {
+        let (name, decision) = (
+            escaped(&layer.node),
+            if layer.in_float { "float" } else { "int8" },
+        );
+        let decibels = layer
+            .sqnr_db
+            .map_or_else(|| "exact".to_owned(), |decibels| format!("{decibels:.1}"));
+        writeln!(
+            page,
+            "<tr><td>{name}</td><td>{decibels}</td><td>{decision}</td></tr>"
         )?;
     }
     page.push_str("</tbody></table></div>\n");

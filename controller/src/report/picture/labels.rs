@@ -173,7 +173,8 @@ impl Page<'_> {
             .filter(|leader| place.is_crossed(**leader))
             .count();
         let end = place.nearest((anchor.x, anchor.y));
-        let way = (end.0 - anchor.x).hypot(end.1 - anchor.y) - anchor.radius;
+        // In whole units, for equal ways must not differ by rounding: then the direction's order decides.
+        let way = ((end.0 - anchor.x).hypot(end.1 - anchor.y) - anchor.radius).round();
         BUBBLE * count(&self.bubbles)
             + LEADER * (crossed + hidden) as f64
             + LINE * count(self.lines)
@@ -217,11 +218,15 @@ mod tests {
 
     #[test]
     fn a_lonely_label_stands_right_of_its_bubble() {
-        let place = place(&[anchor(300.0, 200.0)], &[], &FRAME)[0].unwrap();
-        assert!(
-            (place.x - 311.0).abs() < 1e-9 && (place.y - 193.0).abs() < 1e-9,
-            "{place:?}"
-        );
+        for radius in [4.0, 8.0, 9.7, 19.0] {
+            let lonely = Anchor {
+                radius,
+                ..anchor(300.0, 200.0)
+            };
+            let place = place(&[lonely], &[], &FRAME)[0].unwrap();
+            let (dx, dy) = (place.x - 303.0 - radius, place.y - 193.0);
+            assert!(dx.abs() < 1e-9 && dy.abs() < 1e-9, "{radius}: {place:?}");
+        }
     }
 
     #[test]

@@ -77,8 +77,7 @@ pub(super) struct Bubble {
 
 /// Lays the results out; `text_width` measures a text of a size.
 pub(super) fn picture(results: &Results, text_width: &dyn Fn(&str, f64) -> f64) -> Picture {
-    let objectives: Vec<&'static Objective> =
-        results.objectives.iter().filter_map(|o| named(o).ok()).collect();
+    let objectives: Vec<&'static Objective> = results.objectives.iter().filter_map(|o| named(o)).collect();
     let mut panels = Vec::new();
     if let [x, y, ..] = objectives[..] {
         let series = series(results);
