@@ -273,6 +273,32 @@ fn quantized_variants_without_calibration_data() {
 }
 
 #[test]
+fn trained_variants_without_training_data() {
+    insta::assert_snapshot!(Place::new().said(&with(&[("fp32", "fp32,prune50-ft")], &[])));
+}
+
+#[test]
+fn passes_in_an_order_that_cannot_work() {
+    let place = Place::new();
+    place.write(
+        "study.toml",
+        b"model = 'tiny.onnx'\ncalibration = 'val.safetensors'\n\n[[variants]]\nname = 'late'\n\
+          steps = [{ pass = 'quantize' }, { pass = 'prune', amount = 0.5 }]\n",
+    );
+    insta::assert_snapshot!(place.said(&["run", "study.toml"]));
+}
+
+#[test]
+fn training_data_without_labels() {
+    let place = Place::new();
+    place.write("train.safetensors", &pictures(8).encode());
+    insta::assert_snapshot!(place.said(&with(
+        &[("fp32", "channel30-ft")],
+        &["--train", "train.safetensors"]
+    )));
+}
+
+#[test]
 fn an_unknown_key_in_a_study() {
     let place = Place::new();
     place.write(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use edgefront_link::BrokerUrl;
-use edgefront_optimizer::recipe::Recipe;
+use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_protocol::DeviceId;
 
 use super::study_args::{PlaceArgs, PlanArgs};
@@ -32,12 +32,16 @@ pub struct Args {
     #[arg(long, value_name = "DATA")]
     pub calib: Option<PathBuf>,
 
-    /// Preprocessing of both: imagenet, unit, none, or a TOML file [default: imagenet for byte pictures]
+    /// Labelled data for the variants that train; other pictures than those of --val.
+    #[arg(long, value_name = "DATA")]
+    pub train: Option<PathBuf>,
+
+    /// Preprocessing of all data: imagenet, unit, none, or a TOML file [default: imagenet for byte pictures]
     #[arg(long, value_name = "NAME|FILE")]
     pub preprocess: Option<String>,
 
-    /// Variants to make [default: fp32,fp16,ptq-int8,ptq-int8-pc,prune50,prune50-int8]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = named_variant)]
+    /// Variants to make.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = named_variant, help = variants_help())]
     pub variants: Option<Vec<Recipe>>,
 
     /// Runtimes to measure on [default: tract and ort, each where the device has it]
@@ -67,6 +71,15 @@ pub struct Args {
     place: PlaceArgs,
 }
 
+/// The help of `--variants`, which knows the names.
+fn variants_help() -> String {
+    format!(
+        "Variants to make [default: {}; there are {} too]",
+        recipe::DEFAULT.join(","),
+        recipe::FURTHER.join(",")
+    )
+}
+
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let options = args.place.options();
@@ -74,6 +87,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let study = Study {
         validation: Some(args.val),
         calibration: args.calib,
+        training: args.train,
         preprocess: args.preprocess,
         variants: args.variants.unwrap_or(defaults.variants),
         runtimes: args.runtimes,

@@ -23,6 +23,7 @@ struct File {
     model: PathBuf,
     validation: Option<PathBuf>,
     calibration: Option<PathBuf>,
+    training: Option<PathBuf>,
     preprocess: Option<String>,
     variants: Option<Vec<Variant>>,
     runtimes: Option<Vec<String>>,
@@ -112,6 +113,7 @@ impl File {
         Study {
             validation: self.validation.map(within),
             calibration: self.calibration.map(within),
+            training: self.training.map(within),
             preprocess: self.preprocess.map(|name| preprocessing(folder, name)),
             variants: self.variants.map_or(defaults.variants, |variants| {
                 variants.into_iter().map(|Variant(recipe)| recipe).collect()

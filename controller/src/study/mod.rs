@@ -8,6 +8,7 @@ mod failure;
 mod file;
 mod findings;
 mod model;
+mod order;
 mod place;
 mod plan;
 mod prepare;
@@ -44,7 +45,9 @@ pub struct Study {
     pub validation: Option<PathBuf>,
     /// Data from which quantization takes the ranges of activations.
     pub calibration: Option<PathBuf>,
-    /// Preprocessing of both: a name or a TOML file; `None` is the default of each kind of data.
+    /// Labelled data on which variants are trained.
+    pub training: Option<PathBuf>,
+    /// Preprocessing of all data: a name or a TOML file; `None` is the default of each kind of data.
     pub preprocess: Option<String>,
     /// What is made of the model.
     pub variants: Vec<Recipe>,
@@ -126,6 +129,7 @@ impl Study {
             shape: None,
             validation: None,
             calibration: None,
+            training: None,
             preprocess: None,
             variants: recipe::DEFAULT.map(named).to_vec(),
             runtimes: None,
@@ -170,7 +174,7 @@ impl Study {
             ));
         }
         self.validate_plan()?;
-        self.validate_calibration()
+        self.validate_variants()
     }
 
     fn validate_plan(&self) -> anyhow::Result<()> {
@@ -190,27 +194,38 @@ impl Study {
         Ok(())
     }
 
-    /// Validation pictures must never calibrate, so data for it is asked for and not guessed.
-    fn validate_calibration(&self) -> anyhow::Result<()> {
-        let needs = |recipe: &&Recipe| recipe.needs_calibration();
-        let needing: Vec<&str> = self
-            .variants
-            .iter()
-            .filter(needs)
-            .map(|r| r.name.as_str())
-            .collect();
-        if self.calibration.is_some() || needing.is_empty() {
+    fn validate_variants(&self) -> anyhow::Result<()> {
+        for recipe in &self.variants {
+            let checked = recipe.check();
+            checked.map_err(|error| UsageError::new(format!("variant {}: {error}", recipe.name)))?;
+        }
+        if self.calibration.is_none() {
+            self.refuse_where(Recipe::needs_calibration, "calibration data; give --calib")?;
+        }
+        if self.training.is_none() {
+            self.refuse_where(Recipe::needs_training, "labelled training data; give --train")?;
+        }
+        Ok(())
+    }
+
+    /// Validation pictures must neither calibrate nor train, so other data is asked for and not guessed.
+    fn refuse_where(&self, needs: fn(&Recipe) -> bool, mend: &str) -> anyhow::Result<()> {
+        let (needing, others): (Vec<&Recipe>, Vec<&Recipe>) =
+            self.variants.iter().partition(|recipe| needs(recipe));
+        if needing.is_empty() {
             return Ok(());
         }
-        let others = self.variants.iter().filter(|recipe| !recipe.needs_calibration());
-        let others: Vec<&str> = others.map(|recipe| recipe.name.as_str()).collect();
+        let names = |recipes: &[&Recipe], between| {
+            let names: Vec<&str> = recipes.iter().map(|recipe| recipe.name.as_str()).collect();
+            names.join(between)
+        };
         let or = match others[..] {
             [] => String::new(),
-            _ => format!(", or choose the variants {}", others.join(",")),
+            _ => format!(", or choose the variants {}", names(&others, ",")),
         };
         Err(UsageError::new(format!(
-            "{} cannot be made without calibration data; give --calib{or}",
-            needing.join(", ")
+            "{} cannot be made without {mend}{or}",
+            names(&needing, ", ")
         )))
     }
 }
@@ -227,12 +242,13 @@ fn each_once<T: Ord + Display>(key: &str, list: &[T]) -> anyhow::Result<()> {
     }
 }
 
-/// The default recipe of this name.
+/// The recipe of this name.
 pub fn named_variant(name: &str) -> Result<Recipe, String> {
     recipe::named(name).ok_or_else(|| {
         format!(
-            "unknown variant `{name}`; the built-in ones are {}",
-            recipe::DEFAULT.join(", ")
+            "unknown variant `{name}`; the built-in ones are {}, {}",
+            recipe::DEFAULT.join(", "),
+            recipe::FURTHER.join(", ")
         )
     })
 }

@@ -27,6 +27,8 @@ pub(super) struct Prepared<'a> {
     pub(super) interface: Interface,
     /// Pictures to calibrate on, and the digest of their pack.
     pub(super) calibration: Option<(Arc<Pictures>, Digest)>,
+    /// The same of the labelled pictures to train on.
+    pub(super) training: Option<(Arc<Pictures>, Digest)>,
     /// The pack to score on, encoded.
     pub(super) validation: Option<Encoded>,
     pub(super) definition: Definition,
@@ -56,6 +58,7 @@ pub(super) struct Definition {
     shape: Option<Shape>,
     validation: Option<Digest>,
     calibration: Option<Digest>,
+    training: Option<Digest>,
     variants: Vec<Recipe>,
     runtimes: Option<Vec<String>>,
     threads: Vec<u32>,
@@ -90,25 +93,23 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
         let picture = interface
             .picture()
             .with_context(|| study.model.display().to_string())?;
-        anyhow::Ok((
-            data::load(path, study.preprocess.as_deref(), picture)?,
-            path.to_owned(),
-        ))
+        anyhow::Ok(data::load(path, study.preprocess.as_deref(), picture)?)
+    };
+    let load_labelled = |path: &Path| {
+        let pack = load(path)?;
+        if let Some(warning) = few_classes(&pack, &interface, path) {
+            ui.warn(warning);
+        }
+        let labels = pack.labels_for(interface.classes.unwrap_or(usize::MAX));
+        labels.with_context(|| path.display().to_string())?;
+        anyhow::Ok(pack)
     };
     let calibration = study.calibration.as_deref().map(load).transpose()?;
-    let calibration = calibration.map(|(pack, _)| {
-        let digest = Digest::of(&pack.encode());
-        (Arc::new(Pictures::new(pack)), digest)
-    });
-    let validation = study.validation.as_deref().map(load).transpose()?;
-    let validation = validation
-        .map(|(pack, path)| {
-            if let Some(warning) = few_classes(&pack, &interface, &path) {
-                ui.warn(warning);
-            }
-            labelled(&pack, &interface, &path)
-        })
-        .transpose()?;
+    let training = study.training.as_deref().map(load_labelled).transpose()?;
+    let validation = study.validation.as_deref().map(load_labelled).transpose()?;
+    let calibration = calibration.map(Pictures::with_digest);
+    let training = training.map(Pictures::with_digest);
+    let validation = validation.map(|pack| Encoded::new(pack.encode()));
     spinner.finish_and_clear();
     let definition = Definition {
         name: study.name.clone(),
@@ -116,6 +117,7 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
         shape: study.shape.clone(),
         validation: validation.as_ref().map(|pack| pack.blob.digest),
         calibration: calibration.as_ref().map(|(_, digest)| *digest),
+        training: training.as_ref().map(|(_, digest)| *digest),
         variants: study.variants.clone(),
         runtimes: study.runtimes.clone(),
         threads: study.threads.clone(),
@@ -129,6 +131,7 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
         model: Arc::new(model),
         interface,
         calibration,
+        training,
         validation,
         definition,
     })
@@ -159,14 +162,6 @@ fn exported(study: &Study, ui: &Ui) -> anyhow::Result<Model> {
         ));
     }
     Ok(model)
-}
-
-/// The pack, once its labels are known to fit the model.
-fn labelled(pack: &Pack, interface: &Interface, path: &Path) -> anyhow::Result<Encoded> {
-    let classes = interface.classes.unwrap_or(usize::MAX);
-    pack.labels_for(classes)
-        .with_context(|| path.display().to_string())?;
-    Ok(Encoded::new(pack.encode()))
 }
 
 /// A warning where the data set names fewer classes than the model tells apart: its labels are then likely to
@@ -206,6 +201,12 @@ impl Pictures {
     /// The pictures of a pack.
     pub(crate) fn new(pack: Pack) -> Self {
         Self(pack)
+    }
+
+    /// The pictures of a pack, and its digest.
+    fn with_digest(pack: Pack) -> (Arc<Self>, Digest) {
+        let digest = Digest::of(&pack.encode());
+        (Arc::new(Self(pack)), digest)
     }
 }
 

@@ -3,22 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use anyhow::Context as _;
-use edgefront_optimizer::Model;
-use edgefront_optimizer::calibrate::{self, Samples};
-use edgefront_optimizer::obstacles::Obstacles;
 use edgefront_optimizer::quantize::ActivationType;
-use edgefront_optimizer::recipe::{self, Progress, Recipe};
+use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_protocol::results::FailedJob;
 use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Precision, Stage};
-use edgefront_runtimes::{Registry, Search};
 use indicatif::ProgressBar;
 
 use super::Options;
-use super::cache::{Cache, Entry};
-use super::explain::Making;
+use super::order::{self, Order, Source};
 use super::plan::Variant;
 use super::prepare::{Encoded, Pictures, Prepared};
 use crate::store::Store;
@@ -157,11 +151,8 @@ impl<'a> Maker<'a> {
             model: Arc::clone(&self.prepared.model),
             recipe: recipe.clone(),
             activations,
-            pictures: self
-                .prepared
-                .calibration
-                .as_ref()
-                .map(|(pictures, _)| Arc::clone(pictures)),
+            calibration: pictures(self.prepared.calibration.as_ref()),
+            training: pictures(self.prepared.training.as_ref()),
             search: self.options.search.clone(),
             cache: self.options.cache.clone(),
             bar: bar.clone(),
@@ -182,23 +173,16 @@ impl<'a> Maker<'a> {
 
     /// All that decides the bytes of a variant: another version's passes may give others.
     fn key(&self, recipe: &Recipe, activations: ActivationType) -> anyhow::Result<Digest> {
-        let calibration = self.prepared.calibration.as_ref().map(|(_, digest)| *digest);
+        let digest = |data: &Option<(Arc<Pictures>, Digest)>| data.as_ref().map(|(_, digest)| *digest);
+        let calibration = digest(&self.prepared.calibration);
         let quantized = recipe.needs_calibration().then_some((calibration, activations));
+        let training = digest(&self.prepared.training);
+        let trained = recipe.needs_training().then_some((training, order::threads()));
         let version = env!("CARGO_PKG_VERSION");
-        let parts = (version, self.prepared.definition.model, quantized, &recipe.steps);
+        let model = self.prepared.definition.model;
+        let parts = (version, model, quantized, trained, &recipe.steps);
         Ok(Digest::of(&serde_json::to_vec(&parts)?))
     }
-}
-
-/// Where a variant comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    /// It was in the study's directory.
-    Study,
-    /// Another study made it.
-    Cache,
-    /// It was made now.
-    Recipe,
 }
 
 /// A variant that was written, and how it was made, as JSON.
@@ -208,95 +192,8 @@ struct Filled {
     source: Source,
 }
 
-/// All that a thread of its own needs to make one variant.
-struct Order {
-    /// Of the variant within its study.
-    key: Digest,
-    model: Arc<Model>,
-    recipe: Recipe,
-    activations: ActivationType,
-    pictures: Option<Arc<Pictures>>,
-    search: Search,
-    cache: Option<Cache>,
-    bar: ProgressBar,
-}
-
-impl Order {
-    /// The variant from the cache, or else from the recipe, which is then cached.
-    fn fill(&self) -> anyhow::Result<(Entry, Source)> {
-        let registry = Registry::new(&self.search);
-        let cache = self.cache.as_ref().filter(|_| !self.recipe.steps.is_empty());
-        let (Some(cache), Some(program)) = (cache, program()) else {
-            return Ok((self.make(&registry)?, Source::Recipe));
-        };
-        let key = self.key_beyond_study(program, &registry)?;
-        if let Some(entry) = cache.get(&key) {
-            return Ok((entry, Source::Cache));
-        }
-        let entry = self.make(&registry)?;
-        if let Err(error) = cache.put(&key, &entry) {
-            tracing::warn!("cannot keep {} in the cache: {error}", self.recipe.name);
-        }
-        Ok((entry, Source::Recipe))
-    }
-
-    /// What the key within a study leaves open: this program, and the runtime that runs models.
-    fn key_beyond_study(&self, program: Program, registry: &Registry) -> anyhow::Result<Digest> {
-        let runtime = if self.recipe.needs_calibration() {
-            let runtime = calibrate::runtime(registry)?;
-            Some((runtime.name(), runtime.probe()?.version))
-        } else {
-            None
-        };
-        let parts = (self.key, program, runtime);
-        Ok(Digest::of(&serde_json::to_vec(&parts)?))
-    }
-
-    fn make(&self, registry: &Registry) -> anyhow::Result<Entry> {
-        let name = &self.recipe.name;
-        let context = recipe::Context {
-            calibration: self.pictures.as_deref().map(|pictures| pictures as &dyn Samples),
-            training: None,
-            runtimes: registry,
-            threads: std::thread::available_parallelism().map_or(1, Into::into),
-            activations: self.activations,
-            progress: &|progress| {
-                self.bar.set_message(match progress {
-                    Progress::Pass(pass) => format!("{name}: {pass}"),
-                    Progress::Calibrating { done, total } => format!("{name}: picture {done} of {total}"),
-                    Progress::Measuring { done, total } => format!("{name}: layer {done} of {total}"),
-                    Progress::Training(training) => {
-                        let (epoch, epochs) = (training.epoch, training.epochs);
-                        format!("{name}: epoch {epoch} of {epochs}, loss {:.3}", training.loss)
-                    }
-                });
-            },
-        };
-        let (variant, reports) = recipe::apply(&self.model, &self.recipe, &context)?;
-        let making = Making {
-            obstacles: Obstacles::of(&variant)?,
-            passes: reports,
-        };
-        Ok(Entry {
-            making: serde_json::to_string(&making)?,
-            bytes: variant.encode(),
-        })
-    }
-}
-
-/// Length of this program's file, and when it was changed, in nanoseconds since 1970: two builds of one version
-/// may have different passes.
-type Program = (u64, u128);
-
-/// `None` where the file is gone, after an update for example.
-fn program() -> Option<Program> {
-    let file = std::env::current_exe().and_then(fs::metadata).ok()?;
-    let changed = file
-        .modified()
-        .ok()?
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .ok()?;
-    Some((file.len(), changed.as_nanos()))
+fn pictures(data: Option<&(Arc<Pictures>, Digest)>) -> Option<Arc<Pictures>> {
+    data.map(|(pictures, _)| Arc::clone(pictures))
 }
 
 fn failed(recipe: &Recipe, error: String) -> FailedJob {

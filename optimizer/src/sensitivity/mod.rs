@@ -116,22 +116,22 @@ pub(crate) fn quantize(
     let drop_all_quantized = drop(&[])?;
     let float = search::fewest_in_float(&ranked, max_drop, &mut drop)?;
 
-    let (variant, mut report) = bench.quantize(&float)?;
-    report.sensitivity = Some(Sensitivity {
+    let layer = |&layer: &usize| Layer {
+        node: bench.layers[layer].clone(),
+        noise: noises[layer],
+        in_float: float.contains(&layer),
+    };
+    let found = Sensitivity {
         measure: floor.measure(),
         samples: total,
         max_drop,
         drop_all_quantized,
         drop: drop(&float)?,
-        layers: ranked
-            .iter()
-            .map(|&layer| Layer {
-                node: bench.layers[layer].clone(),
-                noise: noises[layer],
-                in_float: float.contains(&layer),
-            })
-            .collect(),
-    });
+        layers: ranked.iter().map(layer).collect(),
+    };
+    let (variant, mut report) = bench.quantize(&float)?;
+    explain(&mut report, &found);
+    report.sensitivity = Some(found);
     Ok((variant, report))
 }
 
@@ -172,6 +172,29 @@ impl Bench<'_> {
             Ok(noise)
         };
         (0..total).map(noise).collect()
+    }
+}
+
+/// Adds its damage to what the report says of each layer.
+fn explain(report: &mut PassReport, found: &Sensitivity) {
+    for layer in &found.layers {
+        let Some(node) = report.nodes.iter_mut().find(|node| node.node == layer.node) else {
+            continue;
+        };
+        let damage = if layer.noise > 0.0 {
+            format!(
+                "alone in integers it leaves a logit SQNR of {:.1} dB",
+                layer.sqnr_db()
+            )
+        } else {
+            "alone in integers it changes no logit".to_owned()
+        };
+        let decision = if layer.in_float {
+            "it stays in float for the accuracy"
+        } else {
+            &node.why
+        };
+        node.why = format!("{decision}; {damage}");
     }
 }
 

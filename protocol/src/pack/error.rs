@@ -72,7 +72,7 @@ pub enum PackError {
         label: i64,
     },
     /// Labels are needed and there are none.
-    #[error("data set has no labels; accuracy needs `labels`, one int64 a picture")]
+    #[error("data set has no labels; scoring and training need `labels`, one int64 a picture")]
     NoLabels,
     /// Mean and deviation do not fit the pictures.
     #[error("normalization needs a finite mean and a positive std for each of {channels} channels")]

@@ -11,16 +11,20 @@
 //! ]
 //! ```
 
+mod named;
+
 use edgefront_runtimes::Registry;
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::{Method, Samples};
+use crate::calibrate::Samples;
 use crate::error::Error;
 use crate::model::Model;
 use crate::passes::{self, fp16, prune, quantize_weights};
 use crate::quantize::{self, ActivationType};
 use crate::report::PassReport;
 use crate::train;
+
+pub use named::{DEFAULT, FURTHER, named};
 
 /// The passes of one variant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,51 +69,6 @@ pub enum Precision {
     Int8,
 }
 
-/// Names of the recipes that a study uses where it names none.
-pub const DEFAULT: [&str; 6] = [
-    "fp32",
-    "fp16",
-    "ptq-int8",
-    "ptq-int8-pc",
-    "prune50",
-    "prune50-int8",
-];
-
-/// The recipe of this name: a default one, or `channel30`.
-pub fn named(name: &str) -> Option<Recipe> {
-    let quantize = |method, per_channel| {
-        Step::Quantize(quantize::Options {
-            method,
-            per_channel,
-            ..quantize::Options::default()
-        })
-    };
-    let fold = Step::FoldBatchNorm {};
-    let prune = Step::Prune(prune::Method::Weights {
-        amount: 0.5,
-        scope: prune::Scope::Layer,
-    });
-    let channels = Step::Prune(prune::Method::Channels {
-        amount: 0.3,
-        scope: prune::Scope::Layer,
-        multiple: prune::MULTIPLE,
-    });
-    let steps = match name {
-        "fp32" => vec![],
-        "fp16" => vec![fold, Step::Fp16(fp16::Options::default())],
-        "ptq-int8" => vec![fold, quantize(Method::Minmax, false)],
-        "ptq-int8-pc" => vec![fold, quantize(Method::Mse, true)],
-        "prune50" => vec![fold, prune],
-        "prune50-int8" => vec![fold, prune, quantize(Method::Mse, true)],
-        "channel30" => vec![fold, channels],
-        _ => return None,
-    };
-    Some(Recipe {
-        name: name.to_owned(),
-        steps,
-    })
-}
-
 /// What passes need beside the model.
 pub struct Context<'a> {
     /// Samples of the model's input, for recipes that need calibration.
@@ -151,11 +110,15 @@ pub enum Progress<'a> {
 
 /// Makes the variant: prepares the model for the passes, if there are any, and applies them in order. The
 /// model must be valid.
+///
+/// # Errors
+/// As [`Recipe::check`], and where a pass cannot do what it is asked for.
 pub fn apply(
     model: &Model,
     recipe: &Recipe,
     context: &Context<'_>,
 ) -> Result<(Model, Vec<PassReport>), Error> {
+    recipe.check()?;
     let mut variant = model.clone();
     let mut reports = Vec::new();
     if !recipe.steps.is_empty() {
@@ -187,6 +150,30 @@ impl Step {
         }
     }
 
+    /// The precision that the pass makes most of the model compute in, where it changes it.
+    fn computes_in(&self) -> Option<Precision> {
+        match self {
+            Self::Quantize(_) | Self::QuantizeDynamic {} => Some(Precision::Int8),
+            Self::Train(options) => options.qat.as_ref().map(|_| Precision::Int8),
+            Self::Fp16(_) => Some(Precision::Fp16),
+            Self::FoldBatchNorm {} | Self::Prune(_) | Self::QuantizeWeights(_) => None,
+        }
+    }
+
+    /// Whether weights that were float32 are so after the pass.
+    fn keeps_floats(&self) -> bool {
+        self.computes_in().is_none() && !matches!(self, Self::QuantizeWeights(_))
+    }
+
+    /// Whether the pass can work on what `earlier`, which keeps no floats, leaves.
+    fn may_follow(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Train(options), Self::Quantize(_) | Self::Train(_)) => options.qat.is_none(),
+            (Self::Fp16(_), Self::QuantizeWeights(_)) => true,
+            _ => false,
+        }
+    }
+
     /// `original` is what the recipe began with, prepared for passes: who is distilled from.
     fn apply(
         &self,
@@ -215,17 +202,30 @@ impl Step {
 impl Recipe {
     /// The precision that most of the variant computes in.
     pub fn precision(&self) -> Precision {
-        let of_step = |step: &Step| match step {
-            Step::Quantize(_) | Step::QuantizeDynamic {} => Some(Precision::Int8),
-            Step::Fp16(_) => Some(Precision::Fp16),
-            Step::Train(options) => options.qat.as_ref().map(|_| Precision::Int8),
-            Step::FoldBatchNorm {} | Step::Prune(_) | Step::QuantizeWeights(_) => None,
-        };
-        self.steps
-            .iter()
-            .filter_map(of_step)
-            .max()
-            .unwrap_or(Precision::Fp32)
+        let changed = self.steps.iter().filter_map(Step::computes_in);
+        changed.max().unwrap_or(Precision::Fp32)
+    }
+
+    /// Refuses passes in an order that cannot work: few take weights that are no longer float32.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut narrowed: Option<&Step> = None;
+        for step in &self.steps {
+            if let Some(earlier) = narrowed
+                && !step.may_follow(earlier)
+            {
+                return Err(Error::Refused {
+                    pass: step.name().to_owned(),
+                    reason: format!(
+                        "it cannot follow `{}`, which leaves no float32 weights; put it before",
+                        earlier.name()
+                    ),
+                });
+            }
+            if !step.keeps_floats() {
+                narrowed = Some(step);
+            }
+        }
+        Ok(())
     }
 
     /// Whether a step needs samples of the model's input.
@@ -244,64 +244,5 @@ impl Recipe {
 }
 
 #[cfg(test)]
-mod tests {
-    use edgefront_runtimes::{Data, Search, Tensor};
-
-    use super::*;
-    use crate::graph::build::Builder;
-
-    struct Ones;
-
-    impl Samples for Ones {
-        fn len(&self) -> usize {
-            3
-        }
-
-        fn sample(&self, _: usize) -> Vec<Tensor> {
-            vec![Tensor::new(vec![1, 2, 4, 4], Data::F32(vec![1.0; 32])).unwrap()]
-        }
-    }
-
-    fn small() -> Model {
-        let mut b = Builder::new(17);
-        let x = b.input("x", &["batch", "2", "4", "4"]);
-        let weights = b.floats(&[2, 2, 1, 1], &[1.0, 0.1, -2.0, 0.3]);
-        let y = b.op("Conv", &[&x, &weights], &[]);
-        let y = b.op("Relu", &[&y], &[]);
-        b.finish(&[&y])
-    }
-
-    fn apply_with(samples: Option<&dyn Samples>, recipe: &Recipe) -> Result<(Model, Vec<PassReport>), Error> {
-        let context = Context {
-            calibration: samples,
-            training: None,
-            runtimes: &Registry::new(&Search::default()),
-            threads: 1,
-            activations: ActivationType::U8,
-            progress: &|_| {},
-        };
-        apply(&small(), recipe, &context)
-    }
-
-    #[test]
-    fn every_default_recipe_is_known_and_makes_its_variant() {
-        for name in DEFAULT {
-            let recipe = named(name).unwrap();
-            assert_eq!(recipe.name, name);
-            assert_eq!(recipe.needs_calibration(), recipe.precision() == Precision::Int8);
-            let (variant, reports) = apply_with(Some(&Ones), &recipe).unwrap();
-            assert_eq!(variant == small(), name == "fp32", "{name}");
-            assert_eq!(reports.is_empty(), name == "fp32", "{name}");
-        }
-        assert_eq!(named("int4"), None);
-    }
-
-    #[test]
-    fn a_recipe_that_needs_samples_says_so() {
-        let error = apply_with(None, &named("ptq-int8").unwrap()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "quantize: it needs samples; give some with `--calib`"
-        );
-    }
-}
+#[allow(clippy::unwrap_used)]
+mod tests;
