@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+import packs
+
 RUNS = 20
 """Timed runs of one model in one round."""
 LEAD_IN = 3
@@ -26,27 +28,9 @@ def size(model):
 
 
 def export(pack, npz):
-    """The floats of a pack, as `Pack::input` makes them: `(pixel / 255 - mean) / std` in float32."""
-    data = Path(pack).read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    normalization = json.loads(header["__metadata__"]["edgefront.pack"]).get("normalization")
-
-    def tensor(name, dtype):
-        begin, end = header[name]["data_offsets"]
-        return np.frombuffer(data[8 + length + begin : 8 + length + end], dtype).reshape(header[name]["shape"])
-
-    if header["images"]["dtype"] == "F32":
-        images = tensor("images", np.float32)
-    else:
-        images = tensor("images", np.uint8).astype(np.float32).transpose(0, 3, 1, 2)
-        if normalization:
-            mean, std = (np.array(normalization[key], np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
-            images = (images / np.float32(255) - mean) / std
-    arrays = {"images": np.ascontiguousarray(images)}
-    if "labels" in header:
-        arrays["labels"] = tensor("labels", np.int64)
-    np.savez(npz, **arrays)
+    """The floats of a pack in a file that both tools read."""
+    images, labels = packs.read(pack)
+    np.savez(npz, images=images, **({} if labels is None else {"labels": labels}))
 
 
 def quantize(model, npz, output, method, samples):

@@ -1,12 +1,12 @@
 //! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files,
-//! `cargo xtask compare-quantizers` measures the optimizer beside ONNX Runtime's tools.
+//! `cargo xtask compare-quantizers` and `compare-training` measure the optimizer beside ONNX Runtime's tools and PyTorch.
 #![allow(clippy::print_stdout, reason = "its words are its purpose")]
 
+mod compare;
 mod conformance;
 mod count;
 mod filter;
 mod prerequisites;
-mod quantizers;
 mod step;
 mod test;
 
@@ -30,7 +30,10 @@ Usage:
                              before you commit it.
   cargo xtask compare-quantizers MODEL --calib DATA --val DATA [--help]
                              Quantize a classifier with ONNX Runtime's own tools and with Edgefront, in turns:
-                             seconds, peak memory, top-1, SQNR and latency of each. Needs Python with pip.";
+                             seconds, peak memory, top-1, SQNR and latency of each. Needs Python with pip.
+  cargo xtask compare-training NETWORK --train DATA [--help]
+                             Train a torchvision network by PyTorch and by Edgefront, in turns: pictures a second
+                             of each. Needs torch and torchvision in python3, or in the Python that PYTHON names.";
 
 fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -44,7 +47,8 @@ fn main() -> anyhow::Result<ExitCode> {
         ["test", "--all"] => test::run(true),
         ["conformance"] => conformance::run(),
         ["fixtures"] => fixtures(),
-        ["compare-quantizers", ref rest @ ..] => quantizers::run(rest),
+        ["compare-quantizers", ref rest @ ..] => compare::quantizers(rest),
+        ["compare-training", ref rest @ ..] => compare::training(rest),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

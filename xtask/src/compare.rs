@@ -1,0 +1,86 @@
+//! `cargo xtask compare-quantizers` and `compare-training`: Edgefront beside the Python tools of the field. The
+//! comparisons are Python programs, because one of the two is.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, ensure};
+
+use crate::step;
+
+/// The Python environment and the results of the quantizers; a change of the requirements makes it anew.
+const QUANTIZERS: &str = "target/quantizers";
+const TRAINING: &str = "target/training";
+const REQUIREMENTS: &str = "xtask/python/requirements.txt";
+
+/// ONNX Runtime's own quantizer and Edgefront's, with the user's `arguments`.
+pub(crate) fn quantizers(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let folder = Path::new(QUANTIZERS);
+    let python = if asks_for_help(arguments) {
+        PathBuf::from("python3")
+    } else {
+        environment(folder)?
+    };
+    compare(&python, "xtask/python/compare_quantizers.py", folder, arguments)
+}
+
+/// Training by PyTorch and by Edgefront, with the user's `arguments`. PyTorch is the user's, since what its
+/// packages bring along differs by gigabytes.
+pub(crate) fn training(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let python = std::env::var_os("PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    compare(
+        &python,
+        "xtask/python/compare_training.py",
+        Path::new(TRAINING),
+        arguments,
+    )
+}
+
+fn asks_for_help(arguments: &[&str]) -> bool {
+    arguments
+        .iter()
+        .any(|argument| ["-h", "--help"].contains(argument))
+}
+
+/// Runs the Python program, with a fresh build of Edgefront.
+fn compare(python: &Path, program: &str, folder: &Path, arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    if !asks_for_help(arguments) {
+        let build = ["build", "--release", "--package", "edgefront"];
+        must(&mut step::cargo(&build))?;
+    }
+    let mut compare = Command::new(python);
+    compare
+        .arg(program)
+        .args(["--edgefront", "target/release/edgefront", "--out"]);
+    compare.arg(folder.join("out")).args(arguments);
+    let status = compare
+        .status()
+        .with_context(|| format!("cannot start {}", python.display()))?;
+    Ok(ExitCode::from(
+        u8::try_from(status.code().unwrap_or(1)).unwrap_or(1),
+    ))
+}
+
+/// The interpreter of a virtual environment that holds what is required.
+fn environment(folder: &Path) -> anyhow::Result<PathBuf> {
+    let (venv, stamp) = (folder.join("venv"), folder.join("requirements.txt"));
+    let python = venv.join("bin/python");
+    let required = std::fs::read(REQUIREMENTS).context(REQUIREMENTS)?;
+    if python.exists() && std::fs::read(&stamp).is_ok_and(|installed| installed == required) {
+        return Ok(python);
+    }
+    must(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+    let install = ["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS];
+    must(Command::new(&python).args(install))?;
+    std::fs::write(&stamp, required).with_context(|| stamp.display().to_string())?;
+    Ok(python)
+}
+
+fn must(command: &mut Command) -> anyhow::Result<()> {
+    let named = format!("{command:?}");
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {named}"))?;
+    ensure!(status.success(), "{named} failed");
+    Ok(())
+}
