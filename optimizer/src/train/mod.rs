@@ -20,6 +20,7 @@ mod operator;
 mod options;
 mod parameter;
 mod program;
+mod reader;
 mod run;
 mod tape;
 

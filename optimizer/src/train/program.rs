@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::NAME;
 use super::kernels::Grid;
-use super::operator::{Combine, Operator};
+use super::operator::Operator;
 use super::parameter::{Parameter, Role};
+use super::reader::Reader;
 use crate::error::Error;
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
 use crate::model::Model;
-use crate::proto::{DataType, DimensionValue, NodeProto, TensorProto, TypeValue, ValueInfoProto};
-use crate::shape::{self, Values};
+use crate::proto::{DimensionValue, TypeValue, ValueInfoProto};
+use crate::shape;
 
 /// Where a step reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,19 +82,9 @@ impl Program {
             ));
         };
         let answer = output.name().to_owned();
-        let mut reader = Reader {
-            names: inputs.iter().map(|input| input.name().to_owned()).collect(),
-            masters: float.map_or_else(Vec::new, |model| model.graph().initializer.iter().collect()),
-            graph: &graph,
-            types,
-            steps: Vec::new(),
-            parameters: Vec::new(),
-            constants: Vec::new(),
-            operands: HashMap::new(),
-        };
-        for (index, name) in reader.names.iter().enumerate() {
-            reader.operands.insert(name.clone(), Operand::Value(index));
-        }
+        let masters = float.map_or_else(Vec::new, |model| model.graph().initializer.iter().collect());
+        let names = inputs.iter().map(|input| input.name().to_owned()).collect();
+        let mut reader = Reader::new(&graph, types, masters, names);
         for id in graph.ids() {
             reader.read(id)?;
         }
@@ -205,239 +196,6 @@ impl Program {
                     step.last.push(value);
                 }
             }
-        }
-    }
-}
-
-/// Reads nodes in their order.
-struct Reader<'a> {
-    graph: &'a Graph,
-    types: Values,
-    masters: Vec<&'a TensorProto>,
-    names: Vec<String>,
-    steps: Vec<Step>,
-    parameters: Vec<Parameter>,
-    constants: Vec<Constant>,
-    /// By the name of the value or initializer.
-    operands: HashMap<String, Operand>,
-}
-
-impl Reader<'_> {
-    fn read(&mut self, id: NodeId) -> Result<(), Error> {
-        let node = self.graph.node(id);
-        if self.computes_on_shapes(node) {
-            return Ok(());
-        }
-        let mut operator = Operator::of(self.graph, id)?;
-        if operator == Operator::Dequantize {
-            if self.graph.constant_input(id, 0).is_some() {
-                return self.read_integers(id);
-            }
-            self.check_pair(id)?;
-            operator = Operator::Same;
-        }
-        let (inputs, grid) = if operator == Operator::Quantize {
-            let (scale, grid) = self.grid(id)?;
-            (vec![Some(self.value(node, 0)?), Some(scale)], Some(grid))
-        } else {
-            (self.inputs(&operator, node)?, None)
-        };
-        let output = self.name_value(node);
-        self.steps.push(Step {
-            label: node.label(),
-            operator,
-            inputs,
-            output,
-            last: Vec::new(),
-            grid,
-        });
-        Ok(())
-    }
-
-    /// Whether the node makes integers, such as the target of a `Reshape`: those are known by inference.
-    fn computes_on_shapes(&self, node: &NodeProto) -> bool {
-        let mut outputs = node.output.iter().filter_map(|output| self.types.get(output));
-        !node.is("QuantizeLinear")
-            && outputs.any(|value| matches!(value.data_type, DataType::Int64 | DataType::Int32))
-    }
-
-    fn name_value(&mut self, node: &NodeProto) -> usize {
-        let index = self.names.len();
-        self.names.push(node.output[0].clone());
-        self.operands
-            .insert(node.output[0].clone(), Operand::Value(index));
-        index
-    }
-
-    fn inputs(&mut self, operator: &Operator, node: &NodeProto) -> Result<Vec<Option<Operand>>, Error> {
-        let count = match operator {
-            Operator::Convolution { .. } | Operator::Gemm { .. } => 3,
-            Operator::Normalization { .. } => 5,
-            Operator::Combine(_) | Operator::Product => 2,
-            Operator::Concat(_) => node.input.len(),
-            _ => 1,
-        };
-        let mut inputs = Vec::with_capacity(count);
-        for index in 0..count.min(node.input.len()) {
-            inputs.push(match node.input_name(index) {
-                None => None,
-                Some(name) if self.operands.contains_key(name) => Some(self.operands[name]),
-                Some(name) => Some(self.constant(name, operator, node, index)?),
-            });
-        }
-        Ok(inputs)
-    }
-
-    /// The value that an input reads.
-    fn value(&self, node: &NodeProto, index: usize) -> Result<Operand, Error> {
-        let operand = node.input_name(index).and_then(|name| self.operands.get(name));
-        operand
-            .copied()
-            .ok_or_else(|| Error::node(node, "its input is constant, which cannot be trained"))
-    }
-
-    /// An initializer that a node reads as floats.
-    fn constant(
-        &mut self,
-        name: &str,
-        operator: &Operator,
-        node: &NodeProto,
-        index: usize,
-    ) -> Result<Operand, Error> {
-        let tensor = self.graph.initializer(name);
-        let tensor =
-            tensor.ok_or_else(|| Error::node(node, format!("its input `{name}` cannot be trained")))?;
-        let operand = if let Some((role, decays)) = self.role(operator, node, index, tensor) {
-            self.parameters.push(Parameter::float(tensor, role, decays)?);
-            Operand::Parameter(self.parameters.len() - 1)
-        } else {
-            self.constants.push(Constant {
-                shape: tensor.shape()?,
-                values: tensor.floats()?,
-            });
-            Operand::Constant(self.constants.len() - 1)
-        };
-        self.operands.insert(name.to_owned(), operand);
-        Ok(operand)
-    }
-
-    /// How an initializer is trained and whether it decays; `None` for one that is not.
-    fn role(
-        &self,
-        operator: &Operator,
-        node: &NodeProto,
-        index: usize,
-        tensor: &TensorProto,
-    ) -> Option<(Role, bool)> {
-        if tensor.element_type().ok()? != DataType::Float {
-            return None;
-        }
-        let other_is_input = || {
-            let other = node.input_name(1 - index).unwrap_or_default();
-            self.graph.inputs().iter().any(|input| input.name() == other)
-        };
-        match operator {
-            Operator::Convolution { .. } | Operator::Gemm { .. } => Some((Role::Float, index == 1)),
-            Operator::Product => Some((Role::Float, true)),
-            Operator::Normalization { .. } if index > 2 => Some((Role::Statistic, false)),
-            Operator::Normalization { .. } => Some((Role::Float, false)),
-            // Single numbers and what prepares the input are part of the architecture.
-            Operator::Combine(Combine::Add | Combine::Multiply) => {
-                (tensor.count().ok()? > 1 && !other_is_input()).then_some((Role::Float, false))
-            }
-            _ => None,
-        }
-    }
-
-    /// Integers that a node makes floats of: parameters where they are weights or biases.
-    fn read_integers(&mut self, id: NodeId) -> Result<(), Error> {
-        let node = self.graph.node(id);
-        let constant = |index: usize| self.graph.constant_input(id, index);
-        let (Some(tensor), Some(scale)) = (constant(0), constant(1)) else {
-            return Err(Error::node(node, "its scale is not constant"));
-        };
-        let zeros = constant(2)
-            .map(TensorProto::integers)
-            .transpose()?
-            .unwrap_or_default();
-        let axis = node.int("axis").unwrap_or(1);
-        let found = if zeros.iter().all(|&zero| zero == 0) {
-            Parameter::integers(tensor, scale, axis, &self.masters)?
-        } else {
-            None
-        };
-        let known = found
-            .as_ref()
-            .and_then(|found| self.parameters.iter().position(|known| known.name == found.name));
-        let operand = match (known, found) {
-            (Some(index), _) => Operand::Parameter(index),
-            (None, Some(parameter)) => {
-                self.parameters.push(parameter);
-                Operand::Parameter(self.parameters.len() - 1)
-            }
-            (None, None) => {
-                let [scale] = scale.floats()?[..] else {
-                    return Err(Error::node(node, "integers of this kind cannot be trained"));
-                };
-                let zero = zeros.first().copied().unwrap_or(0);
-                let values = tensor.integers()?.into_iter();
-                self.constants.push(Constant {
-                    shape: tensor.shape()?,
-                    values: values.map(|value| (value - zero) as f32 * scale).collect(),
-                });
-                Operand::Constant(self.constants.len() - 1)
-            }
-        };
-        self.operands.insert(node.output[0].clone(), operand);
-        Ok(())
-    }
-
-    /// Scale and grid of a `QuantizeLinear`.
-    fn grid(&mut self, id: NodeId) -> Result<(Operand, Grid), Error> {
-        let node = self.graph.node(id);
-        let scale = self.graph.constant_input(id, 1);
-        let scale = scale.ok_or_else(|| Error::node(node, "its scale is not constant"))?;
-        let operand = if let Some(known) = self.operands.get(scale.name()) {
-            *known
-        } else {
-            self.parameters.push(Parameter::log_scale(scale)?);
-            Operand::Parameter(self.parameters.len() - 1)
-        };
-        self.operands.insert(scale.name().to_owned(), operand);
-        let zero = self.graph.constant_input(id, 2);
-        if node.input_name(2).is_some() != zero.is_some() {
-            return Err(Error::node(node, "its zero point is not constant"));
-        }
-        let limits = match zero.map_or(Ok(DataType::Uint8), TensorProto::element_type)? {
-            DataType::Uint8 => (0.0, 255.0),
-            DataType::Int8 => (-128.0, 127.0),
-            DataType::Uint16 => (0.0, 65535.0),
-            DataType::Int16 => (-32768.0, 32767.0),
-            other => {
-                return Err(Error::node(
-                    node,
-                    format!("{} activations cannot be trained", other.label()),
-                ));
-            }
-        };
-        let zero = zero.map(TensorProto::integers).transpose()?;
-        let zero_point = zero.and_then(|zero| zero.first().copied()).unwrap_or(0) as f32;
-        Ok((operand, Grid { zero_point, limits }))
-    }
-
-    /// A `DequantizeLinear` must read what a `QuantizeLinear` of the same scale made.
-    fn check_pair(&self, id: NodeId) -> Result<(), Error> {
-        let node = self.graph.node(id);
-        let producer = node.input_name(0).and_then(|name| self.graph.producer(name));
-        let producer = producer
-            .map(|id| self.graph.node(id))
-            .filter(|node| node.is("QuantizeLinear"));
-        match producer {
-            Some(before) if before.input.get(1..) == node.input.get(1..) => Ok(()),
-            _ => Err(Error::node(
-                node,
-                "it does not follow a `QuantizeLinear` of the same scale and zero point",
-            )),
         }
     }
 }
