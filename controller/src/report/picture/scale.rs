@@ -1,5 +1,8 @@
 //! Axes: from figures to places, and the ticks between.
 
+/// The least positive float.
+const SMALLEST: f64 = f64::from_bits(1);
+
 /// One axis over a range of figures, linear or logarithmic.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Scale {
@@ -23,10 +26,11 @@ impl Scale {
             };
         }
         if ratios && low > 0.0 && high / low > 8.0 {
-            let margin = (high / low).powf(0.08);
+            // By logarithms, for the ratio itself may be beyond what a float holds.
+            let margin = ((high.ln() - low.ln()) * 0.08).exp();
             return Self {
-                low: low / margin,
-                high: high * margin,
+                low: (low / margin).max(SMALLEST),
+                high: (high * margin).min(f64::MAX),
                 logarithmic: true,
             };
         }
@@ -36,8 +40,8 @@ impl Scale {
             high.abs().max(1.0) * 0.2
         };
         Self {
-            low: low - span * 0.12,
-            high: high + span * 0.12,
+            low: (low - span * 0.12).max(f64::MIN),
+            high: (high + span * 0.12).min(f64::MAX),
             logarithmic: false,
         }
     }
@@ -45,7 +49,7 @@ impl Scale {
     /// Where the figure stands between 0 (low end) and 1 (high end).
     pub(super) fn place(&self, value: f64) -> f64 {
         if self.logarithmic {
-            (value / self.low).ln() / (self.high / self.low).ln()
+            (value.ln() - self.low.ln()) / (self.high.ln() - self.low.ln())
         } else {
             (value - self.low) / (self.high - self.low)
         }
@@ -76,17 +80,26 @@ impl Scale {
     }
 
     fn decades(&self) -> Vec<f64> {
+        const MOST: usize = 12;
         let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
         let few = last - first <= 4;
         let marks: &[f64] = if few { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let apart = 1 + (last - first) as usize / MOST;
         (first..=last)
+            .step_by(apart)
             .flat_map(|power| marks.iter().map(move |m| m * 10.0_f64.powi(power)))
             .collect()
     }
 }
 
-/// A tick's figure without needless digits.
+/// A tick's figure without needless digits; a power of ten stands for many zeros.
 pub(super) fn tick_label(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e7 || (0.0 < size && size < 1e-3) {
+        // Rounded first, for a tick is a sum of steps.
+        let rounded: f64 = format!("{value:.6e}").parse().unwrap_or(value);
+        return format!("{rounded:e}");
+    }
     let text = format!("{value:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" {
@@ -115,6 +128,10 @@ mod tests {
             .collect();
         assert_eq!(log, ["1", "2", "5", "10", "20"]);
         assert_eq!(tick_label(92.50), "92.5");
+        assert_eq!(
+            [0.0002, 0.0, -0.5, 3e7].map(tick_label),
+            ["2e-4", "0", "-0.5", "3e7"]
+        );
     }
 
     #[test]
@@ -126,6 +143,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_is_finite_and_positive_has_a_scale_that_ends(
+            values in prop::collection::vec(
+                (1_u64..f64::MAX.to_bits()).prop_map(f64::from_bits), 1..8
+            ),
+            ratios in any::<bool>()
+        ) {
+            let scale = Scale::over(values.iter().copied(), ratios);
+            for value in values {
+                let place = scale.place(value);
+                prop_assert!((0.0..=1.0).contains(&place), "{value:e} at {place}");
+            }
+            let ticks = scale.ticks();
+            prop_assert!(ticks.len() <= 20);
+            prop_assert!(ticks.iter().all(|tick| tick_label(*tick).len() <= 16));
+        }
+
         #[test]
         fn every_value_has_its_place_inside(
             values in prop::collection::vec(1e-3_f64..1e6, 0..20), ratios in any::<bool>()
