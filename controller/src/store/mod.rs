@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use edgefront_protocol::results::FailedJob;
 use edgefront_protocol::{
@@ -46,19 +47,19 @@ pub enum Error {
         path: PathBuf,
     },
     /// The database cannot be read or written.
-    #[error("cannot use {}", path.display())]
+    #[error("cannot use {}: {why}", path.display())]
     Database {
         /// The database.
         path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
+        /// Why, in the words of SQLite; its own cause says the same again.
+        why: String,
     },
-    /// A row does not hold what it should.
-    #[error("{} is damaged: {what}; remove it to begin anew", path.display())]
+    /// The database or a row does not hold what it should.
+    #[error("{} is damaged ({what}); replace it with --fresh, or choose another --out", path.display())]
     Damaged {
         /// The database.
         path: PathBuf,
-        /// The row, and what is wrong with it.
+        /// What is wrong with it.
         what: String,
     },
 }
@@ -121,6 +122,7 @@ impl Store {
         let transaction = database
             .transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)
             .map_err(wrap)?;
+        check_pages(&transaction, &path)?;
         migrate(&transaction, &path, controller)?;
         let name: String = transaction
             .query_row("SELECT controller FROM study", [], |row| row.get(0))
@@ -137,6 +139,17 @@ impl Store {
     /// The name under which devices know this directory.
     pub fn controller(&self) -> &ControllerId {
         &self.controller
+    }
+
+    /// Removes the database of a directory, which nobody may have open, whatever it holds.
+    pub fn remove(dir: &Path) -> io::Result<()> {
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            match fs::remove_file(dir.join(format!("{FILE}{suffix}"))) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The study, if one has begun.
@@ -384,6 +397,11 @@ impl Store {
         rows.collect::<rusqlite::Result<_>>().map_err(self.failed())
     }
 
+    /// The error of a row of `table` that cannot be read.
+    pub fn damaged(&self, table: &str, error: &impl ToString) -> Error {
+        damaged(&self.path, table, error)
+    }
+
     fn decoded<T: DeserializeOwned + Serialize>(&self, table: &str, bytes: &[u8]) -> Result<T, Error> {
         wire::decode(bytes).map_err(|error| damaged(&self.path, table, &error))
     }
@@ -437,12 +455,38 @@ fn migrate(transaction: &Transaction<'_>, path: &Path, controller: &ControllerId
     }
 }
 
+/// Refuses a database whose pages do not hang together, before anything is done in it.
+fn check_pages(transaction: &Transaction<'_>, path: &Path) -> Result<(), Error> {
+    let first: String = transaction
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|source| classify(path, source))?;
+    if first == "ok" {
+        return Ok(());
+    }
+    let what = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    Err(Error::Damaged {
+        path: path.to_owned(),
+        what,
+    })
+}
+
 fn classify(path: &Path, source: rusqlite::Error) -> Error {
+    use rusqlite::Error as Sqlite;
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase};
     let path = path.to_owned();
-    match source.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => Error::Busy { path },
-        Some(rusqlite::ErrorCode::NotADatabase) => Error::Foreign { path },
-        _ => Error::Database { path, source },
+    let why = source.to_string();
+    match (source.sqlite_error_code(), source) {
+        (Some(DatabaseBusy | DatabaseLocked), _) => Error::Busy { path },
+        (Some(DatabaseCorrupt | NotADatabase), _)
+        | (
+            None,
+            Sqlite::QueryReturnedNoRows
+            | Sqlite::InvalidColumnType(..)
+            | Sqlite::FromSqlConversionFailure(..)
+            | Sqlite::IntegralValueOutOfRange(..)
+            | Sqlite::Utf8Error(..),
+        ) => Error::Damaged { path, what: why },
+        _ => Error::Database { path, why },
     }
 }
 

@@ -125,13 +125,6 @@ fn two_processes_do_not_share_a_directory() {
 fn databases_of_others_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);
-    std::fs::write(&path, "this is a text of more than sixteen bytes").unwrap();
-    assert!(matches!(
-        Store::open(dir.path(), &id("c1")),
-        Err(Error::Foreign { .. })
-    ));
-    std::fs::remove_file(&path).unwrap();
-
     let database = Connection::open(&path).unwrap();
     database.execute_batch("CREATE TABLE theirs (x)").unwrap();
     assert!(matches!(
@@ -141,6 +134,43 @@ fn databases_of_others_are_left_alone() {
     database.pragma_update(None, "user_version", 99).unwrap();
     let error = Store::open(dir.path(), &id("c1")).unwrap_err();
     assert!(matches!(error, Error::Newer { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn a_damaged_database_says_what_to_do_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    let mut store = open(dir.path());
+    let jobs: Vec<String> = (0..200).map(|number| format!("j{number}")).collect();
+    let jobs: Vec<&str> = jobs.iter().map(String::as_str).collect();
+    store.begin("{}").unwrap();
+    store.put_batch(&device("pi"), &batch("b1", &jobs)).unwrap();
+    drop(store);
+    let whole = std::fs::read(&path).unwrap();
+    let mut overwritten = whole.clone();
+    overwritten[4096..].fill(0x5a);
+    let mut headless = whole.clone();
+    headless[..100].fill(0x5a);
+    for bytes in [
+        &whole[..whole.len() / 2],
+        &overwritten,
+        &headless,
+        b"a text of some length",
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = Store::open(dir.path(), &id("c1")).unwrap_err();
+        let said = crate::ui::one_line(&error.into());
+        assert!(said.contains("edgefront.db is damaged ("), "{said}");
+        assert!(
+            said.ends_with("replace it with --fresh, or choose another --out"),
+            "{said}"
+        );
+        assert!(said.len() < 300, "{said}");
+        Store::remove(dir.path()).unwrap();
+        assert!(!path.exists());
+    }
+    Store::remove(dir.path()).unwrap();
+    assert_eq!(open(dir.path()).study().unwrap(), None);
 }
 
 #[test]

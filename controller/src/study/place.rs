@@ -33,6 +33,8 @@ enum Start {
     Begin,
     /// What lies there is removed first.
     Replace,
+    /// The same, the database too: it cannot be read.
+    Renew,
     /// It goes on where it stopped, or has ended already.
     GoOn {
         /// Whether nothing is left to do.
@@ -65,13 +67,15 @@ impl<'a> Place<'a> {
     /// Looks into the directory. Changes nothing there; what may not be is an error.
     pub(super) fn look(options: &'a Options, definition: &Definition) -> anyhow::Result<Self> {
         let out = options.out.as_path();
-        let store = open_existing(out)?;
-        let found = match &store {
-            None => stranger(out),
-            Some(store) => lying(store, definition)?,
+        let (store, start) = match look_into(out, definition) {
+            Err(error) if options.existing == Existing::Replace && is_damage(&error) => (None, Start::Renew),
+            looked => {
+                let (store, found) = looked?;
+                let start = decide(options.existing, &found)
+                    .map_err(|why| UsageError::new(format!("{} {why}", out.display())))?;
+                (store, start)
+            }
         };
-        let start = decide(options.existing, &found)
-            .map_err(|why| UsageError::new(format!("{} {why}", out.display())))?;
         Ok(Self { out, store, start })
     }
 
@@ -87,9 +91,17 @@ impl<'a> Place<'a> {
         ui: &Ui,
     ) -> anyhow::Result<(Store, Vec<(DeviceId, BatchId)>)> {
         let out = self.out;
-        if self.start == Start::Replace {
+        if matches!(self.start, Start::Replace | Start::Renew) {
             ui.note(format_args!("replacing the results in {}", out.display()));
             remove_reports(out)?;
+        }
+        if self.start == Start::Renew {
+            ui.warn(format_args!(
+                "{} is damaged and begins anew; devices go on with the jobs that it knew",
+                out.join(store::FILE).display()
+            ));
+            Store::remove(out)
+                .with_context(|| format!("cannot remove {}", out.join(store::FILE).display()))?;
         }
         let mut store = if let Some(store) = self.store {
             store
@@ -105,6 +117,20 @@ impl<'a> Place<'a> {
         let cancelled = open.into_iter().map(|(device, batch)| (device, batch.id));
         Ok((store, cancelled.collect()))
     }
+}
+
+/// The database of the directory, if it has one, and what lies there.
+fn look_into(out: &Path, definition: &Definition) -> anyhow::Result<(Option<Store>, Found)> {
+    let store = open_existing(out)?;
+    let found = match &store {
+        None => stranger(out),
+        Some(store) => lying(store, definition)?,
+    };
+    Ok((store, found))
+}
+
+fn is_damage(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(store::Error::Damaged { .. }))
 }
 
 /// The database of the directory, if it has one.
@@ -141,10 +167,11 @@ fn lying(store: &Store, definition: &Definition) -> anyhow::Result<Found> {
     };
     let jobs = store.jobs()?;
     let ended = jobs.iter().filter(|job| job.outcome.is_some()).count();
+    let differences = definition.differences(&study.definition);
     Ok(Found::Study(Lying {
         finished: study.finished,
         jobs: [ended, jobs.len()],
-        differences: definition.differences(&study.definition)?,
+        differences: differences.map_err(|error| store.damaged("study", &error))?,
     }))
 }
 
