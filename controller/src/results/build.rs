@@ -190,12 +190,29 @@ fn notes(measurement: &Measurement) -> Vec<String> {
 }
 
 /// A note where the medians of the rounds differ by more than a quarter: the machine was not left alone.
+/// Differences below a microsecond are the clock's own.
 fn unsteady(latency: &Latency) -> Option<String> {
     const STEADY: f64 = 1.25;
+    const CLOCK: Nanos = Nanos(1_000);
     let medians = || latency.rounds.iter().map(|round| round.p50);
     let (slowest, fastest) = (medians().max()?, medians().min()?);
     let ratio = slowest.0 as f64 / fastest.0.max(1) as f64;
-    (ratio > STEADY).then(|| format!("unsteady: the medians of the rounds range from {fastest} to {slowest}"))
+    (ratio > STEADY && slowest.0 - fastest.0 >= CLOCK.0).then(|| {
+        format!(
+            "unsteady: the medians of the rounds range from {} to {}",
+            spoken(fastest),
+            spoken(slowest)
+        )
+    })
+}
+
+/// A duration in the unit in which it has digits before its point.
+fn spoken(duration: Nanos) -> String {
+    match duration.0 {
+        nanos if nanos < 1_000 => format!("{nanos} ns"),
+        nanos if nanos < 1_000_000 => format!("{:.3} µs", nanos as f64 / 1e3),
+        _ => duration.to_string(),
+    }
 }
 
 fn device_record(device: &Device) -> DeviceRecord {
@@ -321,5 +338,13 @@ mod tests {
         assert_eq!(unsteady(&latency), None);
         latency.rounds.push(round(Nanos(1_300_000)));
         assert!(unsteady(&latency).is_some());
+
+        latency.rounds = vec![round(Nanos(40)), round(Nanos(1_039))];
+        assert_eq!(unsteady(&latency), None);
+        latency.rounds.push(round(Nanos(2_500)));
+        assert_eq!(
+            unsteady(&latency).as_deref(),
+            Some("unsteady: the medians of the rounds range from 40 ns to 2.500 µs")
+        );
     }
 }
