@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use edgefront_protocol::results::{Record, Results};
+use edgefront_protocol::results::{FailedJob, Record, Results};
+use serde::Serialize;
+
+use crate::results::{of_device, unmeasured};
 
 /// Bounds that a configuration must keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -30,6 +33,65 @@ pub struct Selection<'a> {
     pub rejected: Vec<(&'a Record, Vec<Reason>)>,
     /// Those within the bounds that are not the best.
     pub beaten: Vec<&'a Record>,
+    /// What has no measurement on the device.
+    pub failed: Vec<&'a FailedJob>,
+    /// Why the device has no measurement at all; `None` where it has one.
+    pub unmeasured: Option<String>,
+}
+
+/// A record that was not chosen, as programs read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rejected<'a> {
+    /// The device.
+    pub device: &'a str,
+    /// The record, as [`Record::configuration`] names it.
+    pub configuration: String,
+    /// The study, where several were merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub study: Option<&'a str>,
+    /// The variant.
+    pub variant: &'a str,
+    /// The runtime.
+    pub runtime: &'a str,
+    /// The provider.
+    pub provider: &'a str,
+    /// Threads within one inference.
+    pub threads: u32,
+    /// Pictures per inference.
+    pub batch: u32,
+    /// Why, in one line.
+    pub reason: String,
+}
+
+impl<'a> Rejected<'a> {
+    fn new(record: &'a Record, reason: String) -> Self {
+        Self {
+            device: &record.device,
+            configuration: record.configuration(),
+            study: record.study.as_deref(),
+            variant: &record.variant,
+            runtime: &record.runtime,
+            provider: &record.provider,
+            threads: record.threads,
+            batch: record.batch,
+            reason,
+        }
+    }
+}
+
+impl<'a> Selection<'a> {
+    /// Every record of the device that was not chosen, with the reason.
+    pub fn rejections(&self) -> Vec<Rejected<'a>> {
+        let beaten = self.beaten.iter().map(|record| {
+            let best = self.chosen.map(Record::configuration).unwrap_or_default();
+            Rejected::new(record, format!("within the bounds, and {best} is better"))
+        });
+        let outside = self
+            .rejected
+            .iter()
+            .map(|(record, reasons)| Rejected::new(record, joined(reasons)));
+        beaten.chain(outside).collect()
+    }
 }
 
 /// Why a configuration is outside the bounds.
@@ -79,37 +141,45 @@ fn short(figure: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Selects for each device, in the order in which they first stand: of those within the bounds the one with
-/// the highest top-1, then the lowest median, then the smallest artifact.
+/// Selects for each device, in the order in which they first stand and those without a record last: of those
+/// within the bounds the one with the highest top-1, then the lowest median, then the smallest artifact.
 pub fn select<'a>(results: &'a Results, bounds: &Bounds) -> Vec<Selection<'a>> {
     let mut selections: Vec<Selection<'a>> = Vec::new();
     for record in &results.records {
-        let at = selections
-            .iter()
-            .position(|s| s.device == record.device)
-            .unwrap_or_else(|| {
-                let device = record.device.as_str();
-                selections.push(Selection {
-                    device,
-                    chosen: None,
-                    rejected: Vec::new(),
-                    beaten: Vec::new(),
-                });
-                selections.len() - 1
-            });
-        let selection = &mut selections[at];
-        match bounds.reasons(record) {
-            reasons if reasons.is_empty() => selection.beaten.push(record),
-            reasons => selection.rejected.push((record, reasons)),
+        if !selections.iter().any(|known| known.device == record.device) {
+            selections.push(of_one(results, &record.device, bounds));
         }
     }
-    for selection in &mut selections {
-        selection.beaten.sort_by(|a, b| better_first(a, b));
-        if !selection.beaten.is_empty() {
-            selection.chosen = Some(selection.beaten.remove(0));
-        }
-    }
+    selections.extend(unmeasured(results).into_iter().map(|device| Selection {
+        device: device.device,
+        chosen: None,
+        rejected: Vec::new(),
+        beaten: Vec::new(),
+        failed: device.failed,
+        unmeasured: Some(device.why),
+    }));
     selections
+}
+
+fn of_one<'a>(results: &'a Results, device: &'a str, bounds: &Bounds) -> Selection<'a> {
+    let mut rejected = Vec::new();
+    let mut within = Vec::new();
+    for record in results.records.iter().filter(|record| record.device == device) {
+        match bounds.reasons(record) {
+            reasons if reasons.is_empty() => within.push(record),
+            reasons => rejected.push((record, reasons)),
+        }
+    }
+    within.sort_by(|a, b| better_first(a, b));
+    let mut within = within.into_iter();
+    Selection {
+        device,
+        chosen: within.next(),
+        rejected,
+        beaten: within.collect(),
+        failed: of_device(results, device),
+        unmeasured: None,
+    }
 }
 
 fn better_first(a: &Record, b: &Record) -> std::cmp::Ordering {
@@ -187,15 +257,11 @@ fn at_least(
 
 impl fmt::Display for Selection<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.chosen {
-            Some(record) => write!(
-                f,
-                "{}: {} ({})",
-                self.device,
-                record.configuration(),
-                summary(record)
-            )?,
-            None => write!(f, "{}: nothing is within the bounds", self.device)?,
+        write!(f, "{}: ", self.device)?;
+        match (self.chosen, &self.unmeasured) {
+            (Some(record), _) => write!(f, "{} ({})", record.configuration(), summary(record))?,
+            (None, Some(why)) => write!(f, "no measurement: {why}")?,
+            (None, None) => write!(f, "nothing is within the bounds")?,
         }
         for record in &self.beaten {
             write!(
@@ -206,16 +272,41 @@ impl fmt::Display for Selection<'_> {
             )?;
         }
         for (record, reasons) in &self.rejected {
-            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-            write!(
-                f,
-                "\n  rejected  {}: {}",
-                record.configuration(),
-                reasons.join("; ")
-            )?;
+            write!(f, "\n  rejected  {}: {}", record.configuration(), joined(reasons))?;
+        }
+        for failed in &self.failed {
+            write!(f, "\n  failed    {}", failure(failed))?;
         }
         Ok(())
     }
+}
+
+/// `fp32 on tract: the reason`; what failed for every variant or runtime says so.
+fn failure(failed: &FailedJob) -> String {
+    let variant = match failed.variant.as_str() {
+        "" => "every variant",
+        variant => variant,
+    };
+    let runtime = match failed.runtime.as_str() {
+        "" => "every runtime",
+        runtime => runtime,
+    };
+    format!("{variant} on {runtime}: {}", failed.error)
+}
+
+/// The variants that failed before any device had them, a line each; `None` where there are none.
+pub fn unmade(results: &Results) -> Option<String> {
+    let failed = of_device(results, "");
+    let lines = failed
+        .iter()
+        .map(|failed| format!("\n  failed    {}", failure(failed)));
+    let lines: String = lines.collect();
+    (!lines.is_empty()).then(|| format!("every device:{lines}"))
+}
+
+fn joined(reasons: &[Reason]) -> String {
+    let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    reasons.join("; ")
 }
 
 fn summary(record: &Record) -> String {
@@ -294,6 +385,56 @@ mod tests {
             select(&results, &Bounds::default())[0].chosen.unwrap().runtime,
             "tract"
         );
+    }
+
+    #[test]
+    fn devices_and_variants_that_failed_are_told() {
+        let mut results = fixture::results();
+        results.records.truncate(2);
+        let failed = |device: &str, variant: &str, runtime: &str, error: &str| FailedJob {
+            device: device.into(),
+            variant: variant.into(),
+            runtime: runtime.into(),
+            stage: "load".into(),
+            error: error.into(),
+        };
+        results.failed = vec![
+            failed("local", "qat-int8", "tract", "no operator `QLinearAdd`"),
+            failed("local", "", "ort", "its library is not there"),
+            failed("pi-kitchen", "", "", "the device is not there"),
+            failed("nano", "fp32", "tract", "out of memory"),
+            failed("nano", "fp16", "tract", "no operator `Cast`"),
+            failed("", "prune-all", "", "amount 1.5 is not a fraction"),
+        ];
+        let selections = select(&results, &Bounds::default());
+        let mut text: Vec<String> = selections.iter().map(ToString::to_string).collect();
+        text.extend(unmade(&results));
+        insta::assert_snapshot!(text.join("\n"));
+    }
+
+    #[test]
+    fn every_record_that_is_not_chosen_has_a_reason() {
+        let results = fixture::results();
+        let bounds = Bounds {
+            min_top1: Some(0.9),
+            ..Bounds::default()
+        };
+        let selection = &select(&results, &bounds)[0];
+        let rejections = selection.rejections();
+        assert_eq!(rejections.len(), 13);
+        let reason = |configuration: &str| {
+            let found = rejections.iter().find(|one| one.configuration == configuration);
+            found.map(|one| one.reason.as_str())
+        };
+        assert_eq!(
+            reason("ptq-int8/ort/cpu/t1/b1"),
+            Some("within the bounds, and fp32/ort/cpu/t1/b1 is better")
+        );
+        assert_eq!(
+            reason("prune50/ort/cpu/t1/b1"),
+            Some("top-1 89.4 % is below 90 %")
+        );
+        assert_eq!(reason("fp32/ort/cpu/t1/b1"), None);
     }
 
     fn results_accuracy() -> Option<edgefront_protocol::results::AccuracyRecord> {

@@ -131,6 +131,75 @@ fn results_without_a_measurement_are_said_to_be_empty() {
     }
 }
 
+/// Results with a device that was lost and a variant that failed.
+fn with_failures(place: &Place) {
+    let results = json!({
+        "schema": "edgefront.results/1", "study": "lost", "records": [record("fp32", 2.0, 0.9),
+            record("fp16", 1.0, 0.8)],
+        "failed": [
+            {"device": "local", "variant": "int8", "runtime": "tract", "stage": "load", "error": "no operator"},
+            {"device": "pi", "variant": "", "runtime": "", "stage": "device", "error": "the device is not there"},
+        ]
+    });
+    fs::write(place.path("lost.json"), results.to_string()).unwrap();
+}
+
+#[test]
+fn select_keeps_what_failed_and_says_why_the_others_were_not_chosen() {
+    let place = Place::new();
+    with_failures(&place);
+    let output = place.run(&["select", "lost.json", "--max-p50-ms", "1.5"]);
+    assert_eq!(output.status.code(), Some(3));
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+
+    let output = place.run(&["select", "lost.json", "--max-p50-ms", "1.5", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(stderr(&output), "pi: no measurement: the device is not there\n");
+    let selected: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(selected["records"].as_array().unwrap().len(), 1);
+    assert_eq!(selected["failed"].as_array().unwrap().len(), 2);
+    let rejected = &selected["rejected"][0];
+    assert_eq!(rejected["configuration"], "fp32/tract/cpu/t1/b1");
+    assert_eq!(rejected["reason"], "P50 2 ms is above 1.5 ms");
+
+    assert_eq!(place.run(&["select", "day.json"]).status.code(), Some(0));
+    let none = place.run(&["select", "lost.json", "--max-p50-ms", "0.5"]);
+    assert_eq!(none.status.code(), Some(1));
+}
+
+#[test]
+fn frontier_shows_what_failed() {
+    let place = Place::new();
+    with_failures(&place);
+    let output = place.run(&["frontier", "lost.json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        table.contains("pi: no measurement: the device is not there"),
+        "{table}"
+    );
+    assert!(
+        table.contains("failed: local int8 tract at load: no operator"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_figure_that_nothing_can_measure_is_refused() {
+    let place = Place::new();
+    for p50 in [1e308, -1.0] {
+        place.write("odd.json", "odd", &[record("fp32", p50, 0.9)]);
+        let output = place.run(&["frontier", "odd.json", "-o", "picture"]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = stderr(&output);
+        assert!(
+            said.starts_with("error: odd.json: fp32/tract/cpu/t1/b1 of local: p50 is"),
+            "{said}"
+        );
+        assert!(!place.path("picture").exists());
+    }
+}
+
 #[test]
 fn a_negative_bound_gets_the_bounds_own_words() {
     let place = Place::new();

@@ -25,6 +25,9 @@ pub struct Results {
     pub records: Vec<Record>,
     /// One entry a job or variant without a measurement.
     pub failed: Vec<FailedJob>,
+    /// Whether jobs or devices of the study are left, so that `--resume` may add records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
     /// How the variants were made, one entry an artifact; none where that is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantRecord>,

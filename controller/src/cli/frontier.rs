@@ -57,8 +57,12 @@ fn objective() -> impl TypedValueParser<Value = &'static Objective> {
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let objectives = objectives(&args)?;
-    let mut results = load(&args.results)?;
+    let mut results = load(&args.results, ui)?;
     mark(&mut results, &objectives);
+    if results.records.is_empty() && !results.failed.is_empty() && !ui.json() {
+        // What failed is all that there is to show.
+        ui.data(report::table(&results, ui.width()))?;
+    }
     say_left_out(&results, ui)?;
     if objectives.iter().any(|objective| objective.is_share()) {
         warn_of_mixed_studies(&results, ui);
@@ -125,8 +129,18 @@ fn objectives(args: &Args) -> anyhow::Result<Vec<&'static Objective>> {
     Ok(objectives)
 }
 
-/// Reads and merges results files.
-pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Results> {
-    let all: Result<Vec<Results>, _> = paths.iter().map(|path| results::load(path)).collect();
-    results::merge(all?).context("give at least one results file")
+/// Reads and merges results files. Says which are of an unfinished study.
+pub(super) fn load(paths: &[PathBuf], ui: &Ui) -> anyhow::Result<Results> {
+    let mut all = Vec::new();
+    for path in paths {
+        let results = results::load(path)?;
+        if results.unfinished {
+            ui.warn(format_args!(
+                "{} is of an unfinished study; --resume of the command that began it measures the rest",
+                path.display()
+            ));
+        }
+        all.push(results);
+    }
+    results::merge(all).context("give at least one results file")
 }

@@ -3,13 +3,22 @@
 use std::path::PathBuf;
 
 use edgefront_protocol::results::{Record, Results};
+use serde::Serialize;
 
-use crate::select::{Bounds, select};
+use crate::select::{Bounds, Rejected, Selection, select, unmade};
 use crate::ui::{Exit, Ui};
 
 /// Selects per device the configuration to ship, and says why the others are not.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  edgefront select out/results.json --max-p99-ms 5 --min-top1 0.85")]
+#[command(after_help = "\
+Example:
+  edgefront select out/results.json --max-p99-ms 5 --min-top1 0.85
+
+Exit codes:
+  0  every device has a configuration
+  1  none has
+  2  wrong usage
+  3  some have none: nothing is within the bounds, or nothing was measured")]
 pub struct Args {
     /// Results files, or directories that hold one; several are merged.
     #[arg(required = true)]
@@ -36,7 +45,16 @@ pub struct Args {
     pub max_power_w: Option<f64>,
 }
 
-/// Runs the command. A device without a configuration within the bounds makes it fail.
+/// The results of what was chosen, and why the others were not.
+#[derive(Debug, Serialize)]
+struct Selected<'a> {
+    #[serde(flatten)]
+    results: Results,
+    rejected: Vec<Rejected<'a>>,
+}
+
+/// Runs the command. It fails where no device has a configuration within the bounds, and in part where some
+/// have none.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let bounds = Bounds {
         max_p50_ms: args.max_p50_ms,
@@ -45,26 +63,40 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         max_size_mb: args.max_size_mb,
         max_power_w: args.max_power_w,
     };
-    let results = super::frontier::load(&args.results)?;
+    let results = super::frontier::load(&args.results, ui)?;
     super::frontier::warn_of_mixed_studies(&results, ui);
-    anyhow::ensure!(!results.records.is_empty(), "the results hold no measurement");
     let selections = select(&results, &bounds);
-    let chosen: Vec<Record> = selections.iter().filter_map(|s| s.chosen).cloned().collect();
-    let complete = chosen.len() == selections.len();
+    let unmade = unmade(&results);
+    anyhow::ensure!(
+        !selections.is_empty() || unmade.is_some(),
+        "the results hold no measurement"
+    );
     if ui.json() {
         for selection in selections.iter().filter(|s| s.chosen.is_none()) {
             ui.note(selection);
         }
-        ui.data_json(&Results {
-            records: chosen,
-            failed: Vec::new(),
-            ..results.clone()
+        let chosen: Vec<Record> = selections.iter().filter_map(|s| s.chosen).cloned().collect();
+        ui.data_json(&Selected {
+            results: Results {
+                records: chosen,
+                ..results.clone()
+            },
+            rejected: selections.iter().flat_map(Selection::rejections).collect(),
         })?;
     } else {
-        let text: Vec<String> = selections.iter().map(ToString::to_string).collect();
+        let text: Vec<String> = selections.iter().map(ToString::to_string).chain(unmade).collect();
         ui.data(text.join("\n\n"))?;
     }
-    Ok(if complete { Exit::Done } else { Exit::Failed })
+    Ok(ended(&selections))
+}
+
+fn ended(selections: &[Selection<'_>]) -> Exit {
+    let chosen = selections.iter().filter(|s| s.chosen.is_some()).count();
+    match chosen {
+        0 => Exit::Failed,
+        chosen if chosen == selections.len() => Exit::Done,
+        _ => Exit::Partial,
+    }
 }
 
 /// An upper bound: NaN would let everything pass, and nothing is below 0.

@@ -9,7 +9,7 @@ use edgefront_protocol::results::{Record, Results};
 
 use super::footnotes::Footnotes;
 use super::names::{Names, Part};
-use super::{Rendered, by_median, devices, figure, picture};
+use super::{Rendered, by_median, devices, figure, no_p99, picture};
 use crate::frontier::objective;
 use crate::stats::certify;
 
@@ -201,6 +201,9 @@ fn conditions(page: &mut String, records: &[&Record]) -> std::fmt::Result {
                 records.len(),
             )?,
         }
+    }
+    if records.iter().any(|r| r.latency_ms.p99.is_none()) {
+        writeln!(page, "<li>where P99 is missing, {}</li>", no_p99())?;
     }
     if let Some(governor) = shared(records, |r| r.conditions.governor.clone()) {
         writeln!(page, "<li>CPU governor: {}</li>", escaped(&governor))?;

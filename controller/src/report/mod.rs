@@ -106,6 +106,12 @@ fn by_median<'a>(results: &'a Results, device: &str) -> Vec<&'a Record> {
     records
 }
 
+/// Why a P99 is not there.
+fn no_p99() -> String {
+    let needed = crate::stats::Samples::fewest_for(0.99);
+    format!("it needs {needed} runs, for of fewer the slowest would stand for it")
+}
+
 /// A figure to at least three significant digits, as people read it; to six decimals at most.
 fn figure(value: f64) -> String {
     match value.abs() {

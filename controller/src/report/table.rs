@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use comfy_table::CellAlignment::{Left, Right};
-use edgefront_protocol::results::{Record, Results};
+use edgefront_protocol::results::{FailedJob, Record, Results};
 
 use super::footnotes::{Footnotes, superscript};
 use super::names::{Names, Part};
-use super::{by_median, devices, figure};
+use super::{by_median, devices, figure, no_p99};
+use crate::results::unmeasured;
 use crate::stats::certify;
 use crate::ui::{Column, fitted};
 
@@ -35,6 +36,9 @@ pub fn table(results: &Results, width: u16) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{device}: {shared}\n{}\n", fitted(&rows, &columns(), width));
     }
+    for lost in unmeasured(results) {
+        let _ = writeln!(text, "{}: no measurement: {}\n", lost.device, lost.why);
+    }
     legend(&mut text, results, &footnotes);
     text.truncate(text.trim_end().len());
     text
@@ -57,10 +61,18 @@ fn legend(text: &mut String, results: &Results, footnotes: &Footnotes) {
             "~ not certified: P99 needs {needed} runs, up to {missing} are missing"
         ));
     }
+    if results.records.iter().any(|r| r.latency_ms.p99.is_none()) {
+        line(format!("- for a P99: {}", no_p99()));
+    }
     for (number, remark) in footnotes.iter() {
         line(format!("{} {remark}", superscript(number)));
     }
-    for failed in &results.failed {
+    let lost = unmeasured(results);
+    let is_told = |failed: &FailedJob| {
+        let of = lost.iter().find(|lost| lost.device == failed.device);
+        of.is_some_and(|lost| lost.failed.is_empty())
+    };
+    for failed in results.failed.iter().filter(|failed| !is_told(failed)) {
         let place = [&failed.device, &failed.variant, &failed.runtime].map(String::as_str);
         let place: Vec<&str> = place.into_iter().filter(|part| !part.is_empty()).collect();
         line(format!(
@@ -162,6 +174,36 @@ mod tests {
     fn all_columns_of_the_defaults_fit_80() {
         let text = table(&fixture::results(), 80);
         assert!(text.contains("95 % interval"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_p99_says_why() {
+        let mut results = fixture::results();
+        assert!(!table(&results, 80).contains("- for a P99"));
+        results.records[0].latency_ms.p99 = None;
+        let text = table(&results, 80);
+        assert!(text.contains("- for a P99: it needs 100 runs"), "{text}");
+    }
+
+    #[test]
+    fn devices_without_a_measurement_say_why() {
+        let mut results = fixture::results();
+        results.records.truncate(1);
+        assert_eq!(results.failed[0].device, "pi-kitchen");
+        let text = table(&results, 80);
+        let lines = [
+            "pi-kitchen: no measurement: everything failed\n",
+            "failed: pi-kitchen qat-int8 tract at load: tract has no operator",
+        ];
+        assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+
+        results.failed[0].stage = "device".into();
+        let text = table(&results, 80);
+        assert!(
+            text.contains("pi-kitchen: no measurement: tract has no operator"),
+            "{text}"
+        );
+        assert_eq!(text.matches("QLinearAdd").count(), 1, "{text}");
     }
 
     #[test]

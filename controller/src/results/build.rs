@@ -52,6 +52,7 @@ pub fn build(study: &Study<'_>) -> Results {
         devices: study.devices.iter().map(device_record).collect(),
         records: Vec::new(),
         failed: study.unmade.to_vec(),
+        unfinished: false,
         variants: Vec::new(),
     };
     for job in study.jobs {

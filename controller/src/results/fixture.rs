@@ -62,6 +62,7 @@ pub(crate) fn results() -> Results {
             stage: "load".into(),
             error: "tract has no operator `QLinearAdd` (node `add<1>`); use the QDQ form".into(),
         }],
+        unfinished: false,
         variants: variants(),
     };
     let objectives = ["latency_p50", "top1"].map(|name| objective::named(name).unwrap());

@@ -7,6 +7,9 @@ use std::{fs, io};
 use edgefront_protocol::results::{Record, Results, SCHEMA};
 use serde::Deserialize;
 
+use super::{figures, machines};
+use crate::store;
+
 /// Why results could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -25,6 +28,20 @@ pub enum LoadError {
         path: PathBuf,
         /// Where and why.
         source: serde_json::Error,
+    },
+    /// The folder has a study whose results are not written yet.
+    #[error("{} holds a study that was stopped before it wrote results; go on with --resume", folder.display())]
+    NoResultsYet {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A record has a figure that nothing can measure.
+    #[error("{}: {what}", path.display())]
+    Impossible {
+        /// The file.
+        path: PathBuf,
+        /// The record and its figure.
+        what: String,
     },
     /// The file has a schema that this version does not know.
     #[error("{} has schema `{found}`, and this version of edgefront reads `{SCHEMA}`; use the version that wrote it", path.display())]
@@ -47,10 +64,7 @@ pub fn load(path: &Path) -> Result<Results, LoadError> {
     } else {
         path.to_owned()
     };
-    let text = fs::read(&path).map_err(|source| LoadError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
+    let text = fs::read(&path).map_err(|source| unreadable(&path, source))?;
     let not_results = |source| LoadError::NotResults {
         path: path.clone(),
         source,
@@ -63,23 +77,43 @@ pub fn load(path: &Path) -> Result<Results, LoadError> {
             found: header.schema,
         });
     }
-    serde_json::from_slice(&text).map_err(not_results)
+    let results = serde_json::from_slice(&text).map_err(not_results)?;
+    match figures::impossible(&results) {
+        Some(what) => Err(LoadError::Impossible { path, what }),
+        None => Ok(results),
+    }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> LoadError {
+    match path.parent() {
+        Some(folder) if source.kind() == io::ErrorKind::NotFound && folder.join(store::FILE).exists() => {
+            LoadError::NoResultsYet {
+                folder: folder.to_owned(),
+            }
+        }
+        _ => LoadError::Unreadable {
+            path: path.to_owned(),
+            source,
+        },
+    }
 }
 
 /// All results as one; what stands in several is kept once. The frontiers must be marked anew.
 ///
 /// Records of more than one study say which they are from. A study whose name is taken by another with
-/// records of the same configurations is renamed: `night (2)`.
+/// records of the same configurations is renamed: `night (2)`. So is a device whose name another machine has.
 pub fn merge(all: impl IntoIterator<Item = Results>) -> Option<Results> {
     let mut all = all.into_iter().map(with_studies);
     let mut merged = all.next()?;
     for mut results in all {
+        machines::rename_clashing(&merged.devices, &mut results);
         let known = |new: &Record| merged.records.iter().any(|old| same_measurement(old, new));
         results.records.retain(|new| !known(new));
         rename_clashing(&merged.records, &mut results.records);
         add_new(&mut merged.devices, results.devices, |a, b| a.id == b.id);
         add_new(&mut merged.variants, results.variants, |a, b| a == b);
         add_new(&mut merged.failed, results.failed, |a, b| a == b);
+        merged.unfinished |= results.unfinished;
         merged.records.append(&mut results.records);
     }
     let studies = studies(&merged);
@@ -209,6 +243,27 @@ mod tests {
             load(Path::new("no/such.json")),
             Err(LoadError::Unreadable { .. })
         ));
+    }
+
+    #[test]
+    fn a_study_without_results_is_no_missing_file() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(store::FILE), "").unwrap();
+        let error = load(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("go on with --resume"), "{error}");
+    }
+
+    #[test]
+    fn figures_that_nothing_can_measure_are_refused_with_their_file() {
+        let mut value = serde_json::to_value(fixture::results()).unwrap();
+        value["records"][0]["latency_ms"]["p50"] = (-1.0).into();
+        let (_dir, path) = written(&value.to_string());
+        let error = load(&path).unwrap_err().to_string();
+        assert!(error.starts_with(&path.display().to_string()), "{error}");
+        assert!(
+            error.contains("fp32/ort/cpu/t1/b1 of local: p50 is -1"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! The results of a study: built from the stored outcomes of its jobs, read back from files, merged.
 
 mod build;
+mod figures;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod load;
+mod machines;
+mod unmeasured;
 
 pub use build::{Settled, Study, build};
 pub use load::{LoadError, load, merge, mixes_accuracies};
+pub use unmeasured::{DEVICE, Unmeasured, of_device, unmeasured};

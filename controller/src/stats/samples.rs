@@ -81,6 +81,12 @@ impl Samples {
         (rank < self.count()).then(|| self.at_rank(rank))
     }
 
+    /// The fewest runs that have the percentile `p`.
+    pub fn fewest_for(p: f64) -> u64 {
+        // One run in so many lies beyond it; rounded, since 1 - p is not exact.
+        (1.0 / (1.0 - p)).round() as u64
+    }
+
     /// 95 % confidence interval of the median; `None` below 6 runs.
     pub fn median_interval(&self) -> Option<[Nanos; 2]> {
         let (low, high) = median::interval_ranks(self.count())?;
@@ -212,6 +218,16 @@ pub(crate) mod tests {
 
     fn samples(nanos: impl IntoIterator<Item = u64>) -> Samples {
         Samples::decode(&latency_of(nanos)).unwrap()
+    }
+
+    #[test]
+    fn a_percentile_is_there_from_its_fewest_runs_on() {
+        for p in [0.9, 0.95, 0.99, 0.999] {
+            let fewest = Samples::fewest_for(p);
+            assert_eq!(samples(1..fewest).percentile(p), None, "{p}");
+            assert!(samples(1..=fewest).percentile(p).is_some(), "{p}");
+        }
+        assert_eq!(Samples::fewest_for(0.99), 100);
     }
 
     #[test]

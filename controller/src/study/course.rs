@@ -19,9 +19,9 @@ use super::prepare::{Prepared, prepare};
 use super::variants::{Made, Maker, activations_for};
 use super::{Options, Study, findings};
 use crate::fleet::{self, Blobs, Local, Survey, Work};
-use crate::report;
 use crate::store::{Store, StoredJob};
 use crate::ui::{Exit, Ui, one_line};
+use crate::{report, results};
 
 /// How long the devices of a study have to show themselves.
 const PRESENCE_PATIENCE: Duration = Duration::from_secs(30);
@@ -282,7 +282,7 @@ impl Course<'_> {
             device: device.to_string(),
             variant: String::new(),
             runtime: String::new(),
-            stage: findings::DEVICE.to_owned(),
+            stage: results::DEVICE.to_owned(),
             error: absent_mend(url),
         };
         let failed: Vec<FailedJob> = missing.map(failed).collect();

@@ -12,8 +12,6 @@ use crate::fleet::Lost;
 use crate::results::{self, Settled};
 use crate::store::{self, Store, StoredJob};
 
-/// The stage of what failed because its device was not there.
-pub(super) const DEVICE: &str = "device";
 /// The variant whose predictions the others are compared with.
 pub(super) const REFERENCE: &str = "fp32";
 /// Where it is taken from, best first: one runtime for all, so that runtimes can be compared too.
@@ -30,6 +28,7 @@ pub(super) fn results(store: &Store, name: &str) -> Result<Results, store::Error
         devices: &store.devices()?,
         reference: reference(&settled),
     });
+    results.unfinished = store.study()?.is_some_and(|study| !study.finished);
     explain::add(&mut results, &store.makings()?);
     Ok(results)
 }
@@ -47,7 +46,7 @@ pub(super) fn open_jobs(
             device: stored.device.to_string(),
             variant: stored.job.variant.clone(),
             runtime: stored.job.target.runtime.clone(),
-            stage: DEVICE.to_owned(),
+            stage: results::DEVICE.to_owned(),
             error: why_lost(*lost.get(&stored.device)?, timeout),
         })
     };
