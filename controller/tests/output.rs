@@ -185,6 +185,29 @@ fn frontier_shows_what_failed() {
 }
 
 #[test]
+fn a_report_replaces_only_a_report() {
+    let place = Place::new();
+    let write = || place.run(&["frontier", "day.json", "-o", "out"]);
+    for _ in 0..2 {
+        assert_eq!(write().status.code(), Some(0));
+    }
+    for (file, words) in [
+        (
+            "notes.txt",
+            "error: -o out: holds notes.txt, which is no part of a report",
+        ),
+        ("edgefront.db", "error: -o out: holds a study's edgefront.db"),
+    ] {
+        fs::write(place.path("out").join(file), "mine").unwrap();
+        let before = fs::read(place.path("out/report.html")).unwrap();
+        let refused = write();
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(stderr(&refused).starts_with(words), "{}", stderr(&refused));
+        assert_eq!(fs::read(place.path("out/report.html")).unwrap(), before);
+    }
+}
+
+#[test]
 fn a_figure_that_nothing_can_measure_is_refused() {
     let place = Place::new();
     for p50 in [1e308, -1.0] {

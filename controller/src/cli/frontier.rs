@@ -9,6 +9,7 @@ use edgefront_protocol::results::Results;
 
 use crate::frontier::mark;
 use crate::frontier::objective::{self, Objective};
+use crate::report::Occupied;
 use crate::ui::{Exit, Ui, UsageError};
 use crate::{report, results};
 
@@ -43,7 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = objective(), hide_possible_values = true)]
     pub objective: Vec<&'static Objective>,
 
-    /// Directory for the report; nothing is written without it.
+    /// Directory for the report, in place of an earlier report there; it may hold nothing else. Nothing is
+    /// written without it.
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -57,6 +59,14 @@ fn objective() -> impl TypedValueParser<Value = &'static Objective> {
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let objectives = objectives(&args)?;
+    if let Some(dir) = &args.out {
+        report::check_free(dir).map_err(|why| match why {
+            Occupied::Unreadable(error) => {
+                anyhow::Error::new(error).context(format!("cannot read {}", dir.display()))
+            }
+            why => UsageError::new(format!("-o {}: {why}", dir.display())),
+        })?;
+    }
     let mut results = load(&args.results, ui)?;
     mark(&mut results, &objectives);
     if results.records.is_empty() && !results.failed.is_empty() && !ui.json() {

@@ -1,6 +1,7 @@
 //! What people and programs read: the files of a results directory and the table of the terminal.
 
 mod csv;
+mod folder;
 mod footnotes;
 mod html;
 mod json;
@@ -13,6 +14,7 @@ use std::{fs, io};
 
 use edgefront_protocol::results::{Record, Results};
 
+pub use folder::{Occupied, check_free};
 pub use table::table;
 
 /// Why a file of the report could not be made.
