@@ -174,6 +174,64 @@ fn a_study_leaves_a_report_and_may_be_run_again() {
 }
 
 #[test]
+fn a_damaged_database_is_replaced_only_when_asked() {
+    let place = Place::new("tiny.onnx", 8);
+    let plan = "--min-runs 2 --min-time 1ms --rounds 1 --variants fp32";
+    let run = |more: &str| {
+        place
+            .optimize(plan)
+            .args(more.split_whitespace())
+            .output()
+            .unwrap()
+    };
+    assert_eq!(run("").status.code(), Some(0));
+    let database = place.path("out/edgefront.db");
+    let whole = fs::read(&database).unwrap();
+    let mut headless = whole.clone();
+    headless[..100].fill(0);
+    for damaged in [&whole[..whole.len() / 2], &headless] {
+        fs::write(&database, damaged).unwrap();
+        for more in ["", "--resume"] {
+            let refused = run(more);
+            let said = words(&refused);
+            assert_eq!(refused.status.code(), Some(1), "{said}");
+            assert_eq!(said.matches("--fresh").count(), 1, "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+        assert_eq!(fs::read(&database).unwrap(), damaged);
+        let fresh = run("--fresh");
+        assert_eq!(fresh.status.code(), Some(0), "{}", words(&fresh));
+        assert_eq!(place.results().records.len(), 1);
+    }
+}
+
+#[test]
+fn a_finished_study_gets_its_damaged_files_back() {
+    let place = Place::new("tiny.onnx", 8);
+    let plan = "--min-runs 2 --min-time 1ms --rounds 1 --variants fp32,prune50";
+    let first = place.optimize(plan).output().unwrap();
+    assert_eq!(first.status.code(), Some(0), "{}", words(&first));
+    let before = place.results();
+    let whole: Vec<(PathBuf, Vec<u8>)> = place
+        .artifacts()
+        .into_iter()
+        .map(|(path, _)| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    assert_eq!(whole.len(), 3);
+    // Cut, altered at its old length, and removed.
+    fs::write(&whole[0].0, &whole[0].1[..10]).unwrap();
+    fs::write(&whole[1].0, vec![0; whole[1].1.len()]).unwrap();
+    fs::remove_file(&whole[2].0).unwrap();
+    let resumed = place.optimize(plan).arg("--resume").output().unwrap();
+    assert_eq!(resumed.status.code(), Some(0), "{}", words(&resumed));
+    for (path, bytes) in whole {
+        assert!(fs::read(&path).unwrap() == bytes, "{}", path.display());
+    }
+    assert!(words(&resumed).contains("made again, for their files were damaged: fp32, prune50"));
+    assert_eq!(place.results(), before);
+}
+
+#[test]
 fn a_variant_that_fails_does_not_lose_the_others() {
     let place = Place::new("tiny.onnx", 8);
     fs::write(
@@ -217,6 +275,14 @@ fn an_interrupted_study_goes_on_where_it_stopped() {
     );
     let before = place.results();
     assert_eq!(before.records.len(), 1);
+    assert!(before.unfinished);
+    let frontier = place.edgefront("frontier out").output().unwrap();
+    assert_eq!(frontier.status.code(), Some(0));
+    assert!(
+        words(&frontier).starts_with("warning: out is of an unfinished study; --resume"),
+        "{}",
+        words(&frontier)
+    );
     let artifacts = place.artifacts();
 
     let refused = place.optimize(plan).output().unwrap();
@@ -241,7 +307,7 @@ fn an_interrupted_study_goes_on_where_it_stopped() {
     let resumed = place.optimize(plan).arg("--resume").output().unwrap();
     assert_eq!(resumed.status.code(), Some(0), "{}", words(&resumed));
     let after = place.results();
-    assert_eq!(after.records.len(), 3);
+    assert_eq!((after.records.len(), after.unfinished), (3, false));
     let kept = &before.records[0];
     let same = after
         .records

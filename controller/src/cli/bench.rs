@@ -100,5 +100,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         return study::run(&study, &options(out), ui);
     }
     let folder = tempfile::tempdir()?;
-    study::measure(&study, &options(folder.path().to_owned()), ui)?.present(ui)
+    let options = Options {
+        resumable: false,
+        ..options(folder.path().to_owned())
+    };
+    study::measure(&study, &options, ui)?.present(ui)
 }

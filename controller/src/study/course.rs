@@ -113,7 +113,9 @@ pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Find
         remove_folder(&state)?;
     }
     let mut stopped = None;
-    if !is_finished {
+    if is_finished {
+        runtime.block_on(course.mend(&store))?;
+    } else {
         let fleet = match (&study.broker, devices) {
             (Some(url), Some(devices)) => Fleet::Remote {
                 url,
@@ -173,6 +175,9 @@ impl Course<'_> {
         // A variant that is being made while the user interrupts is left alone; it is written whole or not.
         runtime.shutdown_background();
         let Err(error) = stopped else { return Ok(None) };
+        if !self.options.resumable {
+            return Ok(Some(error));
+        }
         let jobs = store.jobs()?;
         let ended = jobs.iter().filter(|job| job.outcome.is_some()).count();
         let kept = match jobs.len() {
@@ -236,7 +241,7 @@ impl Course<'_> {
             device_timeout: self.options.device_timeout,
         };
         let lost = fleet::run(work, store, self.ui).await?;
-        failures.extend(findings::open_jobs(store, &lost, self.options.device_timeout)?);
+        failures.extend(findings::open_jobs(store, &lost, self.options)?);
         store.set_failures(&failures)?;
         store.set_finished(is_complete && store.open_batches()?.is_empty())?;
         Ok(())
@@ -332,6 +337,36 @@ impl Course<'_> {
             kinds.push((activations, variants));
         }
         Ok(kinds)
+    }
+
+    /// Makes the files of a finished study again that were cut, altered or removed since.
+    async fn mend(&self, store: &Store) -> anyhow::Result<()> {
+        let maker = Maker::new(self.prepared, self.options)?;
+        maker.write_validation()?;
+        let jobs = store.jobs()?;
+        let damaged = maker.damaged(&jobs);
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let devices = store.devices()?;
+        let choices: Vec<(&Device, Vec<String>)> =
+            devices.iter().map(|device| (device, Vec::new())).collect();
+        self.make_variants(store, &maker, &choices, &mut Vec::new())
+            .await?;
+        let left = maker.damaged(&jobs);
+        for variant in &left {
+            self.ui.warn(format_args!(
+                "the file of {variant} was damaged and is made otherwise by this version; --fresh measures it anew"
+            ));
+        }
+        let made: Vec<&str> = damaged.difference(&left).map(String::as_str).collect();
+        if !made.is_empty() {
+            self.ui.note(format_args!(
+                "made again, for their files were damaged: {}",
+                made.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// Stores the jobs that the devices do not have yet.

@@ -1,11 +1,11 @@
 //! What a study found, read from its store alone.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use edgefront_protocol::DeviceId;
 use edgefront_protocol::results::{FailedJob, Results};
 
+use super::Options;
 use super::explain;
 use super::failure::explained;
 use crate::fleet::Lost;
@@ -33,11 +33,11 @@ pub(super) fn results(store: &Store, name: &str) -> Result<Results, store::Error
     Ok(results)
 }
 
-/// An entry of the results for every open job of the devices that were given up after `timeout`.
+/// An entry of the results for every open job of the devices that were given up.
 pub(super) fn open_jobs(
     store: &Store,
     lost: &BTreeMap<DeviceId, Lost>,
-    timeout: Duration,
+    options: &Options,
 ) -> Result<Vec<FailedJob>, store::Error> {
     let jobs = store.jobs()?;
     let open = jobs.iter().filter(|job| job.outcome.is_none());
@@ -47,21 +47,26 @@ pub(super) fn open_jobs(
             variant: stored.job.variant.clone(),
             runtime: stored.job.target.runtime.clone(),
             stage: results::DEVICE.to_owned(),
-            error: why_lost(*lost.get(&stored.device)?, timeout),
+            error: why_lost(*lost.get(&stored.device)?, options),
         })
     };
     Ok(open.filter_map(failed).collect())
 }
 
-fn why_lost(lost: Lost, timeout: Duration) -> String {
-    let timeout = humantime::format_duration(timeout);
+fn why_lost(lost: Lost, options: &Options) -> String {
+    let timeout = humantime::format_duration(options.device_timeout);
+    let again = if options.resumable {
+        "go on with --resume"
+    } else {
+        "run the command again"
+    };
     match lost {
         Lost::OutOfReach => {
-            format!("the device was out of reach for {timeout}; start its agent and go on with --resume")
+            format!("the device was out of reach for {timeout}; start its agent and {again}")
         }
         Lost::Silent => format!(
             "the device is connected, was asked how its jobs are and did not answer for {timeout}; see its \
-             agent's log, start it again and go on with --resume"
+             agent's log, start it again and {again}"
         ),
     }
 }
@@ -93,4 +98,23 @@ fn reference(jobs: &[Settled]) -> Option<&[u32]> {
         .filter_map(|job| Some((rank(job), job.result.as_ref().ok()?.score.as_ref()?)))
         .min_by_key(|(rank, _)| *rank)
         .map(|(_, score)| score.predictions.as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_kept_goes_on() {
+        for (resumable, mend) in [(true, "go on with --resume"), (false, "run the command again")] {
+            let options = Options {
+                resumable,
+                ..Options::new("out")
+            };
+            for lost in [Lost::OutOfReach, Lost::Silent] {
+                let said = why_lost(lost, &options);
+                assert!(said.ends_with(mend), "{said}");
+            }
+        }
+    }
 }

@@ -80,6 +80,8 @@ pub struct Options {
     pub device_timeout: Duration,
     /// Where variants are kept for other studies; `None` makes each anew.
     pub cache: Option<Cache>,
+    /// Whether the directory outlives the command, so that `--resume` can go on there.
+    pub resumable: bool,
 }
 
 /// What becomes of a study that is in the directory already.
@@ -108,6 +110,7 @@ impl Options {
             search: Search::default(),
             device_timeout: Self::DEVICE_TIMEOUT,
             cache: None,
+            resumable: true,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From recipes to artifacts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,14 +9,14 @@ use anyhow::Context as _;
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_protocol::results::FailedJob;
-use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Precision, Stage};
+use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Job, Precision, Stage};
 use indicatif::ProgressBar;
 
 use super::Options;
 use super::order::{self, Order, Source};
 use super::plan::Variant;
 use super::prepare::{Encoded, Pictures, Prepared};
-use crate::store::Store;
+use crate::store::{Store, StoredJob};
 use crate::ui::{Ui, one_line};
 
 /// The folder of artifacts in a study's directory.
@@ -74,6 +75,19 @@ impl<'a> Maker<'a> {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(Some(pack.blob))
+    }
+
+    /// The variants of which a job's file was cut, altered or removed.
+    pub(super) fn damaged(&self, jobs: &[StoredJob]) -> BTreeSet<String> {
+        let files: BTreeMap<Digest, &Job> = jobs
+            .iter()
+            .map(|stored| (stored.job.artifact.blob.digest, &stored.job))
+            .collect();
+        let damaged = files.values().filter(|job| {
+            let blob = &job.artifact.blob;
+            !is_whole(&self.path(blob), blob)
+        });
+        damaged.map(|job| job.variant.clone()).collect()
     }
 
     /// Makes every variant that is not made already. One that fails does not keep the others.
@@ -214,7 +228,8 @@ fn precision(recipe: &Recipe) -> Precision {
     }
 }
 
-/// Whether the file is there with its size; its name says what it holds.
+/// Whether the file is there and holds what its name says.
 fn is_whole(path: &Path, blob: &BlobRef) -> bool {
-    fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == blob.bytes.0)
+    let has_size = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == blob.bytes.0);
+    has_size && fs::read(path).is_ok_and(|bytes| Digest::of(&bytes) == blob.digest)
 }
