@@ -125,6 +125,23 @@ async fn jobs_take_turns_and_every_run_is_kept() {
 }
 
 #[tokio::test]
+async fn the_longest_time_ends_the_warm_up_too() {
+    let mut long = job("long", "null", &tiny());
+    long.job.plan = Plan {
+        warmup_runs: 1_000_000,
+        max_time: Nanos(1),
+        ..plan()
+    };
+    let (outcomes, _) = outcomes(vec![long], limits()).await;
+    let measurement = outcomes["long"].as_ref().unwrap();
+    assert_eq!(measurement.latency.warmup_runs, 1);
+    assert_eq!(
+        measurement.conditions.notes[0],
+        "warm-up ended after 1 of 1000000 runs by the plan's longest time of 1ns"
+    );
+}
+
+#[tokio::test]
 async fn a_model_is_scored_on_all_pictures_whatever_the_batch() {
     let dir = tempfile::tempdir().unwrap();
     let pack = pack(dir.path(), 8, &[0, 1, 2, 3, 4, 5, 6]);

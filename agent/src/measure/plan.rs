@@ -30,6 +30,7 @@ pub(crate) fn warm_up(plan: &Plan) -> WarmUp {
         runs: plan.warmup_runs,
         time: plan.warmup_time,
         limit: limit.max(WARM_UP_LIMIT_LEAST).min(plan.max_time),
+        longest: plan.max_time,
     }
 }
 

@@ -60,7 +60,12 @@ impl Slot {
             notes: loaded.remark.iter().cloned().collect(),
             ..Conditions::default()
         };
-        if !steady {
+        if warmup_runs < warm_up.runs {
+            let (wanted, longest) = (warm_up.runs, Duration::from(warm_up.longest));
+            conditions.notes.push(format!(
+                "warm-up ended after {warmup_runs} of {wanted} runs by the plan's longest time of {longest:?}"
+            ));
+        } else if !steady {
             let limit = Duration::from(warm_up.limit);
             conditions
                 .notes

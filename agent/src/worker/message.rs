@@ -69,6 +69,8 @@ pub(crate) struct WarmUp {
     pub(crate) time: Nanos,
     /// How long to wait for the runs to become steady.
     pub(crate) limit: Nanos,
+    /// No run begins after this, whatever is still to do; at least one does.
+    pub(crate) longest: Nanos,
 }
 
 /// How long to run timed. Both `runs` and `time` are reached unless `limit` comes first; at least one run.

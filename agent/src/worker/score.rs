@@ -25,6 +25,7 @@ pub(crate) fn score(
         top5_hits: 0,
         predictions: Vec::with_capacity(pack.len()),
     };
+    let mut known = None;
     for start in (0..pack.len()).step_by(batch) {
         let count = batch.min(pack.len() - start);
         let input = picture_batch(pack, start, batch);
@@ -39,10 +40,18 @@ pub(crate) fn score(
         let outputs = session.fetch().map_err(|e| e.to_string())?;
         let values = class_values(outputs.into_iter().next(), batch)?;
         let classes = values.len() / batch;
-        let labels = pack.labels_for(classes).map_err(|e| e.to_string())?;
+        let labels = match known {
+            // That looks at every label, so it is done once and not for each batch.
+            Some((for_classes, labels)) if for_classes == classes => labels,
+            _ => pack.labels_for(classes).map_err(|e| e.to_string())?,
+        };
+        known = Some((classes, labels));
         for (index, values) in (start..start + count).zip(values.chunks_exact(classes)) {
-            if values.iter().any(|value| value.is_nan()) {
-                return Err(format!("the model's output for picture {index} is not a number"));
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                return Err(format!(
+                    "the model's output for picture {index} holds {value}, so its classes have no order; look \
+                     for weights that are no numbers with `edgefront check`, or for an overflow in half precision"
+                ));
             }
             let label = labels[index] as usize;
             let rank = rank_of(values, label);
@@ -173,11 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_is_not_a_number_is_an_error() {
-        let mut pictures = [[0.0; CLASSES]; 3];
-        pictures[2][3] = f32::NAN;
-        let error = score_of(&pictures, &[0; 3], 2).unwrap_err();
-        assert_eq!(error, "the model's output for picture 2 is not a number");
+    fn an_output_that_is_not_finite_is_an_error() {
+        for (value, shown) in [
+            (f32::NAN, "NaN"),
+            (f32::INFINITY, "inf"),
+            (f32::NEG_INFINITY, "-inf"),
+        ] {
+            let mut pictures = [[0.0; CLASSES]; 3];
+            pictures[2][3] = value;
+            let error = score_of(&pictures, &[0; 3], 2).unwrap_err();
+            let begin = format!("the model's output for picture 2 holds {shown}, ");
+            assert!(error.starts_with(&begin), "{error}");
+        }
     }
 
     proptest! {

@@ -118,7 +118,8 @@ impl Bench {
         Ok((bench, loaded))
     }
 
-    /// Runs until the least runs and time are reached and the runs are steady, or the limit is.
+    /// Runs until the least runs and time are reached and the runs are steady or the limit is; the longest time
+    /// ends it before.
     pub(crate) fn warm_up(&mut self, order: WarmUp, voice: &mut Voice) -> Result<Answer, Trouble> {
         let start = Instant::now();
         let mut steadiness = Steadiness::default();
@@ -128,7 +129,8 @@ impl Bench {
             runs += 1;
             let time = Nanos::from(start.elapsed());
             let steady = steadiness.is_reached();
-            if runs >= order.runs && time >= order.time && (steady || time >= order.limit) {
+            let is_enough = runs >= order.runs && time >= order.time;
+            if is_enough && (steady || time >= order.limit) || time >= order.longest {
                 return Ok(Answer::Warm { runs, steady });
             }
             voice.keep_alive()?;

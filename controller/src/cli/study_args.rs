@@ -22,7 +22,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration, help_heading = MEASURING)]
     pub min_time: Duration,
 
-    /// Duration of each job's rounds, at most; it ends a job before its least runs.
+    /// Duration of each job's warm-up, and again of its rounds, at most; it ends them before their least runs.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration, help_heading = MEASURING)]
     pub max_time: Duration,
 
