@@ -6,6 +6,7 @@
 mod provider;
 
 use std::env;
+use std::error::Error as _;
 use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -147,7 +148,13 @@ fn version(library: &Path) -> Result<String, String> {
         get_api: unsafe extern "C" fn(u32) -> *const std::ffi::c_void,
         get_version_string: unsafe extern "C" fn() -> *const c_char,
     }
-    let broken = |error: libloading::Error| one_line(&format!("cannot load {}: {error}", library.display()));
+    let broken = |error: libloading::Error| {
+        // The error says which call failed; why is in its source.
+        let why = error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string);
+        one_line(&format!("cannot load {}: {why}", library.display()))
+    };
     // SAFETY: the user named this library as ONNX Runtime; its initializers run as they do when a model is
     // loaded with it.
     let handle = unsafe { libloading::Library::new(library) }.map_err(broken)?;
@@ -413,6 +420,7 @@ mod tests {
             error.starts_with("runtime `ort` is not installed: cannot load "),
             "{error}"
         );
+        assert!(error.ends_with("Cargo.toml: invalid ELF header"), "{error}");
         assert!(!error.contains('\n'));
     }
 }
