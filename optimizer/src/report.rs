@@ -1,5 +1,7 @@
 //! What a pass did, node by node.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
@@ -64,6 +66,15 @@ impl PassReport {
     /// How many nodes the pass changed.
     pub fn count_applied(&self) -> usize {
         self.nodes.iter().filter(|node| node.applied).count()
+    }
+
+    /// Each reason for which nodes were left as they were, with the number of those nodes.
+    pub fn reasons(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for node in self.nodes.iter().filter(|node| !node.applied) {
+            *counts.entry(node.why.as_str()).or_default() += 1;
+        }
+        counts
     }
 
     fn note(&mut self, node: String, applied: bool, why: String) {

@@ -28,7 +28,8 @@ pub struct Options {
 const KEPT: [&str; 4] = ["LRN", "Resize", "Upsample", "DequantizeLinear"];
 
 /// Stores weights and computes in half precision. Inputs and outputs stay float32 behind `Cast` nodes, so that
-/// every runtime is fed alike. Constants beyond the range of half precision saturate, which the report says.
+/// every runtime is fed alike. A node with a constant beyond the range of half precision stays in float32; where
+/// the constant bounds or fills values that are in half precision anyway, it saturates. The report says which.
 ///
 /// # Errors
 /// Where nothing has a name that is to be kept.
@@ -64,6 +65,9 @@ fn is_named(node: &NodeProto, name: &str) -> bool {
     node.label() == name || node.op_type() == name
 }
 
+/// Operators whose constants may saturate: bounds beyond the range bind nothing within it.
+const SATURATING: [&str; 3] = ["Clip", "Max", "Min"];
+
 /// Whether the node stays in float32: of the kept operators, or a `Gemm` with factors, which tract 0.23 has in
 /// float32 only.
 fn is_kept(node: &NodeProto) -> bool {
@@ -79,8 +83,9 @@ struct Conversion<'a> {
     keep: &'a [String],
     /// Types before the conversion.
     values: Values,
-    /// The half-precision form of float32 values that others still read as float32.
-    halves: HashMap<String, String>,
+    /// The half-precision form of float32 values that others still read as float32, and how many of their numbers
+    /// saturated.
+    halves: HashMap<String, (String, usize)>,
     report: PassReport,
 }
 
@@ -99,11 +104,33 @@ impl Conversion<'_> {
                     label,
                     "kept in float32: not every runtime has it in half precision",
                 );
+            } else if let Some(why) = self.overflow(id)? {
+                self.keep(id);
+                self.report.skipped(label, why);
             } else if node.input.iter().chain(&node.output).any(is_float) {
                 self.convert(id)?;
             }
         }
         Ok(())
+    }
+
+    /// Why a node whose constants do not fit into half precision is left in float32.
+    fn overflow(&self, id: NodeId) -> Result<Option<String>, Error> {
+        let node = self.graph.node(id);
+        if SATURATING.contains(&node.op_type()) {
+            return Ok(None);
+        }
+        for name in node.input.iter().filter(|name| self.is_float(name)) {
+            let Some(tensor) = self.graph.initializer(name) else {
+                continue;
+            };
+            if let Some(value) = tensor.floats()?.into_iter().find(|&value| saturates(value)) {
+                return Ok(Some(format!(
+                    "kept in float32: `{name}` holds {value:e}, beyond half precision's 65504"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the value was float32 before the conversion.
@@ -132,10 +159,12 @@ impl Conversion<'_> {
                 self.graph.set_input(id, index, &half);
             }
         }
-        self.convert_attributes(id)?;
+        saturated += self.convert_attributes(id)?;
         let why = match saturated {
             0 => "computes in half precision".to_owned(),
-            count => format!("computes in half precision; {count} constants beyond 65504 saturate"),
+            count => {
+                format!("computes in half precision; {count} of its constants saturate, being beyond 65504")
+            }
         };
         self.report.applied(label, why);
         Ok(())
@@ -157,41 +186,46 @@ impl Conversion<'_> {
         )
     }
 
-    /// Attributes that name the output's type or hold its value.
-    fn convert_attributes(&mut self, id: NodeId) -> Result<(), Error> {
+    /// Attributes that name the output's type or hold its value; returns how many numbers saturated.
+    fn convert_attributes(&mut self, id: NodeId) -> Result<usize, Error> {
         let node = self.graph.node(id);
+        let mut saturated = 0;
         let attribute = match node.op_type() {
             "Cast" if node.int("to") == Some(DataType::Float as i64) => {
                 AttributeProto::from_int("to", DataType::Float16 as i64)
             }
             "ConstantOfShape" | "Constant" => match node.tensor("value") {
                 Some(value) if value.element_type()? == DataType::Float => {
-                    AttributeProto::from_tensor("value", halved(value, value.name())?.0)
+                    let (half, count) = halved(value, value.name())?;
+                    saturated = count;
+                    AttributeProto::from_tensor("value", half)
                 }
                 None if node.is("ConstantOfShape") => {
                     AttributeProto::from_tensor("value", TensorProto::of("", &[1], &[f16::ZERO]))
                 }
-                _ => return Ok(()),
+                _ => return Ok(0),
             },
-            _ => return Ok(()),
+            _ => return Ok(0),
         };
         self.graph.set_attribute(id, attribute);
-        Ok(())
+        Ok(saturated)
     }
 
     /// The half-precision form of an input or constant, and how many numbers of it saturated.
     fn half_of(&mut self, name: &str) -> Result<(String, usize), Error> {
         if let Some(half) = self.halves.get(name) {
-            return Ok((half.clone(), 0));
+            return Ok(half.clone());
         }
         let half = self.graph.fresh_name(&format!("{name}_fp16"));
-        self.halves.insert(name.to_owned(), half.clone());
-        let Some(tensor) = self.graph.initializer(name) else {
+        let saturated = if let Some(tensor) = self.graph.initializer(name) {
+            let (tensor, saturated) = halved(tensor, &half)?;
+            self.graph.add_initializer(tensor);
+            saturated
+        } else {
             self.cast(name, &half, DataType::Float16);
-            return Ok((half, 0));
+            0
         };
-        let (tensor, saturated) = halved(tensor, &half)?;
-        self.graph.add_initializer(tensor);
+        self.halves.insert(name.to_owned(), (half.clone(), saturated));
         Ok((half, saturated))
     }
 
@@ -262,6 +296,11 @@ fn value_type(info: &mut ValueInfoProto) -> Option<&mut TypeValue> {
     info.r#type.as_mut()?.value.as_mut()
 }
 
+/// Whether a finite number is beyond the range of half precision.
+fn saturates(value: f32) -> bool {
+    value.is_finite() && f16::from_f32(value).is_infinite()
+}
+
 /// The tensor in half precision, and how many finite numbers were beyond its range.
 fn halved(tensor: &TensorProto, name: &str) -> Result<(TensorProto, usize), Error> {
     let mut saturated = 0;
@@ -270,7 +309,7 @@ fn halved(tensor: &TensorProto, name: &str) -> Result<(TensorProto, usize), Erro
         .into_iter()
         .map(|value| {
             let half = f16::from_f32(value);
-            if half.is_infinite() && value.is_finite() {
+            if saturates(value) {
                 saturated += 1;
                 return f16::MAX.copysign(half);
             }

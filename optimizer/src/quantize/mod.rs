@@ -97,10 +97,13 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
     };
     let scope = scope(&model, grid);
     let observed = plan::observable(&graph, &scope);
-    if observed.is_empty() {
-        return Err(refused(
-            "no node of the model has an integer form; use another pass",
-        ));
+    let plan = Plan::of(&graph, &scope, &HashSet::new());
+    if observed.is_empty() || plan.taken(|_| true).is_empty() {
+        return Err(refused(if is_quantized(&graph) {
+            "the model is quantized already; give the float model that it was made from"
+        } else {
+            "no node of the model has an integer form; use another pass"
+        }));
     }
     require_finite_constants(&graph)?;
     let calibration = Calibration {
@@ -226,6 +229,14 @@ fn require_finite_constants(graph: &Graph) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether some node of the graph stores values in integers, or computes in them.
+fn is_quantized(graph: &Graph) -> bool {
+    let of_integers = |operator: &str| {
+        operator == "DequantizeLinear" || operator.starts_with("QLinear") || operator.ends_with("Integer")
+    };
+    graph.nodes().any(|(_, node)| of_integers(node.op_type()))
 }
 
 /// Values that are known to be float32.

@@ -191,6 +191,17 @@ fn a_model_calibrates_in_the_batch_that_it_fixes_as_in_any_other() {
 }
 
 #[test]
+fn a_model_that_is_quantized_already_is_refused() {
+    let options = options(true, Activations::U8);
+    let (int8, _) = quantized(&resnet(), &options, &PICTURES(4)).unwrap();
+    let error = quantized(&int8, &options, &PICTURES(4)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "quantize: the model is quantized already; give the float model that it was made from"
+    );
+}
+
+#[test]
 fn one_calibration_serves_every_choice_of_float_nodes() {
     let model = mobilenet();
     let shared = calibrated(&model, &Options::default(), &PICTURES(6)).unwrap();

@@ -168,7 +168,7 @@ fn inputs_and_outputs_stay_float32_and_weights_halve() {
 }
 
 #[test]
-fn constants_out_of_range_saturate_and_are_reported() {
+fn bounds_out_of_range_saturate_and_are_reported() {
     let model = around(|b, _, x| {
         let low = b.floats(&[], &[-1e9]);
         let high = b.floats(&[], &[f32::INFINITY]);
@@ -182,8 +182,33 @@ fn constants_out_of_range_saturate_and_are_reported() {
     assert_eq!(floats, [-65504.0, f32::INFINITY]);
     insta::assert_snapshot!(lines(&report), @r"
     +conv_0: computes in half precision
-    +clip_1: computes in half precision; 1 constants beyond 65504 saturate
+    +clip_1: computes in half precision; 1 of its constants saturate, being beyond 65504
     ");
+}
+
+#[test]
+fn a_node_whose_weights_are_out_of_range_stays_in_float() {
+    let model = around(|b, _, x| {
+        let mut weights = [0.5; 16];
+        weights[3] = 1e30;
+        let w = b.floats(&[4, 4, 1, 1], &weights);
+        let y = b.op("Conv", &[x, &w], &[]);
+        b.op("Sigmoid", &[&y], &[])
+    });
+    let (halved, report) = fp16(&model, &Options::default()).unwrap();
+    assert_eq!(
+        operators(&halved),
+        ["Cast", "Conv", "Cast", "Conv", "Cast", "Sigmoid", "Cast"]
+    );
+    insta::assert_snapshot!(lines(&report), @r"
+    +conv_0: computes in half precision
+    -conv_1: kept in float32: `w1` holds 1e30, beyond half precision's 65504
+    +sigmoid_2: computes in half precision
+    ");
+    let inputs = [noise_tensor(&SHAPE)];
+    let before = run_on("tract", &model, &inputs).swap_remove(0);
+    let after = run_on("tract", &halved, &inputs).swap_remove(0);
+    assert!(difference(&before, &after) < 5e-3);
 }
 
 #[test]
