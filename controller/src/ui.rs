@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use terminal_size::{Width, terminal_size_of};
 
@@ -89,12 +90,13 @@ impl Ui {
     /// Prints a piece of data and a line end to standard output. A reader that closed the pipe is an error
     /// that ends the command quietly.
     pub fn data(&self, text: impl fmt::Display) -> anyhow::Result<()> {
-        self.bars.suspend(|| {
-            let mut out = io::stdout().lock();
-            writeln!(out, "{text}")?;
-            out.flush()
-        })?;
-        Ok(())
+        self.bars
+            .suspend(|| {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{text}")?;
+                out.flush()
+            })
+            .context("cannot write to standard output")
     }
 
     /// Prints `value` as indented JSON to standard output.
@@ -166,8 +168,6 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context as _;
-
     use super::*;
 
     #[test]

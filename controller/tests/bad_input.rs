@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use edgefront_optimizer::graph::build::Builder;
 use edgefront_protocol::pack::{Pack, PictureShape};
 
 /// A folder with a good model and good data, in which the command runs.
@@ -311,4 +312,108 @@ fn an_unknown_key_in_a_study() {
 #[test]
 fn a_study_that_is_not_there() {
     insta::assert_snapshot!(Place::new().said(&["run", "study.toml"]));
+}
+
+#[test]
+fn an_output_that_is_read_or_cannot_be_written() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("tiny.onnx", place.path("link.onnx")).unwrap();
+    place.write("program.pt2", b"of torch.export");
+    let read = ["tiny.onnx", "val.safetensors", "program.pt2"].map(|name| place.path(name));
+    let before = read.each_ref().map(|path| fs::read(path).unwrap());
+    let commands = [
+        "prune tiny.onnx -o tiny.onnx --amount 0.5",
+        "convert tiny.onnx -o ./tiny.onnx --to fp16",
+        "quantize tiny.onnx -o link.onnx --calib val.safetensors",
+        "quantize tiny.onnx -o val.safetensors --calib val.safetensors",
+        "train tiny.onnx -o val.safetensors --train val.safetensors",
+        "train tiny.onnx -o out.onnx --train val.safetensors --checkpoint out.onnx",
+        "pack val.safetensors -o val.safetensors",
+        "export torch program.pt2 -o program.pt2",
+        "export torch program.pt2 -o program.npz",
+        "prune tiny.onnx -o absent/out.onnx --amount 0.5",
+        "prune tiny.onnx -o . --amount 0.5",
+    ];
+    let said = commands.map(|command| place.said(&command.split(' ').collect::<Vec<_>>()));
+    insta::assert_snapshot!(said.join("\n"));
+    assert_eq!(read.map(|path| fs::read(path).unwrap()), before);
+}
+
+#[test]
+fn weights_that_are_no_numbers() {
+    let place = Place::new();
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "3", "8", "8"]);
+    let w = b.floats(&[4, 3, 1, 1], &[[0.5; 11].as_slice(), &[f32::NAN]].concat());
+    let y = b.op("Conv", &[&x, &w], &[]);
+    let y = b.op("Relu", &[&y], &[]);
+    let y = b.op("GlobalAveragePool", &[&y], &[]);
+    let model = b.finish(&[&y]);
+    place.write("nan.onnx", &model.encode());
+    let finding = format!("constants that are not finite: `{w}` (NaN)");
+    let bench = "bench nan.onnx --runtime tract --min-runs 2 --min-time 1ms --json";
+    for command in [
+        "check nan.onnx",
+        "prune nan.onnx -o pruned.onnx --amount 0.5",
+        "convert nan.onnx -o half.fp16.onnx",
+        bench,
+    ] {
+        let output = place.run(&command.split(' ').collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.starts_with(&format!("warning: nan.onnx: {finding}\n")),
+            "{command}: {said}"
+        );
+        if command == bench {
+            let results: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let notes = results["records"][0]["conditions"]["notes"].as_array().unwrap();
+            assert!(notes.iter().any(|note| *note == *finding), "{notes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_full_device_on_standard_output() {
+    let place = Place::new();
+    let output = Command::new(env!("CARGO_BIN_EXE_edgefront"))
+        .args(["check", "tiny.onnx"])
+        .current_dir(place.0.path())
+        .stdout(fs::File::options().write(true).open("/dev/full").unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "error: cannot write to standard output: No space left on device (os error 28)\n"
+    );
+}
+
+#[test]
+fn a_folder_for_temporary_files_that_is_not_there() {
+    let place = Place::new();
+    for command in [
+        "bench tiny.onnx --runtime tract",
+        "quantize tiny.onnx -o out.onnx --calib val.safetensors",
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_edgefront"))
+            .args(command.split(' '))
+            .current_dir(place.0.path())
+            .env("TMPDIR", place.path("absent"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains(
+                "absent: No such file or directory (os error 2); set TMPDIR to a folder that can be written"
+            ),
+            "{command}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_runtime_that_cannot_be_installed() {
+    insta::assert_snapshot!(Place::new().said(&["runtimes", "install", "foo"]));
 }

@@ -1,6 +1,6 @@
 #![no_main]
 
-use edgefront::data;
+use edgefront::data::{self, Labels};
 use edgefront_fuzz::with_file;
 use edgefront_protocol::PictureShape;
 
@@ -12,6 +12,6 @@ const PICTURE: PictureShape = PictureShape {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     with_file("npz", bytes, |path| {
-        let _ = data::load(path, Some("unit"), PICTURE);
+        let _ = data::load(path, Some("unit"), PICTURE, Labels::Read);
     });
 });

@@ -16,6 +16,17 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no place for a file in between.
+    #[error(
+        "cannot write a temporary file in {}: {source}; set TMPDIR to a folder that can be written",
+        folder.display()
+    )]
+    Temporary {
+        /// The folder for such files.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The bytes are not an ONNX model.
     #[error("not an ONNX model, or a damaged one: {reason}")]
     Format {
@@ -96,12 +107,20 @@ impl Error {
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         match self {
-            named @ (Self::Io { .. } | Self::File { .. }) => named,
+            named @ (Self::Io { .. } | Self::File { .. } | Self::Temporary { .. }) => named,
             source => Self::File {
                 path: path.to_owned(),
                 source: Box::new(source),
             },
         }
+    }
+
+    /// The error of making or writing a temporary file.
+    pub fn temporary(source: io::Error) -> Self {
+        let folder = std::env::temp_dir();
+        // The name of a temporary file tells nobody anything; what is wrong with the folder does.
+        let source = std::fs::metadata(&folder).err().unwrap_or(source);
+        Self::Temporary { folder, source }
     }
 
     pub(crate) fn format(reason: impl Into<String>) -> Self {

@@ -1,5 +1,6 @@
 //! Weights that lie in files beside the model.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Component, Path, PathBuf};
@@ -7,29 +8,34 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::Error;
 use crate::proto::{DataLocation, GraphProto, TensorProto};
 
-/// Reads every external tensor of the graph's initializers and of its nodes' attributes into the model.
-/// `room` is how many bytes may be added in all.
-pub(crate) fn inline(graph: &mut GraphProto, dir: Option<&Path>, mut room: u64) -> Result<(), Error> {
+/// Reads every external tensor of the graph's initializers and of its nodes' attributes into the model, and
+/// returns the files that they were in. `room` is how many bytes may be added in all.
+pub(crate) fn inline(
+    graph: &mut GraphProto,
+    dir: Option<&Path>,
+    mut room: u64,
+) -> Result<BTreeSet<PathBuf>, Error> {
+    let mut files = BTreeSet::new();
     for tensor in &mut graph.initializer {
-        inline_tensor(tensor, dir, &mut room)?;
+        files.extend(inline_tensor(tensor, dir, &mut room)?);
     }
-    for node in &mut graph.node {
-        for tensor in node
-            .attribute
-            .iter_mut()
-            .filter_map(|attribute| attribute.t.as_mut())
-        {
-            inline_tensor(tensor, dir, &mut room)?;
+    for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
+        if let Some(tensor) = &mut attribute.t {
+            files.extend(inline_tensor(tensor, dir, &mut room)?);
         }
     }
-    Ok(())
+    Ok(files)
 }
 
-fn inline_tensor(tensor: &mut TensorProto, dir: Option<&Path>, room: &mut u64) -> Result<(), Error> {
+fn inline_tensor(
+    tensor: &mut TensorProto,
+    dir: Option<&Path>,
+    room: &mut u64,
+) -> Result<Option<PathBuf>, Error> {
     if tensor.data_location() != DataLocation::External {
-        return Ok(());
+        return Ok(None);
     }
-    let data = read(tensor, dir, *room).map_err(|reason| Error::External {
+    let (data, file) = read(tensor, dir, *room).map_err(|reason| Error::External {
         tensor: tensor.name().to_owned(),
         reason,
     })?;
@@ -37,11 +43,11 @@ fn inline_tensor(tensor: &mut TensorProto, dir: Option<&Path>, room: &mut u64) -
     tensor.raw_data = Some(data.into());
     tensor.external_data.clear();
     tensor.data_location = None;
-    Ok(())
+    Ok(Some(file))
 }
 
-/// The bytes that a tensor's `location`, `offset` and `length` stand for.
-fn read(tensor: &TensorProto, dir: Option<&Path>, room: u64) -> Result<Vec<u8>, String> {
+/// The bytes that a tensor's `location`, `offset` and `length` stand for, and the file that holds them.
+fn read(tensor: &TensorProto, dir: Option<&Path>, room: u64) -> Result<(Vec<u8>, PathBuf), String> {
     let dir = dir.ok_or("there is no folder to read it from; read the model from its file")?;
     let path = locate(dir, entry(tensor, "location").ok_or("`location` is missing")?)?;
     let named = |error| format!("{}: {error}", path.display());
@@ -64,7 +70,7 @@ fn read(tensor: &TensorProto, dir: Option<&Path>, room: u64) -> Result<Vec<u8>, 
     file.seek(SeekFrom::Start(offset)).map_err(named)?;
     let mut data = vec![0; length as usize];
     file.read_exact(&mut data).map_err(named)?;
-    Ok(data)
+    Ok((data, path))
 }
 
 /// A file below `dir`, also after links are followed.

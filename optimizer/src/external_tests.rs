@@ -47,6 +47,9 @@ fn weights_beside_the_model_are_read_into_it() {
     fs::create_dir(dir.path().join("weights")).unwrap();
     fs::write(dir.path().join("weights/w.bin"), bytes).unwrap();
     let model = write(dir.path(), "weights/w.bin", 4, 8).unwrap();
+    let (_, files) = Model::read_with_files(&dir.path().join("model.onnx")).unwrap();
+    let real = dir.path().canonicalize().unwrap();
+    assert_eq!(files, [dir.path().join("model.onnx"), real.join("weights/w.bin")]);
     let weights = &model.graph().initializer[0];
     assert_eq!(weights.floats().unwrap(), [1.5, 2.5]);
     assert!(weights.external_data.is_empty());

@@ -1,7 +1,8 @@
 //! A model as a file holds it.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 use prost::bytes::Bytes;
@@ -22,6 +23,11 @@ pub struct Model {
 impl Model {
     /// Reads the file at `path`, and from the same folder the files that hold its weights, if any do.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::read_with_files(path).map(|(model, _)| model)
+    }
+
+    /// The same, and the files that were read: the one at `path` first.
+    pub fn read_with_files(path: &Path) -> Result<(Self, Vec<PathBuf>), Error> {
         let io = |source| Error::Io {
             path: path.to_owned(),
             source,
@@ -32,23 +38,25 @@ impl Model {
         }
         let bytes = Bytes::from(fs::read(path).map_err(io)?);
         let dir = path.parent().unwrap_or(Path::new(""));
-        Self::from_bytes(bytes, Some(dir)).map_err(|error| error.in_file(path))
+        let (model, external) = Self::from_bytes(bytes, Some(dir)).map_err(|error| error.in_file(path))?;
+        let files = std::iter::once(path.to_owned()).chain(external).collect();
+        Ok((model, files))
     }
 
     /// Decodes a model; `dir` is the folder of external weights, without which they are refused.
     pub fn decode(bytes: &[u8], dir: Option<&Path>) -> Result<Self, Error> {
-        Self::from_bytes(Bytes::copy_from_slice(bytes), dir)
+        Self::from_bytes(Bytes::copy_from_slice(bytes), dir).map(|(model, _)| model)
     }
 
-    /// The weights of the model are slices of `bytes`, not copies.
-    fn from_bytes(bytes: Bytes, dir: Option<&Path>) -> Result<Self, Error> {
+    /// The weights of the model are slices of `bytes`, not copies. The files are those of external weights.
+    fn from_bytes(bytes: Bytes, dir: Option<&Path>) -> Result<(Self, BTreeSet<PathBuf>), Error> {
         let size = bytes.len() as u64;
         let mut proto = ModelProto::decode(bytes).map_err(|error| Error::format(error.to_string()))?;
         let Some(graph) = &mut proto.graph else {
             return Err(Error::format("it holds no graph"));
         };
-        external::inline(graph, dir, LARGEST.saturating_sub(size))?;
-        Ok(Self { proto })
+        let files = external::inline(graph, dir, LARGEST.saturating_sub(size))?;
+        Ok((Self { proto }, files))
     }
 
     /// Wraps a model that was built in memory.

@@ -7,6 +7,7 @@ use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::Recipe;
 use edgefront_protocol::{DeviceId, Shape};
 
+use super::files::temporary_folder;
 use super::shared::{RuntimeArgs, shape};
 use super::study_args::{ExistingArgs, PlanArgs};
 use crate::study::{self, Existing, Options, Study};
@@ -99,7 +100,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     if let Some(out) = args.out {
         return study::run(&study, &options(out), ui);
     }
-    let folder = tempfile::tempdir()?;
+    let folder = temporary_folder()?;
     let options = Options {
         resumable: false,
         ..options(folder.path().to_owned())

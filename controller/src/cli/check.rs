@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use edgefront_optimizer::Model;
-use edgefront_optimizer::check::{Port, Summary, check, not_finite};
+use edgefront_optimizer::check::{Port, Summary, check};
 use edgefront_runtimes::Registry;
 use serde::Serialize;
 
+use super::files::Source;
 use super::shared::RuntimeArgs;
 use crate::reference::{self, Comparison, TOLERANCE};
 use crate::ui::{Exit, Ui};
@@ -50,12 +50,8 @@ struct Outcome<'a> {
 
 /// Runs the command. All findings are in the error.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let named = |error: edgefront_optimizer::Error| error.in_file(&args.model);
-    let model = Model::read(&args.model).map_err(named)?;
-    let summary = check(&model).map_err(named)?;
-    for finding in not_finite(&model) {
-        ui.warn(finding);
-    }
+    let Source { model, .. } = Source::read(&args.model, ui)?;
+    let summary = check(&model).map_err(|error| error.in_file(&args.model))?;
     let registry = Registry::new(&args.runtime.search());
     let compared = args
         .reference

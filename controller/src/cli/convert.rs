@@ -1,9 +1,7 @@
 //! `edgefront convert`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::ValueEnum;
 use edgefront_optimizer::check::check;
 use edgefront_optimizer::passes::fp16;
@@ -15,6 +13,7 @@ use edgefront_protocol::Bytes;
 use edgefront_runtimes::{Registry, Search};
 use serde::Serialize;
 
+use super::files::{Source, check_output, size};
 use crate::ui::{Exit, Ui, UsageError};
 
 /// Converts a model to another number format, without data.
@@ -81,10 +80,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         Format::Int4Weights => weights(Bits::Four),
         Format::Int8Dynamic => Step::QuantizeDynamic {},
     };
-    let (converted, passes) = converted(&args.model, step).map_err(|error| error.in_file(&args.model))?;
+    let Source { model, files, bytes } = Source::read(&args.model, ui)?;
+    check_output(&args.output, files.iter().map(PathBuf::as_path))?;
+    let (converted, passes) = converted(&model, step).map_err(|error| error.in_file(&args.model))?;
+    if passes.last().is_some_and(|pass| pass.count_applied() == 0) {
+        anyhow::bail!("{}: {}", args.model.display(), nothing_converted(&passes));
+    }
     converted.write(&args.output)?;
     let outcome = Outcome {
-        bytes_before: size(&args.model)?,
+        bytes_before: bytes.0,
         bytes_after: size(&args.output)?,
         model: args.model,
         output: args.output,
@@ -125,9 +129,8 @@ fn weights(bits: Bits) -> Step {
     })
 }
 
-fn converted(path: &Path, step: Step) -> Result<(Model, Vec<PassReport>), edgefront_optimizer::Error> {
-    let model = Model::read(path)?;
-    check(&model)?;
+fn converted(model: &Model, step: Step) -> Result<(Model, Vec<PassReport>), edgefront_optimizer::Error> {
+    check(model)?;
     let recipe = Recipe {
         name: step.name().to_owned(),
         steps: vec![Step::FoldBatchNorm {}, step],
@@ -140,12 +143,20 @@ fn converted(path: &Path, step: Step) -> Result<(Model, Vec<PassReport>), edgefr
         activations: ActivationType::for_architecture(std::env::consts::ARCH),
         progress: &|_| {},
     };
-    recipe::apply(&model, &recipe, &context)
+    recipe::apply(model, &recipe, &context)
 }
 
-fn size(path: &Path) -> anyhow::Result<u64> {
-    let file = fs::metadata(path).with_context(|| path.display().to_string())?;
-    Ok(file.len())
+fn nothing_converted(passes: &[PassReport]) -> String {
+    let reasons = passes.last().map(PassReport::reasons).unwrap_or_default();
+    let reasons = reasons
+        .iter()
+        .map(|(why, count)| format!("{why} ({count} nodes)"));
+    let reasons: Vec<String> = reasons.collect();
+    if reasons.is_empty() {
+        "no node has this form; choose another with --to".to_owned()
+    } else {
+        format!("no node can be converted: {}", reasons.join("; "))
+    }
 }
 
 impl Outcome {

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use edgefront_protocol::Plan;
 use edgefront_runtimes::{Registry, Search};
 
+use super::files::temporary_folder;
 use super::study_args::ExistingArgs;
 use crate::demo::{self, Set};
 use crate::runtime_install;
@@ -52,7 +53,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     };
     let contents = Contents::draw(ui);
     // A directory that must be left alone is left without the inputs, too.
-    let trial = tempfile::tempdir()?;
+    let trial = temporary_folder()?;
     study::check(&contents.write(trial.path())?.study(), &options, ui)?;
     provide_ort(ui);
     let inputs = contents.write(&out.join("demo"))?;

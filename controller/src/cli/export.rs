@@ -1,6 +1,6 @@
 //! `edgefront export`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueHint};
@@ -10,10 +10,11 @@ use edgefront_protocol::Shape;
 use edgefront_runtimes::Registry;
 
 use super::check::present;
+use super::files::check_output;
 use super::shared::{RuntimeArgs, shape};
 use crate::reference::{self, TOLERANCE};
 use crate::torch_export::{self, Order};
-use crate::ui::{Exit, Ui};
+use crate::ui::{Exit, Ui, UsageError};
 
 /// Exports a model of a training framework to ONNX.
 #[derive(Debug, clap::Args)]
@@ -76,6 +77,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         python: args.python,
     };
     let pairs = args.output.with_extension("npz");
+    if pairs == args.output {
+        return Err(UsageError::new(format!(
+            "{} is the file for inputs and outputs; give an OUT that ends in .onnx",
+            pairs.display()
+        )));
+    }
+    let inputs = || [order.file(), Path::new(&order.weights)];
+    check_output(&args.output, inputs())?;
+    check_output(&pairs, inputs())?;
     let spinner = ui.spinner(format!("exporting {}", order.source));
     let exported = torch_export::export(&order, &args.output, &pairs)?;
     spinner.set_message("comparing");

@@ -11,6 +11,7 @@ pub mod convert;
 pub mod demo;
 pub mod devices;
 pub mod export;
+mod files;
 pub mod frontier;
 pub mod optimize;
 pub mod pack;

@@ -7,6 +7,7 @@ use edgefront_protocol::pack::Pack;
 use edgefront_protocol::{Bytes, Digest};
 use serde::Serialize;
 
+use super::files::check_output;
 use crate::data::{Extents, load_to_pack};
 use crate::ui::{Exit, Ui, UsageError};
 
@@ -68,6 +69,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         let message = format!("{}: a pack's name ends with .safetensors", output.display());
         return Err(UsageError::new(message));
     }
+    let rule = preprocess.as_deref().map(Path::new);
+    check_output(&output, std::iter::once(data.as_path()).chain(rule))?;
     let bar = ui.bar(0, "packing");
     let pack = load_to_pack(&data, preprocess.as_deref(), size, &|done, total| {
         bar.set_length(total);

@@ -8,6 +8,7 @@ use edgefront_optimizer::passes::{prepare, prune};
 use edgefront_optimizer::{Change, Error, Model, PassReport};
 
 use super::check::thousands;
+use super::files::{Source, check_output};
 use crate::ui::{Exit, Ui, UsageError};
 
 /// Makes a model smaller by what matters least in it.
@@ -65,8 +66,9 @@ struct Pruned {
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let method = args.method()?;
-    let model = Model::read(&args.model)?;
-    let (model, pruned) = pruned(&model, &method).map_err(|error| error.in_file(&args.model))?;
+    let source = Source::read(&args.model, ui)?;
+    check_output(&args.output, source.files.iter().map(PathBuf::as_path))?;
+    let (model, pruned) = pruned(&source.model, &method).map_err(|error| error.in_file(&args.model))?;
     model.write(&args.output)?;
     if ui.json() {
         ui.data_json(&pruned)?;

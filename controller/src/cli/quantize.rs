@@ -1,22 +1,22 @@
 //! `edgefront quantize`.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use edgefront_optimizer::calibrate::{Method, Samples};
 use edgefront_optimizer::quantize::{ActivationType, Activations, Options, Rounding};
 use edgefront_optimizer::recipe::{self, Progress, Recipe, Step};
-use edgefront_optimizer::{Model, PassReport, check};
+use edgefront_optimizer::{PassReport, check};
 use edgefront_protocol::Bytes;
 use edgefront_runtimes::Registry;
 use serde::Serialize;
 
+use super::files::{Source, check_output, size};
 use super::sensitivity;
 use super::shared::RuntimeArgs;
-use crate::data;
+use crate::data::{self, Labels};
 use crate::study::{Interface, Pictures};
 use crate::ui::{Exit, Ui};
 
@@ -145,19 +145,26 @@ struct Outcome {
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let named = || args.model.display().to_string();
-    let model = Model::read(&args.model)?;
+    let Source { model, files, bytes } = Source::read(&args.model, ui)?;
+    let data = [
+        Some(args.calib.as_path()),
+        args.preprocess.as_deref().map(Path::new),
+    ];
+    let inputs = files.iter().map(PathBuf::as_path);
+    check_output(&args.output, inputs.chain(data.into_iter().flatten()))?;
     check::check(&model).with_context(named)?;
     let mut interface = Interface::of(&model, None);
     interface.take_size_of(&args.calib, args.preprocess.as_deref())?;
     interface.check_all_axes().with_context(named)?;
+    let recipe = args.recipe();
     let pack = data::load(
         &args.calib,
         args.preprocess.as_deref(),
         interface.picture().with_context(named)?,
+        Labels::read_if(recipe.uses_calibration_labels()),
     )?;
     let pictures = Pictures::new(pack);
 
-    let recipe = args.recipe();
     let bar = ui.bar(pictures.len() as u64, "calibrating");
     let context = recipe::Context {
         calibration: Some(&pictures),
@@ -184,13 +191,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let (quantized, passes) = applied.with_context(named)?;
     quantized.write(&args.output)?;
 
-    let size = |path: &PathBuf| {
-        fs::metadata(path)
-            .map(|file| file.len())
-            .with_context(|| path.display().to_string())
-    };
     let outcome = Outcome {
-        bytes_before: size(&args.model)?,
+        bytes_before: bytes.0,
         bytes_after: size(&args.output)?,
         model: args.model,
         output: args.output,
@@ -300,9 +302,9 @@ impl From<ActivationsName> for Activations {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::fs;
 
-    use edgefront_optimizer::NodeReport;
+    use edgefront_optimizer::{Model, NodeReport};
     use edgefront_protocol::pack::{Pack, PictureShape};
 
     use super::*;

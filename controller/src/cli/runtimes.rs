@@ -5,8 +5,8 @@ use edgefront_runtimes::{Registry, Runtime};
 use serde::Serialize;
 
 use super::shared::RuntimeArgs;
-use crate::runtime_install::{self, Installed};
-use crate::ui::{Exit, Ui};
+use crate::runtime_install::{self, InstallError, Installed};
+use crate::ui::{Exit, Ui, UsageError};
 
 /// Lists the inference runtimes of this machine, or installs one.
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,10 @@ pub(super) fn install(name: &str, ui: &Ui) -> anyhow::Result<Installed> {
     if let Some(spinner) = spinner {
         spinner.finish_and_clear();
     }
-    Ok(installed?)
+    installed.map_err(|error| match error {
+        InstallError::Unknown { .. } => UsageError::new(error.to_string()),
+        error => error.into(),
+    })
 }
 
 fn list(registry: &Registry, ui: &Ui) -> anyhow::Result<()> {

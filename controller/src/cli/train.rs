@@ -12,10 +12,11 @@ use edgefront_optimizer::{Model, PassReport, check, passes};
 use edgefront_runtimes::Registry;
 use serde::Serialize;
 
+use super::files::{Source, check_output, is_same};
 use super::shared::RuntimeArgs;
-use crate::data;
+use crate::data::{self, Labels};
 use crate::study::{Interface, Pictures};
-use crate::ui::{Exit, Ui};
+use crate::ui::{Exit, Ui, UsageError};
 
 /// Pictures that calibrate the ranges of activations where `--calib` names none.
 const CALIBRATED: usize = 200;
@@ -128,19 +129,24 @@ struct Epoch {
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let named = || args.model.display().to_string();
-    let model = Model::read(&args.model)?;
+    let Source { model, files, .. } = Source::read(&args.model, ui)?;
+    args.check_outputs(&files)?;
     check::check(&model).with_context(named)?;
     let mut interface = Interface::of(&model, None);
     interface.take_size_of(&args.train, args.preprocess.as_deref())?;
     interface.check_all_axes().with_context(named)?;
     let picture = interface.picture().with_context(named)?;
-    let load = |path: &Path| -> anyhow::Result<Pictures> {
-        let pack = data::load(path, args.preprocess.as_deref(), picture)?;
+    let load = |path: &Path, labels| -> anyhow::Result<Pictures> {
+        let pack = data::load(path, args.preprocess.as_deref(), picture, labels)?;
         Ok(Pictures::new(pack))
     };
-    let training = load(&args.train)?;
-    let validation = args.val.as_deref().map(load).transpose()?;
-    let calibration = args.calib.as_deref().map(load).transpose()?;
+    let training = load(&args.train, Labels::Read)?;
+    let load_optional = |path: &Option<PathBuf>, labels| {
+        let path = path.as_deref();
+        path.map(|path| load(path, labels)).transpose()
+    };
+    let validation = load_optional(&args.val, Labels::Read)?;
+    let calibration = load_optional(&args.calib, Labels::Ignore)?;
     let teacher = args.teacher.as_deref().map(read_teacher).transpose()?;
 
     let (mut passes, model) = args.prepare(&model).with_context(named)?;
@@ -189,6 +195,29 @@ fn read_teacher(path: &Path) -> anyhow::Result<Model> {
 }
 
 impl Args {
+    /// Neither the model nor the checkpoint is written in place of what is read, nor both in one place.
+    fn check_outputs(&self, model: &[PathBuf]) -> anyhow::Result<()> {
+        let rule = self.preprocess.as_deref().map(Path::new);
+        let others = [&self.val, &self.calib, &self.teacher].map(Option::as_deref);
+        let inputs: Vec<&Path> = model
+            .iter()
+            .map(PathBuf::as_path)
+            .chain([self.train.as_path()])
+            .chain(others.into_iter().chain([rule]).flatten())
+            .collect();
+        check_output(&self.output, inputs.iter().copied())?;
+        let Some(checkpoint) = &self.checkpoint else {
+            return Ok(());
+        };
+        if is_same(checkpoint, &self.output) {
+            return Err(UsageError::new(format!(
+                "{} is to be both the model and the checkpoint; give --checkpoint another name",
+                checkpoint.display()
+            )));
+        }
+        check_output(checkpoint, inputs)
+    }
+
     /// The model as it is trained: integers want batch normalizations folded.
     fn prepare(&self, model: &Model) -> Result<(Vec<PassReport>, Model), edgefront_optimizer::Error> {
         let (model, prepared) = passes::prepare(model)?;

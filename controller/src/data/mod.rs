@@ -20,6 +20,22 @@ use resample::Size;
 /// Told from any thread after each picture: pictures that it stands for, and how many there are in all.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
+/// Whether the labels of a data set matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Labels {
+    /// They are read, and must be in order.
+    Read,
+    /// They are left out unseen, whatever they are.
+    Ignore,
+}
+
+impl Labels {
+    /// Reads labels that something uses.
+    pub fn read_if(used: bool) -> Self {
+        if used { Self::Read } else { Self::Ignore }
+    }
+}
+
 /// Channels of pictures where no model says otherwise.
 const COLOURS: usize = 3;
 
@@ -28,13 +44,19 @@ const COLOURS: usize = 3;
 /// `preprocess` is `imagenet`, `unit`, `none` or a TOML file; by default `imagenet` for byte pictures and
 /// `none` for floats. A pack has its preprocessing already and takes none. Labels are not needed here; ask
 /// [`Pack::labels_for`].
-pub fn load(path: &Path, preprocess: Option<&str>, model_input: PictureShape) -> Result<Pack, DataError> {
+pub fn load(
+    path: &Path,
+    preprocess: Option<&str>,
+    model_input: PictureShape,
+    labels: Labels,
+) -> Result<Pack, DataError> {
     let size = Size {
         height: model_input.height,
         width: model_input.width,
     };
     if !is_pack(path) {
-        return read(path, preprocess, model_input.channels, Some(size), &|_, _| {});
+        let channels = model_input.channels;
+        return read(path, preprocess, channels, Some(size), labels, &|_, _| {});
     }
     let pack = read_pack(path, preprocess)?;
     if pack.picture() == model_input {
@@ -55,7 +77,7 @@ pub fn picture(path: &Path, preprocess: Option<&str>) -> Result<PictureShape, Da
     let pack = if is_pack(path) {
         read_pack(path, preprocess)?
     } else {
-        read(path, preprocess, COLOURS, None, &|_, _| {})?
+        read(path, preprocess, COLOURS, None, Labels::Ignore, &|_, _| {})?
     };
     Ok(pack.picture())
 }
@@ -76,6 +98,7 @@ pub fn load_to_pack(
         preprocess,
         COLOURS,
         size.map(|[height, width]| Size { height, width }),
+        Labels::Read,
         progress,
     )
 }
@@ -85,13 +108,14 @@ fn read(
     preprocess: Option<&str>,
     channels: usize,
     size: Option<Size>,
+    labels: Labels,
     progress: Progress<'_>,
 ) -> Result<Pack, DataError> {
     let metadata = std::fs::metadata(path).map_err(|error| Problem::from(error).at(path))?;
     if metadata.is_dir() {
         folder::load(path, preprocess, channels, size, progress)
     } else if has_extension(path, "npz") {
-        npz::Archive::open(path)?.load(preprocess, channels, size, progress)
+        npz::Archive::open(path)?.load(preprocess, channels, size, labels, progress)
     } else {
         Err(Problem::UnknownForm.at(path))
     }

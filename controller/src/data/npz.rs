@@ -9,11 +9,11 @@ use rayon::prelude::*;
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
-use super::Progress;
 use super::error::{DataError, Extents, Problem};
 use super::npy::{Header, read_header};
 use super::preprocess::{Layout, Preprocess};
 use super::resample::Size;
+use super::{Labels, Progress};
 
 /// Elements are read in pieces of this many bytes, so that memory follows what the file really holds and not
 /// what its header claims.
@@ -47,6 +47,7 @@ impl<'a> Archive<'a> {
         preprocess: Option<&str>,
         channels: usize,
         size: Option<Size>,
+        labels: Labels,
         progress: Progress<'_>,
     ) -> Result<Pack, DataError> {
         let path = self.path;
@@ -62,7 +63,10 @@ impl<'a> Archive<'a> {
             }
         }
         .map_err(|problem| problem.at(path))?;
-        let labels = self.labels().map_err(|problem| problem.at(path))?;
+        let labels = match labels {
+            Labels::Read => self.labels().map_err(|problem| problem.at(path))?,
+            Labels::Ignore => None,
+        };
         match labels {
             None => Ok(pack),
             Some(labels) => pack
@@ -258,6 +262,16 @@ fn bytes(
         height,
         width,
     };
+    if rule.layout == Layout::Nhwc && channels != wanted_channels && shape[1] == wanted_channels {
+        let why = format!(
+            "has the shape {shape:?}, and bytes are [N, H, W, C]; save `images.transpose(0, 2, 3, 1)`, or give a \
+             preprocessing file with `layout = \"nchw\"`"
+        );
+        return Err(Problem::Array {
+            name: "images".to_owned(),
+            why,
+        });
+    }
     let size = size.or(rule.written_size()).unwrap_or(Size { height, width });
     let wanted = PictureShape {
         channels: wanted_channels,

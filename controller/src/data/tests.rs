@@ -47,6 +47,11 @@ fn labels(values: &[i64]) -> Vec<u8> {
     )
 }
 
+/// The data set with its labels.
+fn load(path: &Path, preprocess: Option<&str>, model: PictureShape) -> Result<Pack, DataError> {
+    super::load(path, preprocess, model, Labels::Read)
+}
+
 /// The message, without the folder of temporary files.
 fn message(path: &Path, preprocess: Option<&str>, model: PictureShape) -> String {
     let error = anyhow::Error::new(load(path, preprocess, model).unwrap_err());
@@ -194,8 +199,20 @@ fn an_npz_that_does_not_fit_says_what_to_do() {
             npy("|u1", "(9999999999, 9999999999, 9999999999, 3)", &[]),
         )]),
         say(&[("images", npy("|u1", "(999999999999, 1, 1, 3)", &[]))]),
+        say(&[("images", npy("|u1", "(1, 3, 2, 4)", &[0; 24]))]),
     ];
     insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn labels_that_do_not_matter_may_be_anything() {
+    let images = || npy("|u1", "(2, 1, 1, 3)", &[1; 6]);
+    for labels in [labels(&[7]), labels(&[-1, 0]), npy("<f4", "(2,)", &[0; 8])] {
+        let path = npz(&[("images", images()), ("labels", labels)]);
+        let pack = super::load(&path, None, shape(3, 1, 1), Labels::Ignore).unwrap();
+        assert_eq!((pack.len(), pack.labels()), (2, None));
+        assert!(picture(&path, None).is_ok());
+    }
 }
 
 #[test]

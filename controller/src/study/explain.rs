@@ -26,9 +26,12 @@ pub(super) struct Making {
     pub(super) passes: Vec<PassReport>,
     /// What stands in the way of fast kernels.
     pub(super) obstacles: Obstacles,
+    /// Names the constants that hold NaN or infinity, if any do.
+    #[serde(default)]
+    pub(super) not_finite: Option<String>,
 }
 
-/// Adds to the results how their artifacts were made, and to each quantized or pruned variant that is no
+/// Adds to the results how their artifacts were made, to each record what is wrong with its constants, and to each quantized or pruned variant that is no
 /// faster than the model what was found to be in the way.
 pub(super) fn add(results: &mut Results, makings: &[(Digest, Making)]) {
     let of = |record: &Record| {
@@ -64,6 +67,8 @@ pub(super) fn add(results: &mut Results, makings: &[(Digest, Making)]) {
     results.variants = variants;
     for (record, explanation) in results.records.iter_mut().zip(explanations) {
         record.explanation = explanation;
+        let finding = of(record).and_then(|making| making.not_finite.clone());
+        record.conditions.notes.extend(finding);
     }
 }
 
@@ -297,6 +302,7 @@ mod tests {
         Making {
             passes: Vec::new(),
             obstacles,
+            not_finite: None,
         }
     }
 
@@ -404,6 +410,17 @@ mod tests {
             text.contains("its graph shows no reason") && text.ends_with("unsteady"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn constants_that_are_not_finite_are_noted_on_their_records() {
+        let mut results = results(0.5);
+        let mut variant = making(Obstacles::default());
+        variant.not_finite = Some("constants that are not finite: `w` (NaN)".into());
+        add(&mut results, &[(Digest::of(b"variant"), variant)]);
+        let notes = |at: usize| &results.records[at].conditions.notes;
+        assert!(notes(1).contains(&"constants that are not finite: `w` (NaN)".to_owned()));
+        assert!(!notes(0).iter().any(|note| note.contains("not finite")));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use edgefront_optimizer::Model;
 use edgefront_optimizer::calibrate::{self, Samples};
+use edgefront_optimizer::check::not_finite;
 use edgefront_optimizer::obstacles::Obstacles;
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Progress, Recipe};
@@ -99,6 +100,7 @@ impl Order {
         let (variant, reports) = recipe::apply(&self.model, &self.recipe, &context)?;
         let making = Making {
             obstacles: Obstacles::of(&variant)?,
+            not_finite: not_finite(&variant),
             passes: reports,
         };
         Ok(Entry {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use edgefront_optimizer::Model;
 use edgefront_optimizer::calibrate::Samples;
-use edgefront_optimizer::check::check;
+use edgefront_optimizer::check::{check, not_finite};
 use edgefront_optimizer::recipe::Recipe;
 use edgefront_protocol::pack::{Pack, PictureShape};
 use edgefront_protocol::{BlobRef, Bytes, DeviceId, Digest, Plan, Shape};
@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::Study;
 use super::model::Interface;
-use crate::data;
+use crate::data::{self, Labels};
 use crate::torch_export::{self, Order};
 use crate::ui::Ui;
 
@@ -77,6 +77,9 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     } else {
         Model::read(&study.model)?
     };
+    if let Some(finding) = not_finite(&model) {
+        ui.warn(format_args!("{}: {finding}", study.model.display()));
+    }
     if study.variants.iter().any(|recipe| !recipe.steps.is_empty()) {
         // What runs as it is may hold what only a runtime knows.
         check(&model).map_err(|error| error.in_file(&study.model))?;
@@ -88,15 +91,15 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     interface
         .check_target(study)
         .with_context(|| study.model.display().to_string())?;
-    let load = |path: &Path| {
+    let load = |path: &Path, labels| {
         spinner.set_message(format!("reading {}", path.display()));
         let picture = interface
             .picture()
             .with_context(|| study.model.display().to_string())?;
-        anyhow::Ok(data::load(path, study.preprocess.as_deref(), picture)?)
+        anyhow::Ok(data::load(path, study.preprocess.as_deref(), picture, labels)?)
     };
     let load_labelled = |path: &Path| {
-        let pack = load(path)?;
+        let pack = load(path, Labels::Read)?;
         if let Some(warning) = few_classes(&pack, &interface, path) {
             ui.warn(warning);
         }
@@ -104,7 +107,9 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
         labels.with_context(|| path.display().to_string())?;
         anyhow::Ok(pack)
     };
-    let calibration = study.calibration.as_deref().map(load).transpose()?;
+    let labels = Labels::read_if(study.variants.iter().any(Recipe::uses_calibration_labels));
+    let calibration = study.calibration.as_deref();
+    let calibration = calibration.map(|path| load(path, labels)).transpose()?;
     let training = study.training.as_deref().map(load_labelled).transpose()?;
     let validation = study.validation.as_deref().map(load_labelled).transpose()?;
     let calibration = calibration.map(Pictures::with_digest);

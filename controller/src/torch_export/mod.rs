@@ -30,6 +30,17 @@ pub struct Order {
 }
 
 impl Order {
+    /// The file of the source, where it is one; torchvision's names are none.
+    pub fn file(&self) -> &Path {
+        let file = self
+            .source
+            .rsplit_once(".py:")
+            .map_or(&*self.source, |(stem, _)| {
+                &self.source[..stem.len() + ".py".len()]
+            });
+        Path::new(file)
+    }
+
     /// The default Python's export of a source that has its own weights.
     pub fn new(source: String, shapes: Vec<Vec<u64>>) -> Self {
         Self {
@@ -71,10 +82,7 @@ pub enum ExportError {
         /// The program's words.
         words: String,
     },
-    /// There is no place for files in between.
-    #[error("cannot make a temporary folder: {0}")]
-    Temporary(#[source] std::io::Error),
-    /// The ONNX model is none that the optimizer knows.
+    /// The ONNX model is none that the optimizer knows, or there is no place for it.
     #[error(transparent)]
     Model(#[from] edgefront_optimizer::Error),
     /// The ONNX model cannot be compared with PyTorch's.
@@ -148,7 +156,7 @@ pub fn export(order: &Order, model: &Path, pairs: &Path) -> Result<Exported, Exp
 
 /// The model as ONNX, and how it compares: an error where it is not within [`TOLERANCE`].
 pub fn load(order: &Order) -> Result<(Model, Comparison), ExportError> {
-    let folder = tempfile::tempdir().map_err(ExportError::Temporary)?;
+    let folder = tempfile::tempdir().map_err(edgefront_optimizer::Error::temporary)?;
     let (path, pairs) = (folder.path().join("model.onnx"), folder.path().join("pairs.npz"));
     export(order, &path, &pairs)?;
     let model = Model::read(&path)?;

@@ -155,8 +155,8 @@ impl Artifact {
         let mut file = tempfile::Builder::new()
             .suffix(".onnx")
             .tempfile()
-            .map_err(temporary)?;
-        std::io::Write::write_all(&mut file, &Model::from_proto(proto).encode()).map_err(temporary)?;
+            .map_err(Error::temporary)?;
+        std::io::Write::write_all(&mut file, &Model::from_proto(proto).encode()).map_err(Error::temporary)?;
         Ok(Self { file, inputs })
     }
 }
@@ -222,13 +222,6 @@ fn join(parts: &[&Tensor]) -> Option<Tensor> {
     }
     let shape = [&[parts.len()], rest].concat();
     Tensor::new(shape, runtimes::Data::F32(values)).ok()
-}
-
-fn temporary(source: std::io::Error) -> Error {
-    Error::Io {
-        path: std::env::temp_dir(),
-        source,
-    }
 }
 
 /// The user does not know the temporary file that an error of loading names.

@@ -237,6 +237,12 @@ impl Recipe {
         })
     }
 
+    /// Whether a step makes use of the labels of those samples, where they have any.
+    pub fn uses_calibration_labels(&self) -> bool {
+        let uses = |step: &Step| matches!(step, Step::Quantize(options) if options.max_drop.is_some());
+        self.steps.iter().any(uses)
+    }
+
     /// Whether a step needs labelled samples.
     pub fn needs_training(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Train(_)))
