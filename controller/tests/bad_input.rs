@@ -406,7 +406,7 @@ fn a_folder_for_temporary_files_that_is_not_there() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(
             said.contains(
-                "absent: No such file or directory (os error 2); set TMPDIR to a folder that can be written"
+                "absent; set TMPDIR to a folder that can be written: No such file or directory (os error 2)\n"
             ),
             "{command}: {said}"
         );

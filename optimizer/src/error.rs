@@ -18,7 +18,7 @@ pub enum Error {
     },
     /// There is no place for a file in between.
     #[error(
-        "cannot write a temporary file in {}: {source}; set TMPDIR to a folder that can be written",
+        "cannot write a temporary file in {}; set TMPDIR to a folder that can be written: {source}",
         folder.display()
     )]
     Temporary {

@@ -153,7 +153,9 @@ fn version(library: &Path) -> Result<String, String> {
         let why = error
             .source()
             .map_or_else(|| error.to_string(), ToString::to_string);
-        one_line(&format!("cannot load {}: {why}", library.display()))
+        // glibc names the library itself.
+        let named = format!("{}: ", library.display());
+        one_line(&format!("cannot load {named}{}", why.trim_start_matches(&named)))
     };
     // SAFETY: the user named this library as ONNX Runtime; its initializers run as they do when a model is
     // loaded with it.
@@ -420,7 +422,11 @@ mod tests {
             error.starts_with("runtime `ort` is not installed: cannot load "),
             "{error}"
         );
-        assert!(error.ends_with("Cargo.toml: invalid ELF header"), "{error}");
+        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        assert!(
+            error.ends_with(&format!("cannot load {}: invalid ELF header", library.display())),
+            "{error}"
+        );
         assert!(!error.contains('\n'));
     }
 }

@@ -95,15 +95,17 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
         kind: options.activations.resolve(context.activations),
         symmetric: options.symmetric,
     };
+    if is_quantized(&graph) {
+        return Err(refused(
+            "the model is quantized already; give the float model that it was made from",
+        ));
+    }
     let scope = scope(&model, grid);
     let observed = plan::observable(&graph, &scope);
-    let plan = Plan::of(&graph, &scope, &HashSet::new());
-    if observed.is_empty() || plan.taken(|_| true).is_empty() {
-        return Err(refused(if is_quantized(&graph) {
-            "the model is quantized already; give the float model that it was made from"
-        } else {
-            "no node of the model has an integer form; use another pass"
-        }));
+    if observed.is_empty() {
+        return Err(refused(
+            "no node of the model has an integer form; use another pass",
+        ));
     }
     require_finite_constants(&graph)?;
     let calibration = Calibration {
@@ -231,10 +233,13 @@ fn require_finite_constants(graph: &Graph) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether some node of the graph stores values in integers, or computes in them.
+/// Whether some node of the graph makes integers of activations, reads weights from integers or computes in them.
 fn is_quantized(graph: &Graph) -> bool {
     let of_integers = |operator: &str| {
-        operator == "DequantizeLinear" || operator.starts_with("QLinear") || operator.ends_with("Integer")
+        operator.ends_with("QuantizeLinear")
+            || operator == "DequantizeLinear"
+            || operator.starts_with("QLinear")
+            || operator.ends_with("Integer")
     };
     graph.nodes().any(|(_, node)| of_integers(node.op_type()))
 }
