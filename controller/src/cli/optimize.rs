@@ -85,6 +85,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let options = args.place.options();
     let defaults = Study::new(study::stem(&args.model), args.model);
     let study = Study {
+        written: defaults.written,
         validation: Some(args.val),
         calibration: args.calib,
         training: args.train,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Visitor};
 
-use super::Study;
+use super::{Study, Written};
 use crate::ui::UsageError;
 
 #[derive(Debug, Deserialize)]
@@ -111,6 +111,7 @@ impl File {
             given.map_or(default, |counts| counts.into_iter().map(u32::from).collect())
         };
         Study {
+            written: Written::File,
             validation: self.validation.map(within),
             calibration: self.calibration.map(within),
             training: self.training.map(within),

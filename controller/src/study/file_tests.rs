@@ -22,6 +22,7 @@ fn the_shipped_study_loads_and_states_the_defaults() {
     let study = Study::read(&path).unwrap();
     let folder = path.parent().unwrap();
     let expected = Study {
+        written: Written::File,
         validation: Some(folder.join("val.npz")),
         calibration: Some(folder.join("calib.npz")),
         ..Study::new("study", folder.join("model.onnx"))
@@ -88,6 +89,7 @@ fn what_is_wrong_is_named_with_its_place() {
         "model = 'm.onnx'\nvariants = ['fp32']\ndevices = ['a b']",
         "model = 'm.onnx'\nvariants = ['fp32']\ndevices = ['pi']",
         "model = 'm.onnx'",
+        "model = 'm.onnx'\nvalidation = 'v.npz'\nvariants = ['fp32', 'prune50-ft']",
         "model = 'm.onnx'\nvariants = ['fp32']\nplan.max_time = '1s'",
         "model = ",
     ];

@@ -35,6 +35,8 @@ pub(crate) use prepare::Pictures;
 /// What is to be measured, as the user wrote it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Study {
+    /// Where it was written.
+    pub written: Written,
     /// Its name, which heads the report.
     pub name: String,
     /// The ONNX file.
@@ -65,6 +67,25 @@ pub struct Study {
     pub plan: Plan,
     /// Seed of the order of the jobs within a round.
     pub seed: u64,
+}
+
+/// Where a study was written, so that an error tells how to mend it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// On the command line.
+    Arguments,
+    /// In a study file.
+    File,
+}
+
+impl Written {
+    /// How to give a value that an option and a key of a study file stand for.
+    fn mend(self, option: &str, key: &str) -> String {
+        match self {
+            Self::Arguments => format!("give --{option}"),
+            Self::File => format!("set `{key}`"),
+        }
+    }
 }
 
 /// How a study is run, as opposed to what it measures.
@@ -127,6 +148,7 @@ impl Study {
     pub fn new(name: impl Into<String>, model: impl Into<PathBuf>) -> Self {
         let named = |name| recipe::named(name).expect("invariant: the optimizer knows its default recipes");
         Self {
+            written: Written::Arguments,
             name: name.into(),
             model: model.into(),
             shape: None,
@@ -172,9 +194,10 @@ impl Study {
             return Err(UsageError::new("batch: an inference has at least 1 picture"));
         }
         if self.broker.is_none() && self.devices.iter().any(|device| device.as_str() != Self::LOCAL) {
-            return Err(UsageError::new(
-                "devices: other devices than this machine need the address of a broker; give --broker",
-            ));
+            return Err(UsageError::new(format!(
+                "devices: other devices than this machine need the address of a broker; {}",
+                self.written.mend("broker", "broker")
+            )));
         }
         self.validate_plan()?;
         self.validate_variants()
@@ -203,10 +226,12 @@ impl Study {
             checked.map_err(|error| UsageError::new(format!("variant {}: {error}", recipe.name)))?;
         }
         if self.calibration.is_none() {
-            self.refuse_where(Recipe::needs_calibration, "calibration data; give --calib")?;
+            let mend = self.written.mend("calib", "calibration");
+            self.refuse_where(Recipe::needs_calibration, &format!("calibration data; {mend}"))?;
         }
         if self.training.is_none() {
-            self.refuse_where(Recipe::needs_training, "labelled training data; give --train")?;
+            let mend = self.written.mend("train", "training");
+            self.refuse_where(Recipe::needs_training, &format!("labelled training data; {mend}"))?;
         }
         Ok(())
     }
@@ -226,8 +251,15 @@ impl Study {
             [] => String::new(),
             _ => format!(", or choose the variants {}", names(&others, ",")),
         };
+        // It would be seen only when all is measured.
+        let also = match (self.written, &self.validation) {
+            (Written::File, None) => {
+                "; `validation` is not set either, without which no accuracy is measured"
+            }
+            _ => "",
+        };
         Err(UsageError::new(format!(
-            "{} cannot be made without {mend}{or}",
+            "{} cannot be made without {mend}{or}{also}",
             names(&needing, ", ")
         )))
     }

@@ -8,7 +8,7 @@ use edgefront_optimizer::proto::{DataType, DimensionValue, TypeValue, ValueInfoP
 use edgefront_protocol::Shape;
 use edgefront_protocol::pack::PictureShape;
 
-use super::Study;
+use super::{Study, Written};
 use crate::data::{self, DataError};
 use crate::ui::UsageError;
 
@@ -89,7 +89,7 @@ impl Interface {
     /// Refuses batches and shapes that the model cannot have.
     pub(super) fn check_target(&self, study: &Study) -> anyhow::Result<()> {
         for &batch in &study.batch {
-            self.check_batch(batch)?;
+            self.check_batch(batch, study.written)?;
         }
         self.check_all_axes()?;
         study.batch.iter().try_for_each(|&batch| self.check_bytes(batch))
@@ -100,15 +100,16 @@ impl Interface {
         self.inputs.iter().try_for_each(|input| self.check_axes(input))
     }
 
-    fn check_batch(&self, batch: u32) -> anyhow::Result<()> {
+    fn check_batch(&self, batch: u32, place: Written) -> anyhow::Result<()> {
         for input in &self.inputs {
             if let Some(&Some(fixed)) = input.shape.first()
                 && fixed != u64::from(batch)
             {
                 return Err(UsageError::new(format!(
                     "input `{}` takes {fixed} pictures per inference and the study wants {batch}; \
-                     give --batch {fixed}, or export the model with a dynamic batch",
-                    input.name
+                     {}, or export the model with a dynamic batch",
+                    input.name,
+                    place.mend(&format!("batch {fixed}"), &format!("batch = [{fixed}]"))
                 )));
             }
         }
@@ -133,7 +134,7 @@ impl Interface {
             };
             if picture.saturating_mul(u64::from(batch)) > LARGEST_INPUT {
                 return Err(UsageError::new(format!(
-                    "--batch {batch} makes input `{}` larger than {} MiB; at most {} pictures of {} bytes are measured \
+                    "a batch of {batch} makes input `{}` larger than {} MiB; at most {} pictures of {} bytes are measured \
                      together",
                     input.name,
                     LARGEST_INPUT >> 20,
