@@ -138,7 +138,7 @@ pub struct Plan {
     pub min_runs: u32,
     /// Timed duration, at least, over all rounds.
     pub min_time: Nanos,
-    /// What all rounds take at most, their untimed runs included.
+    /// What all rounds take at most, their untimed runs included, and what the warm-up takes at most before them.
     pub max_time: Nanos,
     /// Rounds into which the timed runs are divided.
     pub rounds: u32,
