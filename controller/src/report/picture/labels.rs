@@ -39,15 +39,24 @@ impl Rect {
             && other.bottom() <= self.bottom()
     }
 
-    /// Whether a straight line comes near: closer than its half width, about.
+    /// Whether a straight line goes through: the share of it between both pairs of sides is not empty (Liang and
+    /// Barsky, A New Concept and Method for Line Clipping, 1984).
     fn is_crossed(&self, [a, b]: [(f64, f64); 2]) -> bool {
-        const STEP: f64 = 2.0;
-        let steps = ((b.0 - a.0).hypot(b.1 - a.1) / STEP).ceil().max(1.0);
-        (0..=steps as u32).any(|i| {
-            let share = f64::from(i) / steps;
-            let (x, y) = (a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share);
-            self.x < x && x < self.right() && self.y < y && y < self.bottom()
-        })
+        let (mut from, mut to) = (0.0_f64, 1.0_f64);
+        for (start, way, low, high) in [
+            (a.0, b.0 - a.0, self.x, self.right()),
+            (a.1, b.1 - a.1, self.y, self.bottom()),
+        ] {
+            if way == 0.0 && (start <= low || high <= start) {
+                return false;
+            }
+            if way != 0.0 {
+                let (enters, leaves) = ((low - start) / way, (high - start) / way);
+                from = from.max(enters.min(leaves));
+                to = to.min(enters.max(leaves));
+            }
+        }
+        from < to
     }
 
     /// The place in the rectangle that is nearest to a point.
@@ -73,6 +82,15 @@ impl Anchor {
     fn is_hidden_by(&self, label: &Rect) -> bool {
         let (x, y) = label.nearest((self.x, self.y));
         (x - self.x).hypot(y - self.y) < self.radius
+    }
+
+    /// Whether a leader goes through the bubble; its own leader begins at its ring.
+    fn is_crossed(&self, [a, b]: [(f64, f64); 2]) -> bool {
+        const RING: f64 = 1.0;
+        let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+        let along = ((self.x - a.0) * dx + (self.y - a.1) * dy) / (dx * dx + dy * dy).max(RING);
+        let share = along.clamp(0.0, 1.0);
+        (a.0 + dx * share - self.x).hypot(a.1 + dy * share - self.y) < self.radius - RING
     }
 
     /// The label in one of the 16 directions: its nearest corner, or the middle of its nearest side, is `gap`
@@ -108,38 +126,37 @@ impl Anchor {
 ///
 /// Each label takes, of 16 directions and growing distances, the free place with the least [`cost`](Page::cost).
 pub(super) fn place(anchors: &[Anchor], lines: &[Rect], frame: &Rect) -> Vec<Option<Rect>> {
-    const GAPS: [f64; 8] = [3.0, 9.0, 18.0, 30.0, 46.0, 66.0, 90.0, 130.0];
+    /// In the second, each label has another choice, beside those that were placed after it.
+    const ROUNDS: usize = 2;
+    const GAPS: [f64; 10] = [3.0, 9.0, 18.0, 30.0, 46.0, 66.0, 90.0, 130.0, 180.0, 240.0];
     /// How many of the gaps are close by.
     const CLOSE: usize = 2;
     // Right, left, above, below first; then what is between.
     const DIRECTIONS: [u32; 16] = [0, 8, 12, 4, 14, 2, 10, 6, 15, 1, 13, 11, 3, 5, 9, 7];
-    let mut page = Page {
-        bubbles: anchors,
-        lines,
-        labels: Vec::new(),
-        leaders: Vec::new(),
-    };
-    let mut places = Vec::with_capacity(anchors.len());
-    for anchor in anchors {
-        let gaps = if anchor.important {
-            &GAPS[..]
-        } else {
-            &GAPS[..CLOSE]
-        };
-        let candidates = gaps
-            .iter()
-            .flat_map(|gap| DIRECTIONS.map(|direction| anchor.candidate(direction, *gap)));
-        let best = candidates
-            .filter(|c| frame.contains(c) && page.is_free(c) && (anchor.important || page.is_clear(c)))
-            .min_by(|a, b| page.cost(anchor, a).total_cmp(&page.cost(anchor, b)));
-        page.leaders.extend(best.and_then(|best| anchor.leader(&best)));
-        page.labels.extend(best);
-        places.push(best);
+    let mut places = vec![None; anchors.len()];
+    for _ in 0..ROUNDS {
+        for (at, anchor) in anchors.iter().enumerate() {
+            places[at] = None;
+            let page = Page::new(anchors, lines, &places);
+            let gaps = if anchor.important {
+                &GAPS[..]
+            } else {
+                &GAPS[..CLOSE]
+            };
+            let candidates = gaps
+                .iter()
+                .flat_map(|gap| DIRECTIONS.map(|direction| anchor.candidate(direction, *gap)));
+            places[at] = candidates
+                .filter(|c| frame.contains(c) && page.is_free(c) && (anchor.important || page.is_clear(c)))
+                .map(|c| (page.cost(anchor, &c), c))
+                .min_by(|(a, _), (b, _)| a.total_cmp(b))
+                .map(|(_, c)| c);
+        }
     }
     places
 }
 
-/// What stands on a panel when the next label is placed.
+/// What stands on a panel when a label is placed.
 struct Page<'a> {
     bubbles: &'a [Anchor],
     lines: &'a [Rect],
@@ -147,30 +164,35 @@ struct Page<'a> {
     leaders: Vec<[(f64, f64); 2]>,
 }
 
-impl Page<'_> {
-    /// What a label at a free place spoils: leaders that it hides, labels that its leader crosses, lines under
-    /// its text, and the way to its bubble.
+impl<'a> Page<'a> {
+    fn new(bubbles: &'a [Anchor], lines: &'a [Rect], places: &[Option<Rect>]) -> Self {
+        let labelled = bubbles.iter().zip(places);
+        let leaders = labelled.filter_map(|(bubble, place)| bubble.leader(place.as_ref()?));
+        Self {
+            bubbles,
+            lines,
+            labels: places.iter().flatten().copied().collect(),
+            leaders: leaders.collect(),
+        }
+    }
+
+    /// What a label at a free place spoils: leaders that it hides, labels and bubbles that its leader crosses,
+    /// lines under its text, and the way to its bubble.
     fn cost(&self, anchor: &Anchor, place: &Rect) -> f64 {
-        const LEADER: f64 = 3.0;
+        const LEADER: f64 = 6.0;
         const LINE: f64 = 1.0;
         const WAY: f64 = 0.04;
-        let count = |of: &[Rect]| of.iter().filter(|one| one.overlaps(place)).count() as f64;
-        let leader = anchor.leader(place);
-        let crossed = leader.map_or(0, |leader| {
-            self.labels
-                .iter()
-                .filter(|label| label.is_crossed(leader))
-                .count()
+        let hidden = self.leaders.iter().filter(|leader| place.is_crossed(**leader));
+        let crossed = anchor.leader(place).map_or(0, |leader| {
+            let labels = self.labels.iter().filter(|label| label.is_crossed(leader));
+            let bubbles = self.bubbles.iter().filter(|bubble| bubble.is_crossed(leader));
+            labels.count() + bubbles.count()
         });
-        let hidden = self
-            .leaders
-            .iter()
-            .filter(|leader| place.is_crossed(**leader))
-            .count();
+        let lines = self.lines.iter().filter(|line| line.overlaps(place));
         let end = place.nearest((anchor.x, anchor.y));
         // In whole units, for equal ways must not differ by rounding: then the direction's order decides.
         let way = ((end.0 - anchor.x).hypot(end.1 - anchor.y) - anchor.radius).round();
-        LEADER * (crossed + hidden) as f64 + LINE * count(self.lines) + WAY * way
+        LEADER * (crossed + hidden.count()) as f64 + LINE * lines.count() as f64 + WAY * way
     }
 
     /// Whether no bubble and no label stands there.
@@ -257,6 +279,16 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_crosses_other_bubbles_and_not_its_own() {
+        let bubble = anchor(100.0, 100.0);
+        let label = bubble.candidate(1, 60.0);
+        assert!(!bubble.is_crossed(bubble.leader(&label).unwrap()));
+        assert!(bubble.is_crossed([(50.0, 95.0), (150.0, 105.0)]));
+        assert!(!bubble.is_crossed([(50.0, 110.0), (150.0, 110.0)]));
+        assert!(!bubble.is_crossed([(120.0, 100.0), (150.0, 100.0)]));
+    }
+
+    #[test]
     fn a_label_keeps_off_the_leader_of_another() {
         let label = Rect {
             x: 0.0,
@@ -266,6 +298,9 @@ mod tests {
         };
         assert!(label.is_crossed([(-20.0, -20.0), (60.0, 40.0)]));
         assert!(!label.is_crossed([(-20.0, 0.0), (40.0, 60.0)]));
+        assert!(label.is_crossed([(25.0, -20.0), (25.0, 5.0)]));
+        assert!(!label.is_crossed([(25.0, -20.0), (25.0, -5.0)]));
+        assert!(!label.is_crossed([(60.0, -20.0), (60.0, 20.0)]));
     }
 
     proptest! {
