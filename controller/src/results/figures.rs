@@ -20,11 +20,22 @@ pub(super) fn impossible(results: &Results) -> Option<String> {
             .find(|(_, value, possible)| !possible.contains(value))?;
         let (least, most) = possible.into_inner();
         Some(format!(
-            "{} of {}: {name} is {value:?}, and lies between {least} and {most:?}",
+            "{} of {}: {name} is {value:?}, which is not between {} and {}",
             record.configuration(),
-            record.device
+            record.device,
+            bound(least),
+            bound(most)
         ))
     })
+}
+
+/// The greatest are powers of ten, which nobody should count the zeros of.
+fn bound(bound: f64) -> String {
+    if bound > 1e6 {
+        format!("{bound:e}")
+    } else {
+        bound.to_string()
+    }
 }
 
 type Figure = (&'static str, f64, RangeInclusive<f64>);
@@ -111,7 +122,7 @@ mod tests {
         };
         assert_eq!(
             said(|r| r.latency_ms.p50 = -1.0).as_deref(),
-            Some("fp32/tract/cpu/t1/b1 of local: p50 is -1.0, and lies between 0 and 1000000000000.0")
+            Some("fp32/tract/cpu/t1/b1 of local: p50 is -1.0, which is not between 0 and 1e12")
         );
         let changes: [fn(&mut Record); 8] = [
             |r| r.latency_ms.p50 = 1e308,
