@@ -185,6 +185,34 @@ fn frontier_shows_what_failed() {
 }
 
 #[test]
+fn machines_of_one_name_are_kept_apart() {
+    let place = Place::new();
+    for (file, cores, p50) in [("here.json", 2, 2.0), ("there.json", 8, 1.0)] {
+        let results = json!({
+            "schema": "edgefront.results/1", "study": "day", "records": [record("fp32", p50, 0.9)], "failed": [],
+            "devices": [{"id": "local", "cpu": "Example", "cores": cores, "arch": "x86_64", "os": "Linux",
+                "memory_bytes": 1}]
+        });
+        fs::write(place.path(file), results.to_string()).unwrap();
+    }
+    let output = place.run(&["select", "here.json", "there.json"]);
+    assert_eq!(
+        stderr(&output),
+        "several machines have one name; local (2) is Example, 8 cores, x86_64\n"
+    );
+    let chosen = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = chosen.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "local: fp32/tract/cpu/t1/b1 (top-1 90 %, P50 2 ms, 1 MB)",
+            "",
+            "local (2): fp32/tract/cpu/t1/b1 (top-1 90 %, P50 1 ms, 1 MB)"
+        ]
+    );
+}
+
+#[test]
 fn a_report_replaces_only_a_report() {
     let place = Place::new();
     let write = || place.run(&["frontier", "day.json", "-o", "out"]);

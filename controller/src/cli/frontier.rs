@@ -1,6 +1,6 @@
 //! `edgefront frontier`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -139,7 +139,7 @@ fn objectives(args: &Args) -> anyhow::Result<Vec<&'static Objective>> {
     Ok(objectives)
 }
 
-/// Reads and merges results files. Says which are of an unfinished study.
+/// Reads and merges results files. Says which are of an unfinished study, and which devices got another name.
 pub(super) fn load(paths: &[PathBuf], ui: &Ui) -> anyhow::Result<Results> {
     let mut all = Vec::new();
     for path in paths {
@@ -152,5 +152,17 @@ pub(super) fn load(paths: &[PathBuf], ui: &Ui) -> anyhow::Result<Results> {
         }
         all.push(results);
     }
-    results::merge(all).context("give at least one results file")
+    let named: BTreeSet<String> = all
+        .iter()
+        .flat_map(|results| &results.devices)
+        .map(|device| device.id.clone())
+        .collect();
+    let merged = results::merge(all).context("give at least one results file")?;
+    for device in merged.devices.iter().filter(|device| !named.contains(&device.id)) {
+        ui.note(format_args!(
+            "several machines have one name; {} is {}, {} cores, {}",
+            device.id, device.cpu, device.cores, device.arch
+        ));
+    }
+    Ok(merged)
 }
