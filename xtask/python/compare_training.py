@@ -69,7 +69,7 @@ def preprocess(arguments):
 
 
 def run(*command):
-    subprocess.run([str(part) for part in command], check=True)
+    subprocess.run([str(part) for part in command], stdout=sys.stderr, check=True)
 
 
 def measured(command, log):
