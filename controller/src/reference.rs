@@ -165,6 +165,7 @@ impl Pairs {
                 .and_then(|shape| shape.first().copied())
                 .unwrap_or(1),
             inputs: shapes,
+            spin: true,
         };
         let loaded = runtime.load(model, &options)?;
         let mut session = loaded.session()?;

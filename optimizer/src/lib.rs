@@ -23,6 +23,7 @@ pub mod recipe;
 pub mod report;
 pub mod sensitivity;
 pub mod shape;
+mod simd;
 mod tensor;
 #[cfg(test)]
 mod testing;

@@ -66,6 +66,7 @@ pub(crate) fn run_on(runtime: &str, model: &Model, inputs: &[Tensor]) -> Vec<Ten
         threads: 1,
         inputs: inputs.iter().map(|input| input.shape().to_vec()).collect(),
         batch: 1,
+        spin: false,
     };
     let registry = Registry::new(&Search::default());
     let loaded = registry.get(runtime).unwrap().load(&path, &options).unwrap();

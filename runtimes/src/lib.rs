@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use library::{Search, folder};
 pub use registry::Registry;
-pub use tensor::{Data, DataType, Tensor};
+pub use tensor::{Data, DataType, Floats, Tensor};
 
 /// A library that runs models.
 pub trait Runtime: Send + Sync {
@@ -57,6 +57,9 @@ pub struct Options {
     pub inputs: Vec<Vec<usize>>,
     /// Pictures per inference, at least 1.
     pub batch: usize,
+    /// Whether ONNX Runtime's threads may wait for work by keeping a core busy, as they do by default. Inferences
+    /// start sooner, and what else the caller computes has that core no more.
+    pub spin: bool,
 }
 
 /// An artifact, loaded and ready to make sessions.
@@ -101,6 +104,10 @@ pub trait Session: Send {
 
     /// The outputs of the last run, in the model's order. Not timed.
     fn fetch(&mut self) -> Result<Vec<Tensor>, Error>;
+
+    /// The output of this index of the last run where it lies, for readers of many large outputs; `None` where
+    /// there is none or its elements are no 32-bit floats. Not timed.
+    fn floats(&self, output: usize) -> Option<Floats<'_>>;
 }
 
 /// Why a runtime did not do what it was asked.

@@ -20,7 +20,7 @@ use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 use crate::guard::one_line;
 use crate::library::{self, Search};
 use crate::port::{self, Declared};
-use crate::{Data, DataType, Error, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 
 const NAME: &str = "ort";
 const STEM: &str = "libonnxruntime.so";
@@ -209,6 +209,10 @@ fn open(environment: &Environment, path: &Path, options: &Options) -> Result<ort
         builder(environment, options.threads)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_config_entry(provider::RECORD.0, provider::RECORD.1)?
+            .with_config_entry(
+                "session.intra_op.allow_spinning",
+                if options.spin { "1" } else { "0" },
+            )?
             .commit_from_file(path)
     };
     commit().map_err(|error| words(&error))
@@ -322,6 +326,14 @@ impl Session for OrtSession {
         let outputs = self.names.iter().zip(&self.outputs);
         outputs.map(|(name, value)| from_value(name, value)).collect()
     }
+
+    fn floats(&self, output: usize) -> Option<Floats<'_>> {
+        let (shape, values) = self.outputs.get(output)?.try_extract_tensor::<f32>().ok()?;
+        Some(Floats {
+            shape: extents(shape),
+            values,
+        })
+    }
 }
 
 fn to_value(tensor: &Tensor) -> Result<DynValue, ort::Error> {
@@ -362,11 +374,17 @@ fn from_value(name: &str, value: &DynValue) -> Result<Tensor, Error> {
         DataType::U8 => Data::U8(elements(value)?),
         DataType::Bool => Data::Bool(elements(value)?),
     };
-    let shape = shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
-    Tensor::new(shape, data).map_err(|error| Error::Run {
+    Tensor::new(extents(shape), data).map_err(|error| Error::Run {
         runtime: NAME,
         reason: error.to_string(),
     })
+}
+
+fn extents(shape: &[i64]) -> Vec<usize> {
+    shape
+        .iter()
+        .map(|&extent| usize::try_from(extent).unwrap_or(0))
+        .collect()
 }
 
 fn from_ort(element: TensorElementType) -> Option<DataType> {

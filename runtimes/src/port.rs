@@ -180,6 +180,7 @@ pub(crate) mod tests {
             threads: 1,
             inputs: Vec::new(),
             batch: 1,
+            spin: true,
         }
     }
 

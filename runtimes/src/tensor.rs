@@ -11,6 +11,15 @@ pub struct Tensor {
     data: Data,
 }
 
+/// A dense tensor of 32-bit floats that something else owns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Floats<'a> {
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// Elements in row-major order.
+    pub values: &'a [f32],
+}
+
 /// The elements of a tensor.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -127,6 +136,15 @@ impl Tensor {
             Data::F32(values) => Some(values),
             _ => None,
         }
+    }
+
+    /// Shape and elements, lent, where they are `f32`.
+    pub fn floats(&self) -> Option<Floats<'_>> {
+        let values = self.as_f32()?;
+        Some(Floats {
+            shape: self.shape.clone(),
+            values,
+        })
     }
 
     /// Shape and elements, taken apart.

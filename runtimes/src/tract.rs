@@ -15,7 +15,7 @@ use tract_onnx::tract_hir::internal::DimLike as _;
 
 use crate::guard::{guarded, one_line};
 use crate::port::{self, Declared};
-use crate::{Data, DataType, Error, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use half::f16;
 
 const NAME: &str = "tract";
@@ -206,6 +206,15 @@ impl Session for TractSession {
             .iter()
             .map(|value| from_value(value).map_err(failed))
             .collect()
+    }
+
+    fn floats(&self, output: usize) -> Option<Floats<'_>> {
+        let value = self.outputs.get(output)?;
+        let plain = value.try_as_plain_ram().ok()?;
+        Some(Floats {
+            shape: value.shape().to_vec(),
+            values: plain.as_slice::<f32>().ok()?,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ fn load(bytes: &[u8]) -> Result<(), Error> {
         threads: 1,
         inputs: Vec::new(),
         batch: 1,
+        spin: true,
     };
     let registry = Registry::new(&Search::default());
     registry.get("tract")?.load(file.path(), &options).map(drop)

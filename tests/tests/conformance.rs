@@ -61,6 +61,7 @@ fn run(runtime: &str, file: &Path, input: &Tensor) -> Result<Vec<f32>, Error> {
         threads: 1,
         inputs: Vec::new(),
         batch: input.shape()[0],
+        spin: true,
     };
     let model = registry.get(runtime)?.load(file, &options)?;
     assert_eq!(model.provider(), "cpu");
@@ -69,6 +70,12 @@ fn run(runtime: &str, file: &Path, input: &Tensor) -> Result<Vec<f32>, Error> {
     session.run()?;
     let outputs = session.fetch()?;
     assert_eq!(outputs.len(), model.outputs().len());
+    assert_eq!(
+        session.floats(0),
+        outputs[0].floats(),
+        "what is lent is what is fetched"
+    );
+    assert_eq!(session.floats(outputs.len()), None);
     Ok(outputs[0].as_f32().expect("the networks give f32").to_vec())
 }
 
@@ -174,6 +181,7 @@ fn nothing_falls_back_on_ort() {
             threads: 1,
             inputs: Vec::new(),
             batch: 1,
+            spin: true,
         };
         let refused = registry.get(runtime).unwrap().load(&file, &options).err();
         assert!(matches!(refused, Some(Error::Provider { .. })), "{runtime}");

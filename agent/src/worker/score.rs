@@ -112,7 +112,7 @@ fn highest(values: &[f32]) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use edgefront_runtimes::{DataType, Error};
+    use edgefront_runtimes::{DataType, Error, Floats};
     use proptest::prelude::*;
 
     use super::*;
@@ -132,6 +132,10 @@ mod tests {
 
         fn fetch(&mut self) -> Result<Vec<Tensor>, Error> {
             Ok(self.0.clone().into_iter().collect())
+        }
+
+        fn floats(&self, output: usize) -> Option<Floats<'_>> {
+            self.0.iter().nth(output)?.floats()
         }
     }
 

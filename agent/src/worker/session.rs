@@ -92,6 +92,7 @@ impl Bench {
             threads: order.target.threads as usize,
             inputs: order.inputs.iter().map(extents).collect(),
             batch: order.target.batch as usize,
+            spin: true,
         };
         let start = Instant::now();
         let model = runtime

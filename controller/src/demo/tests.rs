@@ -46,6 +46,7 @@ fn top1(model: &[u8]) -> f64 {
         threads: 1,
         inputs: Vec::new(),
         batch: BATCH,
+        spin: true,
     };
     let model = registry
         .get("tract")

@@ -127,6 +127,7 @@ impl Network {
             threads: 2,
             inputs: Vec::new(),
             batch: self.sample.shape()[0],
+            spin: true,
         };
         let run = || {
             let loaded = registry.get("ort")?.load(&path, &options)?;

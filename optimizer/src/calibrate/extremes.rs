@@ -1,7 +1,11 @@
-//! The least and the largest of a stream of values.
+//! The least and the largest of a stream of finite values.
 
 /// Values side by side in the scan, so that the compiler vectorizes it.
 const LANES: usize = 16;
+
+/// Values hold infinities or NaN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotFinite;
 
 /// The least and the largest value seen; `min > max` where none was.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,23 +26,22 @@ impl Default for Extremes {
 }
 
 impl Extremes {
-    /// The extremes of `values`, NaN left out.
-    pub fn of(values: &[f32]) -> Self {
-        let mut lanes = [Self::default(); LANES];
+    /// The extremes of `values`.
+    #[allow(clippy::inline_always)] // For the vectors of the caller.
+    #[inline(always)]
+    pub fn of(values: &[f32]) -> Result<Self, NotFinite> {
+        let mut lanes = Lanes::default();
         let (blocks, rest) = values.as_chunks::<LANES>();
         for block in blocks {
-            for (lane, &value) in lanes.iter_mut().zip(block) {
-                lane.see(value);
-            }
+            lanes.see(block);
         }
-        let mut all = Self::default();
-        for lane in lanes {
-            all = all.union(lane);
+        let mut last = [0.0; LANES];
+        if let Some(first) = rest.first() {
+            last.fill(*first);
+            last[..rest.len()].copy_from_slice(rest);
+            lanes.see(&last);
         }
-        for &value in rest {
-            all.see(value);
-        }
-        all
+        lanes.finish()
     }
 
     /// The extremes of both.
@@ -54,15 +57,58 @@ impl Extremes {
     pub fn magnitude(self) -> f32 {
         self.max.max(-self.min).max(0.0)
     }
+}
 
-    fn see(&mut self, value: f32) {
-        self.min = if value < self.min { value } else { self.min };
-        self.max = if value > self.max { value } else { self.max };
+/// Extremes side by side.
+struct Lanes {
+    min: [f32; LANES],
+    max: [f32; LANES],
+    /// Infinities and NaN times zero are NaN and stay so; a test of each value would end the vectors.
+    zero: [f32; LANES],
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        let Extremes { min, max } = Extremes::default();
+        Self {
+            min: [min; LANES],
+            max: [max; LANES],
+            zero: [0.0; LANES],
+        }
+    }
+}
+
+impl Lanes {
+    #[allow(clippy::inline_always)] // For the vectors of the caller.
+    #[inline(always)]
+    fn see(&mut self, values: &[f32; LANES]) {
+        for (lane, &value) in values.iter().enumerate() {
+            self.min[lane] = if value < self.min[lane] {
+                value
+            } else {
+                self.min[lane]
+            };
+            self.max[lane] = if value > self.max[lane] {
+                value
+            } else {
+                self.max[lane]
+            };
+            self.zero[lane] += value * 0.0;
+        }
+    }
+
+    fn finish(self) -> Result<Extremes, NotFinite> {
+        if self.zero.iter().any(|zero| zero.is_nan()) {
+            return Err(NotFinite);
+        }
+        let lanes = self.min.into_iter().zip(self.max);
+        let lanes = lanes.map(|(min, max)| Extremes { min, max });
+        Ok(lanes.fold(Extremes::default(), Extremes::union))
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::float_cmp)] // Extremes are copies of values, not results of arithmetic.
+#[allow(clippy::unwrap_used, clippy::float_cmp)] // Extremes are copies of values, not results of arithmetic.
 mod tests {
     use proptest::prelude::*;
 
@@ -70,13 +116,25 @@ mod tests {
 
     #[test]
     fn of_nothing_there_is_no_magnitude() {
-        assert_eq!(Extremes::of(&[]).magnitude(), 0.0);
+        assert_eq!(Extremes::of(&[]).unwrap().magnitude(), 0.0);
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_is_found_wherever_it_is() {
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in 0..40 {
+                let mut values = [1.0; 40];
+                values[place] = odd;
+                assert_eq!(Extremes::of(&values), Err(NotFinite), "{odd} at {place}");
+            }
+        }
+        assert!(Extremes::of(&[f32::MAX, f32::MIN]).is_ok());
     }
 
     proptest! {
         #[test]
         fn equal_those_of_one_scan(values in prop::collection::vec(-1e9_f32..1e9, 1..100)) {
-            let extremes = Extremes::of(&values);
+            let extremes = Extremes::of(&values).unwrap();
             prop_assert_eq!(extremes.min, values.iter().copied().fold(f32::INFINITY, f32::min));
             prop_assert_eq!(extremes.max, values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
             prop_assert_eq!(extremes.magnitude(), values.iter().fold(0.0_f32, |m, v| m.max(v.abs())));

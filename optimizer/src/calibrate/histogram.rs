@@ -5,17 +5,15 @@
 //! bins. Scaling by powers of two is exact, so one pass over the data gives the very counts that a second pass
 //! with the final reach would give. Memory does not grow with the data.
 
-use super::Extremes;
+use super::{Extremes, NotFinite, tables::Tables};
+use crate::simd::vectorized;
 
 /// Bins of each side. The reach is at most twice the largest magnitude, so at least half of those of one side
 /// are used.
-const BINS: usize = 4096;
+pub(super) const BINS: usize = 4096;
 
-/// Tables that take turns, so that runs of equal values do not wait for one counter.
-const LANES: usize = 4;
-
-/// Values that are turned to bins at once, in a loop that the compiler vectorizes.
-const BLOCK: usize = 256;
+/// Values that are looked at twice, for their extremes and then for their bins: they stay in the fastest cache.
+const PIECE: usize = 4096;
 
 /// The least reach is `2^LEAST`: below it, the number of bins per unit would overflow.
 const LEAST: i32 = -100;
@@ -33,15 +31,51 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Adds values, which must be finite.
-    pub fn add(&mut self, values: &[f32]) {
-        let extremes = Extremes::of(values);
-        self.extremes = self.extremes.union(extremes);
+    /// Adds values. Where they are not finite, the histogram is of no more use.
+    pub fn add(&mut self, values: &[f32]) -> Result<(), NotFinite> {
+        vectorized(
+            #[inline(always)]
+            || {
+                for part in values.chunks(Tables::MOST / PIECE * PIECE) {
+                    self.add_part(part)?;
+                }
+                Ok(())
+            },
+        )
+    }
+
+    /// Adds at most [`Tables::MOST`] values.
+    #[allow(clippy::inline_always)] // For the vectors of the caller.
+    #[inline(always)]
+    fn add_part(&mut self, values: &[f32]) -> Result<(), NotFinite> {
+        let mut tables = Tables::new();
+        for piece in values.chunks(PIECE) {
+            let extremes = Extremes::of(piece)?;
+            self.extremes = self.extremes.union(extremes);
+            let magnitude = extremes.magnitude();
+            let reached = |exponent| f64::from(magnitude) < 2_f64.powi(exponent);
+            if magnitude > 0.0 && !self.exponent.is_some_and(reached) {
+                self.empty(&mut tables);
+                self.reach(magnitude);
+            }
+            if let Some(exponent) = self.exponent {
+                tables.count(piece, extremes, bins_per_unit(exponent));
+            }
+        }
         self.total += values.len() as u64;
-        let magnitude = extremes.magnitude();
-        if magnitude > 0.0 {
-            let exponent = self.reach_for(magnitude);
-            self.count(values, bins_per_unit(exponent));
+        self.empty(&mut tables);
+        Ok(())
+    }
+
+    /// Takes over the counts of tables, which are empty afterwards.
+    #[allow(clippy::inline_always)] // For the vectors of the caller.
+    #[inline(always)]
+    fn empty(&mut self, tables: &mut Tables) {
+        for (side, counts) in self.sides.iter_mut().zip(tables.take()) {
+            for (count, lanes) in side.iter_mut().zip(counts.iter_mut()) {
+                *count += lanes.iter().copied().map(u64::from).sum::<u64>();
+            }
+            counts.fill([0; Tables::LANES]);
         }
     }
 
@@ -88,48 +122,19 @@ impl Histogram {
         counts
     }
 
-    /// Doubles the reach until `magnitude` is within, and returns its exponent.
-    fn reach_for(&mut self, magnitude: f32) -> i32 {
+    /// Doubles the reach until `magnitude` is within.
+    fn reach(&mut self, magnitude: f32) {
         let wanted = exponent_above(magnitude);
-        let exponent = match self.exponent {
-            None => {
-                self.sides = [vec![0; BINS], vec![0; BINS]];
-                wanted
-            }
+        match self.exponent {
+            None => self.sides = [vec![0; BINS], vec![0; BINS]],
+            // After so many doublings all counts are in the first bin.
             Some(exponent) => {
-                // After so many doublings all counts are in the first bin.
                 for _ in 0..(wanted - exponent).clamp(0, BINS.ilog2() as i32) {
                     self.sides.iter_mut().for_each(|side| halve(side));
                 }
-                exponent.max(wanted)
-            }
-        };
-        self.exponent = Some(exponent);
-        exponent
-    }
-
-    fn count(&mut self, values: &[f32], bins_per_unit: f32) {
-        // Values below zero, then those above it, then the zeros.
-        let mut tables = vec![[0_u32; LANES]; 2 * BINS + 1];
-        let mut bins = [0_u32; BLOCK];
-        for block in values.chunks(BLOCK) {
-            for (bin, &value) in bins.iter_mut().zip(block) {
-                let of_magnitude = ((value.abs() * bins_per_unit) as u32).min(BINS as u32 - 1);
-                let side = if value > 0.0 { BINS as u32 } else { 0 };
-                *bin = if value == 0.0 {
-                    2 * BINS as u32
-                } else {
-                    side + of_magnitude
-                };
-            }
-            for (i, &bin) in bins[..block.len()].iter().enumerate() {
-                tables[bin as usize][i % LANES] += 1;
             }
         }
-        let sides = self.sides.iter_mut().flatten();
-        for (count, lanes) in sides.zip(&tables) {
-            *count += lanes.iter().copied().map(u64::from).sum::<u64>();
-        }
+        self.exponent = self.exponent.max(Some(wanted));
     }
 }
 
@@ -169,7 +174,7 @@ mod tests {
     fn histogram(pieces: &[&[f32]]) -> Histogram {
         let mut histogram = Histogram::default();
         for piece in pieces {
-            histogram.add(piece);
+            histogram.add(piece).unwrap();
         }
         histogram
     }

@@ -13,6 +13,7 @@ mod observe;
 mod observer;
 mod percentile;
 pub(crate) mod run;
+mod tables;
 
 use std::collections::HashSet;
 
@@ -20,7 +21,7 @@ use edgefront_runtimes::{Registry, Tensor};
 
 use crate::error::Error;
 
-pub use extremes::Extremes;
+pub use extremes::{Extremes, NotFinite};
 pub use histogram::Histogram;
 pub use observe::{Statistics, observe};
 pub use observer::Method;

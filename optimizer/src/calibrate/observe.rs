@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::means::Means;
 use super::observer::Observer;
-use super::run::{Source, each_batch};
-use super::{Calibration, Extremes};
+use super::run::{Part, Seen, Source, each_batch};
+use super::{Calibration, Extremes, NotFinite};
 use crate::error::Error;
 use crate::model::Model;
 
@@ -29,33 +29,56 @@ pub fn observe(model: &Model, values: &[String], calibration: &Calibration) -> R
         runtimes: calibration.runtimes,
         threads: calibration.threads,
     };
-    let mut observers: Vec<(&String, Observer)> = values
+    let mut observed: Vec<Observed<'_>> = values
         .iter()
-        .map(|value| (value, Observer::new(calibration.method)))
+        .map(|value| Observed {
+            value,
+            observer: Observer::new(calibration.method),
+            means: calibration.means.contains(value).then(Means::default),
+        })
         .collect();
-    let mut means: HashMap<String, Means> = HashMap::new();
     each_batch(model, values, &source, |part, seen| {
-        observers.par_iter_mut().try_for_each(|(value, observer)| {
-            observer.add(part.floats(value, &seen[*value])?);
-            Ok::<(), Error>(())
-        })?;
-        for value in values.iter().filter(|value| calibration.means.contains(*value)) {
-            let tensor = &seen[value];
-            let of_value = means.entry(value.clone()).or_default();
-            of_value.add(tensor.shape(), part.floats(value, tensor)?);
-        }
+        // One at a time, because the first few hold most of the elements.
+        observed
+            .par_iter_mut()
+            .with_max_len(1)
+            .try_for_each(|value| value.add(part, seen))?;
         (calibration.progress)(part.samples.end, source.total);
         Ok(())
     })?;
+    Ok(statistics(observed, calibration))
+}
+
+/// An activation and what is kept of it.
+struct Observed<'a> {
+    value: &'a str,
+    observer: Observer,
+    means: Option<Means>,
+}
+
+impl Observed<'_> {
+    fn add(&mut self, part: &Part, seen: &Seen<'_>) -> Result<(), Error> {
+        let floats = part.floats(self.value, seen)?;
+        let added = self.observer.add(floats);
+        added.map_err(|NotFinite| part.not_finite(self.value))?;
+        if let Some(means) = &mut self.means {
+            means.add(&seen[self.value].shape, floats);
+        }
+        Ok(())
+    }
+}
+
+fn statistics(observed: Vec<Observed<'_>>, calibration: &Calibration) -> Statistics {
     let Calibration { percentile, step, .. } = calibration;
-    let chosen = observers
-        .into_par_iter()
-        .map(|(value, observer)| (value.clone(), observer.range(*percentile, step)));
-    Ok(Statistics {
-        ranges: chosen.collect(),
-        means: means
-            .into_iter()
-            .map(|(value, means)| (value, means.finish()))
-            .collect(),
-    })
+    let ranges = observed
+        .par_iter()
+        .map(|Observed { value, observer, .. }| ((*value).to_owned(), observer.range(*percentile, step)));
+    let ranges = ranges.collect();
+    let means = observed
+        .into_iter()
+        .filter_map(|Observed { value, means, .. }| Some((value.to_owned(), means?.finish())));
+    Statistics {
+        ranges,
+        means: means.collect(),
+    }
 }

@@ -1,6 +1,7 @@
 //! What is kept of the values of one activation.
 
-use super::{Extremes, Histogram, energy, entropy, percentile};
+use super::{Extremes, Histogram, NotFinite, energy, entropy, percentile};
+use crate::simd::vectorized;
 
 /// How the range of an activation is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -36,12 +37,18 @@ impl Observer {
         }
     }
 
-    /// Adds values, which must be finite.
-    pub(super) fn add(&mut self, values: &[f32]) {
+    /// Adds values. Where they are not finite, this observer is of no more use.
+    pub(super) fn add(&mut self, values: &[f32]) -> Result<(), NotFinite> {
         match self {
-            Self::Minmax(extremes) => *extremes = extremes.union(Extremes::of(values)),
+            Self::Minmax(extremes) => {
+                *extremes = extremes.union(vectorized(
+                    #[inline(always)]
+                    || Extremes::of(values),
+                )?);
+                Ok(())
+            }
             Self::Entropy(histogram) | Self::Percentile(histogram) | Self::Mse(histogram) => {
-                histogram.add(values);
+                histogram.add(values)
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use edgefront_runtimes::{self as runtimes, Options, Registry, Runtime, Session, Tensor};
+use edgefront_runtimes::{self as runtimes, Floats, Options, Registry, Runtime, Session, Tensor};
 use tempfile::NamedTempFile;
 
 use super::{Samples, batch, refused};
@@ -24,13 +24,16 @@ pub(crate) struct Source<'a> {
     pub(crate) threads: usize,
 }
 
+/// The values of one inference that are floats, by name, where the runtime keeps them.
+pub(crate) type Seen<'a> = HashMap<&'a str, Floats<'a>>;
+
 /// Runs the model over the samples and shows each batch to `see`: its inputs, its outputs and the wanted
-/// `values`, by name.
+/// `values`.
 pub(crate) fn each_batch(
     model: &Model,
     values: &[String],
     source: &Source<'_>,
-    mut see: impl FnMut(&Part, &HashMap<String, Tensor>) -> Result<(), Error>,
+    mut see: impl FnMut(&Part, &Seen<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let Source { samples, total, .. } = *source;
     if total == 0 {
@@ -50,7 +53,7 @@ pub(crate) fn each_batch(
             Some(loaded) => loaded,
             none => none.insert(Loaded::new(runtime, &artifact, &inputs, batch, source.threads)?),
         };
-        see(&part, &loaded.run(&artifact, inputs)?)?;
+        see(&part, &loaded.run(&artifact, &inputs)?)?;
     }
     Ok(())
 }
@@ -80,34 +83,27 @@ impl Part {
             .collect()
     }
 
-    /// The floats of a value, repeated samples left out. They are finite.
-    pub(crate) fn floats<'t>(&self, value: &str, tensor: &'t Tensor) -> Result<&'t [f32], Error> {
-        let Some(floats) = tensor.as_f32() else {
-            return Err(refused(format!(
-                "value `{value}` is {} and not float32",
-                tensor.data_type()
-            )));
+    /// The floats of a value, repeated samples left out.
+    pub(crate) fn floats<'a>(&self, value: &str, seen: &Seen<'a>) -> Result<&'a [f32], Error> {
+        let Some(Floats { shape, values }) = seen.get(value) else {
+            return Err(refused(format!("value `{value}` is not float32")));
         };
-        // Blocks, because a scan that may stop at every value is not vectorized.
-        let finite = |block: &[f32]| {
-            block
-                .iter()
-                .fold(true, |finite, value| finite & value.is_finite())
-        };
-        if !floats.chunks(1024).all(finite) {
-            return Err(refused(format!(
-                "value `{value}` is not finite on {}; repair the model or the data",
-                self.label()
-            )));
-        }
         // A leading axis of another extent is no batch, and its rows are not samples.
-        let of_batch = tensor.shape().first() == Some(&self.batch);
+        let of_batch = shape.first() == Some(&self.batch);
         let counted = if of_batch {
-            floats.len() / self.batch * self.samples.len()
+            values.len() / self.batch * self.samples.len()
         } else {
-            floats.len()
+            values.len()
         };
-        Ok(&floats[..counted])
+        Ok(&values[..counted])
+    }
+
+    /// What is wrong with a value that holds infinities or NaN.
+    pub(crate) fn not_finite(&self, value: &str) -> Error {
+        let samples = self.label();
+        refused(format!(
+            "value `{value}` is not finite on {samples}; repair the model or the data"
+        ))
     }
 
     fn label(&self) -> String {
@@ -180,6 +176,8 @@ impl Loaded {
             threads,
             inputs: inputs.iter().map(|input| input.shape().to_vec()).collect(),
             batch,
+            // Between the inferences all cores observe.
+            spin: false,
         };
         let model = runtime.load(artifact.file.path(), &options).map_err(unplaced)?;
         Ok(Self {
@@ -188,18 +186,15 @@ impl Loaded {
         })
     }
 
-    /// The outputs of one inference, and its inputs, by name.
-    fn run(&mut self, artifact: &Artifact, inputs: Vec<Tensor>) -> Result<HashMap<String, Tensor>, Error> {
-        self.session.bind(&inputs)?;
+    /// One inference: its inputs and outputs.
+    fn run<'a>(&'a mut self, artifact: &'a Artifact, inputs: &'a [Tensor]) -> Result<Seen<'a>, Error> {
+        self.session.bind(inputs)?;
         self.session.run()?;
-        let outputs = self.outputs.iter().cloned().zip(self.session.fetch()?);
-        Ok(artifact
-            .inputs
-            .iter()
-            .cloned()
-            .zip(inputs)
-            .chain(outputs)
-            .collect())
+        let inputs = artifact.inputs.iter().zip(inputs);
+        let inputs = inputs.filter_map(|(name, input)| Some((name.as_str(), input.floats()?)));
+        let outputs = self.outputs.iter().enumerate();
+        let outputs = outputs.filter_map(|(index, name)| Some((name.as_str(), self.session.floats(index)?)));
+        Ok(inputs.chain(outputs).collect())
     }
 }
 

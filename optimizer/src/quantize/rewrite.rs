@@ -9,7 +9,7 @@ use super::params::{self, Params};
 use super::plan::{Plan, Source};
 use super::weights::{self, Quantized};
 use super::{ActivationType, Options};
-use crate::calibrate::{Extremes, Statistics};
+use crate::calibrate::{Extremes, NotFinite, Statistics};
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::proto::{AttributeProto, NodeProto, TensorProto, node};
@@ -136,7 +136,10 @@ impl<'a> Rewriter<'a> {
             };
             let (name, shape) = (tensor.name().to_owned(), tensor.shape()?);
             let values: Vec<f32> = tensor.values()?;
-            let params = self.grid.covering(Extremes::of(&values));
+            let range = Extremes::of(&values);
+            let range =
+                range.map_err(|NotFinite| Error::tensor(&name, "it is not finite; repair the model"))?;
+            let params = self.grid.covering(range);
             let constants = self.constants(&name, params);
             let quantized = self.graph.fresh_name(&format!("{name}_quantized"));
             let integers = values.iter().map(|&value| params.integer(value));

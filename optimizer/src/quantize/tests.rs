@@ -55,6 +55,7 @@ fn run_on(runtime: &str, model: &Model, input: &[Tensor]) -> Vec<f32> {
         threads: 1,
         inputs: vec![],
         batch: 1,
+        spin: false,
     };
     let mut session = registry
         .get(runtime)

@@ -3,6 +3,7 @@
 use super::options::Rounding;
 use super::params::Params;
 use super::rounding;
+use crate::simd::vectorized;
 
 /// The largest integer of a bias, which leaves the accumulator room for the products.
 const LARGEST_BIAS: f32 = (1_u32 << 30) as f32;
@@ -67,6 +68,12 @@ impl Channels {
         element / self.stride % self.count
     }
 
+    /// Consecutive elements of one channel, with the channel.
+    fn runs(self, elements: &[f32]) -> impl Iterator<Item = (usize, &[f32])> {
+        let runs = elements.chunks(self.stride).enumerate();
+        runs.map(move |(run, elements)| (run % self.count, elements))
+    }
+
     /// Rounds each channel by itself, adaptively.
     fn round(self, steps: &[f32], largest: f32) -> Vec<i8> {
         let mut elements = vec![Vec::with_capacity(steps.len() / self.count); self.count];
@@ -100,9 +107,10 @@ pub(super) fn quantize(
 ) -> Quantized {
     let Grid { per_channel, .. } = grid;
     let mut largest = vec![0.0_f32; channels.count];
-    for (element, weight) in weights.iter().enumerate() {
-        let of_channel = &mut largest[channels.of(element)];
-        *of_channel = of_channel.max(weight.abs());
+    for (channel, run) in channels.runs(weights) {
+        largest[channel] = run
+            .iter()
+            .fold(largest[channel], |most, weight| most.max(weight.abs()));
     }
     let mut scales: Vec<f32> = largest.iter().map(|largest| largest / grid.largest()).collect();
     for (scale, value) in scales.iter_mut().zip(bias.unwrap_or_default()) {
@@ -117,15 +125,14 @@ pub(super) fn quantize(
         }
     }
     let scale_of = |channel: usize| scales[if per_channel { channel } else { 0 }];
-    let steps = weights
-        .iter()
-        .enumerate()
-        .map(|(element, weight)| weight / scale_of(channels.of(element)));
+    let mut steps = Vec::with_capacity(weights.len());
+    for (channel, run) in channels.runs(weights) {
+        let scale = scale_of(channel);
+        steps.extend(run.iter().map(|weight| weight / scale));
+    }
     let integers = match grid.rounding {
-        Rounding::Nearest => steps
-            .map(|steps| steps.round_ties_even().clamp(-grid.largest(), grid.largest()) as i8)
-            .collect(),
-        Rounding::Adaptive => channels.round(&steps.collect::<Vec<_>>(), grid.largest()),
+        Rounding::Nearest => nearest(&steps, grid.largest()),
+        Rounding::Adaptive => channels.round(&steps, grid.largest()),
     };
     let bias = bias.map(|bias| {
         let steps = |(channel, value): (usize, &f32)| {
@@ -142,6 +149,20 @@ pub(super) fn quantize(
         bias,
         scales,
     }
+}
+
+/// The integers nearest to these steps, none beyond `largest` in magnitude.
+fn nearest(steps: &[f32], largest: f32) -> Vec<i8> {
+    let mut integers = vec![0; steps.len()];
+    vectorized(
+        #[inline(always)]
+        || {
+            for (integer, steps) in integers.iter_mut().zip(steps) {
+                *integer = steps.round_ties_even().clamp(-largest, largest) as i8;
+            }
+        },
+    );
+    integers
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a classifier answers on samples, and how far two answers are apart.
 
 use crate::calibrate::run::{Source, each_batch};
+use crate::calibrate::{Extremes, NotFinite};
 use crate::error::Error;
 use crate::model::Model;
 
@@ -25,10 +26,11 @@ impl Logits {
         let name = name.ok_or_else(|| refused("the model has no output"))?;
         let mut values = Vec::new();
         each_batch(model, &[], source, |part, seen| {
-            let output = &seen[&name];
-            match output.shape() {
+            let floats = part.floats(&name, seen)?;
+            match seen[name.as_str()].shape.as_slice() {
                 [batch, _, rest @ ..] if *batch == part.batch && rest.iter().all(|&extent| extent == 1) => {
-                    values.extend_from_slice(part.floats(&name, output)?);
+                    Extremes::of(floats).map_err(|NotFinite| part.not_finite(&name))?;
+                    values.extend_from_slice(floats);
                     Ok(())
                 }
                 shape => Err(refused(format!(

@@ -2,16 +2,13 @@
 
 use rayon::prelude::*;
 
+pub(super) use crate::simd::vectorized;
+
 /// Elements that one thread takes at a time.
 const CHUNK: usize = 1 << 14;
 
 /// Sums that grow side by side, so that the processor adds vectors.
 const LANES: usize = 32;
-
-/// Runs `work` compiled for the widest vectors of this processor.
-pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
-}
 
 /// `f` of every element.
 pub(in crate::train) fn unary(input: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
