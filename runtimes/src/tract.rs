@@ -1,5 +1,7 @@
 //! tract: inference in pure Rust, in the binary itself and so always there.
 
+mod softmax;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -81,6 +83,7 @@ fn prepare(path: &Path, options: &Options) -> Result<TractModel, String> {
     };
     let mut model = model.into_typed().map_err(words)?;
     let widened = widen_halves(&mut model).map_err(words)?;
+    softmax::spell_out(&mut model).map_err(words)?;
     let plan = model
         .into_optimized()
         .and_then(|model| TypedRunnableModel::new_with_options(model, &run_options))

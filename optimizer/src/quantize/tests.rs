@@ -13,7 +13,7 @@ pub(super) mod networks;
 mod ort;
 mod stored;
 
-use networks::{Network, PICTURES, Pictures, mobilenet, mobilenet_v3, rarities, resnet};
+use networks::{Network, PICTURES, Pictures, attention, mobilenet, mobilenet_v3, rarities, resnet};
 
 fn options(per_channel: bool, activations: Activations) -> Options {
     Options {
@@ -313,6 +313,30 @@ fn bad_input_is_an_error_of_one_line() {
         .collect();
     assert!(said.iter().all(|error| !error.contains('\n')), "{said:?}");
     insta::assert_snapshot!(said.join("\n"));
+}
+
+/// tract would make a table of bytes of it, which takes no other elements into account.
+#[test]
+fn a_softmax_between_integers_stays_one_of_floats() {
+    for softmax in ["Softmax", "LogSoftmax"] {
+        let model = attention(softmax);
+        for activations in [Activations::U8, Activations::S8] {
+            let (int8, report) = quantized(&model, &options(true, activations), &PICTURES(12)).unwrap();
+            let left: Vec<&str> = report
+                .nodes
+                .iter()
+                .filter(|node| !node.applied)
+                .map(|node| node.why.as_str())
+                .collect();
+            assert_eq!(left, [format!("operator `{softmax}` has no integer form")]);
+            let graph = Graph::new(int8.clone()).unwrap();
+            let (_, node) = graph.nodes().find(|(_, node)| node.is(softmax)).unwrap();
+            let before = graph.producer(&node.input[0]).unwrap();
+            assert!(graph.node(before).is("DequantizeLinear"), "{softmax}");
+            let decibels = fidelity(&model, &int8, &PICTURES(0));
+            assert!(decibels > 25.0, "{softmax}: {decibels} dB");
+        }
+    }
 }
 
 /// One layer of a random network, by number.

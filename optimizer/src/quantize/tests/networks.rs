@@ -179,6 +179,18 @@ pub(in crate::quantize) fn mobilenet_v3() -> Model {
 }
 
 /// A network of the operators that most networks have few of.
+/// Attention whose weights are a softmax of what a convolution computes, of the given kind.
+pub(super) fn attention(softmax: &str) -> Model {
+    let (mut n, x) = Network::new(17);
+    let scores = n.conv(&x, [6, 3, 3], 1);
+    let shares =
+        n.b.op(softmax, &[&scores], &[AttributeProto::from_int("axis", -1)]);
+    let values = n.conv(&x, [6, 3, 3], 1);
+    let y = n.b.op("MatMul", &[&shares, &values], &[]);
+    let y = n.conv(&y, [4, 6, 1], 1);
+    n.b.finish(&[&y])
+}
+
 pub(super) fn rarities() -> Model {
     let (mut n, x) = Network::new(17);
     let y = n.conv(&x, [4, 3, 3], 1);

@@ -55,7 +55,9 @@ fn computes_swishes_and_gates_in_bytes() {
 
 #[test]
 fn answers_as_tract_does() {
-    for model in [resnet(), mobilenet(), mobilenet_v3(), rarities()] {
+    let attention = ["Softmax", "LogSoftmax"].map(attention);
+    let others = [resnet(), mobilenet(), mobilenet_v3(), rarities()];
+    for model in others.into_iter().chain(attention) {
         for activations in [Activations::U8, Activations::S8] {
             let (int8, _) = quantized(&model, &options(true, activations), &PICTURES(12)).unwrap();
             let float = fidelity(&model, &int8, &PICTURES(0));
