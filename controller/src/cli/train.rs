@@ -67,8 +67,8 @@ pub struct Args {
     pub batch: u32,
 
     /// The largest learning rate: it rises to this over the first tenth of the steps, then falls to 0.
-    #[arg(long, value_name = "X", default_value_t = Options::default().learning_rate, allow_negative_numbers = true)]
-    pub learning_rate: f32,
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help = rate_help())]
+    pub learning_rate: Option<f32>,
 
     /// Mirror every second picture, at random.
     #[arg(long)]
@@ -101,6 +101,16 @@ pub struct Args {
     /// Where runtimes are found.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
+}
+
+/// The help of `--learning-rate`, which knows the defaults.
+fn rate_help() -> String {
+    format!(
+        "The largest learning rate: it rises to this over the first tenth of the steps, then falls to 0 \
+         [default: {}; with --qat {}]",
+        train::RATE,
+        train::RATE_IN_INTEGERS
+    )
 }
 
 /// What was done, for machines.
@@ -376,7 +386,7 @@ mod tests {
             teacher: None,
             epochs: 2,
             batch: 4,
-            learning_rate: 0.01,
+            learning_rate: Some(0.01),
             flip: false,
             shift: 0,
             seed: 0,
@@ -413,7 +423,7 @@ mod tests {
                 .replace(&dir.path().display().to_string(), "DIR")
         };
         let said = [
-            said(&|args| args.learning_rate = -1.0),
+            said(&|args| args.learning_rate = Some(-1.0)),
             said(&|args| {
                 args.checkpoint = Some(args.train.with_extension("state"));
                 args.resume = true;

@@ -61,7 +61,7 @@ impl Memory {
             self.adapt(values, gradient, (number, rate));
             return;
         }
-        let (momentum, rate) = (options.momentum, rate * options.learning_rate);
+        let (momentum, rate) = (options.momentum, rate * options.rate());
         let decay = if parameter.decays {
             options.weight_decay
         } else {

@@ -37,7 +37,7 @@ use crate::report::PassReport;
 
 pub use checkpoint::Checkpoint;
 pub use fit::Progress;
-pub use options::{Augment, Distil, Options};
+pub use options::{Augment, Distil, Options, RATE, RATE_IN_INTEGERS};
 
 use fit::Fit;
 use operator::Operator;

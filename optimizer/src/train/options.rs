@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantize;
 
+/// The learning rate of models in float.
+pub const RATE: f32 = 0.005;
+
+/// That of quantized ones, which are trained already and leave an optimum at larger steps.
+pub const RATE_IN_INTEGERS: f32 = 0.0005;
+
 /// Options of the pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -12,8 +18,10 @@ pub struct Options {
     pub epochs: usize,
     /// Samples of a step, at least 1. What is left at the end of an epoch is not a step unless it is the only one.
     pub batch: usize,
-    /// The largest learning rate: it rises to this over the warm-up and then falls along half a cosine to 0.
-    pub learning_rate: f32,
+    /// The largest learning rate: it rises to this over the warm-up and then falls along half a cosine to 0. Without
+    /// one it is [`RATE`], or [`RATE_IN_INTEGERS`] with `qat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f32>,
     /// Momentum of the gradients.
     pub momentum: f32,
     /// Decay of convolutions' and matrix products' weights.
@@ -64,7 +72,7 @@ impl Default for Options {
         Self {
             epochs: 3,
             batch: 64,
-            learning_rate: 0.005,
+            learning_rate: None,
             momentum: 0.9,
             weight_decay: 1e-4,
             warm_up: 0.1,
@@ -87,6 +95,16 @@ impl Default for Distil {
 }
 
 impl Options {
+    /// The largest learning rate.
+    pub(super) fn rate(&self) -> f32 {
+        let usual = if self.qat.is_some() {
+            RATE_IN_INTEGERS
+        } else {
+            RATE
+        };
+        self.learning_rate.unwrap_or(usual)
+    }
+
     /// What is out of range, with the mend.
     pub(super) fn fault(&self) -> Option<&'static str> {
         let Distil { alpha, temperature } = self.distil.unwrap_or_default();
@@ -94,7 +112,7 @@ impl Options {
         let faults = [
             (self.epochs == 0, "epochs must be at least 1"),
             (self.batch == 0, "batch must be at least 1"),
-            (!positive(self.learning_rate), "learning_rate must be above 0"),
+            (!positive(self.rate()), "learning_rate must be above 0"),
             (
                 !(0.0..1.0).contains(&self.momentum),
                 "momentum must be at least 0 and below 1",

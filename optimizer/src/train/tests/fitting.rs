@@ -201,7 +201,7 @@ fn what_cannot_be_trained_is_said_with_the_mend() {
             &model,
             &Spots(8),
             &Options {
-                learning_rate: 1e30,
+                learning_rate: Some(1e30),
                 ..short()
             },
         ),

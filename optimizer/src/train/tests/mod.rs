@@ -78,7 +78,7 @@ fn short() -> Options {
     Options {
         epochs: 4,
         batch: 8,
-        learning_rate: 0.05,
+        learning_rate: Some(0.05),
         ..Options::default()
     }
 }
