@@ -259,7 +259,12 @@ impl fmt::Display for Selection<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.device)?;
         match (self.chosen, &self.unmeasured) {
-            (Some(record), _) => write!(f, "{} ({})", record.configuration(), summary(record))?,
+            (Some(record), _) => {
+                write!(f, "{} ({})", record.configuration(), summary(record))?;
+                for note in &record.conditions.notes {
+                    write!(f, "\n  note      {note}")?;
+                }
+            }
             (None, Some(why)) => write!(f, "no measurement: {why}")?,
             (None, None) => write!(f, "nothing is within the bounds")?,
         }
@@ -385,6 +390,16 @@ mod tests {
             select(&results, &Bounds::default())[0].chosen.unwrap().runtime,
             "tract"
         );
+    }
+
+    #[test]
+    fn remarks_on_what_is_chosen_are_told() {
+        let mut results = fixture::results();
+        results.records.truncate(1);
+        results.records[0].conditions.notes = vec!["constants that are not finite: `W` (NaN)".into()];
+        let text = select(&results, &Bounds::default())[0].to_string();
+        let line = "\n  note      constants that are not finite: `W` (NaN)";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

@@ -168,6 +168,9 @@ fn what_lies_in_the_directory_is_kept() {
     fs::create_dir(place.path("theirs")).unwrap();
     place.write("theirs/report.html", b"theirs");
     said.push(place.said(&with(&[("out", "theirs")], &quick)));
+    // What a full disk leaves of a database.
+    place.write("theirs/edgefront.db", b"");
+    said.push(place.said(&with(&[("out", "theirs")], &quick)));
     assert_eq!(fs::read(place.path("theirs/report.html")).unwrap(), b"theirs");
 
     let again = |more: &[&str]| place.run(&with(&[], &[&quick, more].concat()));

@@ -10,8 +10,11 @@ use std::path::Path;
 /// What the names of unfinished files begin with; a crash may leave such a file behind.
 pub const UNFINISHED: &str = ".edgefront-";
 
-/// Writes a file, in place of the one that is there. At no moment does a part of it stand at `path`.
+/// Writes a file, in place of the one that is there. At no moment does a part of it stand at `path`. A link stays,
+/// and the file that it leads to is replaced.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let followed = path.is_symlink().then(|| fs::canonicalize(path)).transpose()?;
+    let path = followed.as_deref().unwrap_or(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
     #[cfg(unix)]
@@ -96,6 +99,20 @@ mod tests {
         fs::write(&plain, b"x").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, b"first").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        replace(&link, b"last").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"last");
+        fs::remove_file(&file).unwrap();
+        assert!(replace(&link, b"lost").is_err());
     }
 
     #[test]

@@ -55,6 +55,11 @@ pub(super) fn check_output<'a>(
     if output.is_dir() {
         return Err(UsageError::new(format!("{shown} is a folder; name a file in it")));
     }
+    if fs::metadata(output).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(UsageError::new(format!(
+            "{shown} is no regular file, and would be replaced by one; name another"
+        )));
+    }
     let folder = folder_of(output);
     if !folder.is_dir() {
         return Err(UsageError::new(format!(
@@ -146,6 +151,8 @@ mod tests {
         assert!(why.ends_with("absent; make it first"), "{why}");
         let why = refused(dir.path(), &input).unwrap();
         assert!(why.ends_with("is a folder; name a file in it"), "{why}");
+        let why = refused(Path::new("/dev/null"), &input).unwrap();
+        assert!(why.starts_with("/dev/null is no regular file"), "{why}");
         assert_eq!(refused(Path::new("x.onnx"), &input), None);
     }
 }

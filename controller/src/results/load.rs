@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use edgefront_protocol::results::{Record, Results, SCHEMA};
+use edgefront_protocol::results::{FailedJob, Record, Results, SCHEMA};
 use serde::Deserialize;
 
 use super::{figures, machines};
@@ -35,12 +35,12 @@ pub enum LoadError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A record has a figure that nothing can measure.
+    /// A record has a figure that nothing can measure, or a name that cannot be shown.
     #[error("{}: {what}", path.display())]
     Impossible {
         /// The file.
         path: PathBuf,
-        /// The record and its figure.
+        /// The record and its figure, or the name.
         what: String,
     },
     /// The file has a schema that this version does not know.
@@ -78,10 +78,21 @@ pub fn load(path: &Path) -> Result<Results, LoadError> {
         });
     }
     let results = serde_json::from_slice(&text).map_err(not_results)?;
-    match figures::impossible(&results) {
+    match figures::impossible(&results).or_else(|| unprintable(&results)) {
         Some(what) => Err(LoadError::Impossible { path, what }),
         None => Ok(results),
     }
+}
+
+/// A name that would not stand in one line of a table, or that would drive the terminal.
+fn unprintable(results: &Results) -> Option<String> {
+    let of_record = |r: &Record| [&r.device, &r.variant, &r.runtime, &r.provider].map(Clone::clone);
+    let of_failure = |f: &FailedJob| [&f.device, &f.variant, &f.runtime].map(Clone::clone);
+    let names = results.records.iter().flat_map(of_record);
+    let name = names
+        .chain(results.failed.iter().flat_map(of_failure))
+        .find(|name| name.chars().any(char::is_control))?;
+    Some(format!("the name {name:?} holds a control character"))
 }
 
 fn unreadable(path: &Path, source: io::Error) -> LoadError {
@@ -219,6 +230,18 @@ mod tests {
         let (dir, path) = written(&serde_json::to_string(&results).unwrap());
         assert_eq!(load(&path).unwrap(), results);
         assert_eq!(load(dir.path()).unwrap(), results);
+    }
+
+    #[test]
+    fn names_that_would_drive_the_terminal_are_refused() {
+        let mut results = fixture::results();
+        results.failed[0].variant = "\u{1b}[31mred".into();
+        let (_dir, path) = written(&serde_json::to_string(&results).unwrap());
+        let error = load(&path).unwrap_err().to_string();
+        assert!(
+            error.ends_with(r#"the name "\u{1b}[31mred" holds a control character"#),
+            "{error}"
+        );
     }
 
     #[test]

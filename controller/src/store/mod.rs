@@ -235,15 +235,16 @@ impl Store {
         rows.into_iter().map(making).collect()
     }
 
+    /// Adds a device, or what it says of itself now.
+    pub fn put_device(&self, device: &Device) -> Result<(), Error> {
+        insert_device(&self.database, device).map_err(self.failed())
+    }
+
     /// Adds a device and a batch of jobs for it, all or nothing.
     pub fn put_batch(&mut self, device: &Device, batch: &Batch) -> Result<(), Error> {
         let path = self.path.clone();
         let put = |transaction: Transaction<'_>| {
-            transaction.execute(
-                "INSERT INTO devices (id, description) VALUES (?1, ?2)
-                 ON CONFLICT (id) DO UPDATE SET description = excluded.description",
-                params![device.id.as_str(), wire::encode(device)],
-            )?;
+            insert_device(&transaction, device)?;
             for job in &batch.jobs {
                 transaction.execute(
                     "INSERT INTO jobs (id, device, batch, seed, job) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -468,6 +469,15 @@ fn check_pages(transaction: &Transaction<'_>, path: &Path) -> Result<(), Error> 
         path: path.to_owned(),
         what,
     })
+}
+
+fn insert_device(database: &Connection, device: &Device) -> rusqlite::Result<()> {
+    database.execute(
+        "INSERT INTO devices (id, description) VALUES (?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET description = excluded.description",
+        params![device.id.as_str(), wire::encode(device)],
+    )?;
+    Ok(())
 }
 
 fn classify(path: &Path, source: rusqlite::Error) -> Error {

@@ -107,6 +107,9 @@ fn a_new_study_keeps_the_name_alone() {
     let study = store.study().unwrap().unwrap();
     assert_eq!((study.definition.as_str(), study.finished), ("2", false));
     assert!(store.jobs().unwrap().is_empty() && store.devices().unwrap().is_empty());
+    store.put_device(&device("pi")).unwrap();
+    store.put_device(&device("pi")).unwrap();
+    assert_eq!(store.devices().unwrap(), [device("pi")]);
     assert!(store.variant(&key).unwrap().is_none() && store.failures().unwrap().is_empty());
     assert_eq!(store.controller(), &id("c1"));
 }

@@ -225,6 +225,10 @@ impl Course<'_> {
         devices: &Devices,
         cancelled: Vec<(DeviceId, BatchId)>,
     ) -> anyhow::Result<()> {
+        // One on which nothing runs is known by its machine, too.
+        for device in devices.values() {
+            store.put_device(device)?;
+        }
         let mut failures = self.absent(devices);
         let is_complete = failures.is_empty();
         let choices = self.choices(devices, &mut failures);

@@ -47,7 +47,7 @@ enum Start {
 enum Found {
     /// Nothing of ours; the directory may not be there.
     Nothing,
-    /// A file with the name of one of ours, and no database.
+    /// A file with the name of one of ours, and no study.
     Stranger(&'static str),
     /// A study.
     Study(Lying),
@@ -124,7 +124,7 @@ fn look_into(out: &Path, definition: &Definition) -> anyhow::Result<(Option<Stor
     let store = open_existing(out)?;
     let found = match &store {
         None => stranger(out),
-        Some(store) => lying(store, definition)?,
+        Some(store) => lying(out, store, definition)?,
     };
     Ok((store, found))
 }
@@ -161,9 +161,10 @@ fn stranger(out: &Path) -> Found {
     ours.map_or(Found::Nothing, Found::Stranger)
 }
 
-fn lying(store: &Store, definition: &Definition) -> anyhow::Result<Found> {
+fn lying(out: &Path, store: &Store, definition: &Definition) -> anyhow::Result<Found> {
     let Some(study) = store.study()? else {
-        return Ok(Found::Nothing);
+        // An empty database is what a full disk or a loss of power leaves of one.
+        return Ok(stranger(out));
     };
     let jobs = store.jobs()?;
     let ended = jobs.iter().filter(|job| job.outcome.is_some()).count();
@@ -191,8 +192,8 @@ fn decide(existing: Existing, found: &Found) -> Result<Start, String> {
             Err("holds no study to go on with; leave out --resume to begin one".to_owned())
         }
         (_, Found::Stranger(file)) => Err(format!(
-            "holds a {file} but no {}, so no study can go on there; replace it with --fresh, or choose another \
-             --out",
+            "holds a {file} but no study in {}, so none can go on there; replace it with --fresh, or choose \
+             another --out",
             store::FILE
         )),
         (_, Found::Study(study)) => Err(study.refusal()),

@@ -10,6 +10,7 @@ use burn_backend::{AutodiffBackend as _, Shape};
 use burn_flex::{Flex, FlexTensor};
 use rayon::ThreadPool;
 
+use super::DIVERGED;
 use super::batch::{Batch, Epoch};
 use super::descent::{Memory, schedule};
 use super::kernels::Statistics;
@@ -109,7 +110,7 @@ impl<'a> Fit<'a> {
             classes: 0,
         };
         fit.classes = fit.count_classes()?;
-        fit.check_labels(data)?;
+        fit.check_labels(data, "training")?;
         Ok(fit)
     }
 
@@ -128,20 +129,30 @@ impl<'a> Fit<'a> {
         self.memories[parameter].masked()
     }
 
-    /// Labels must be classes of the model.
-    pub(super) fn check_labels(&self, data: &dyn Samples) -> Result<(), Error> {
+    /// Refuses what the last step of an epoch made, whose loss nobody has looked at.
+    fn check_finite(&self) -> Result<(), Error> {
+        let is_finite = |values: &FlexTensor| elements(values).iter().all(|value| value.is_finite());
+        if self.values.iter().all(is_finite) {
+            Ok(())
+        } else {
+            Err(refused(DIVERGED))
+        }
+    }
+
+    /// Labels must be classes of the model. `kind` calls the samples.
+    pub(super) fn check_labels(&self, data: &dyn Samples, kind: &str) -> Result<(), Error> {
         let classes = self.classes;
         for index in 0..data.len() {
             match data.class(index) {
                 Some(class) if class < classes => {}
                 Some(class) => {
                     return Err(refused(format!(
-                        "label {class} of sample {index} is out of range: the model tells {classes} classes apart"
+                        "label {class} of {kind} sample {index} is out of range: the model tells {classes} classes apart"
                     )));
                 }
                 None => {
                     return Err(refused(format!(
-                        "sample {index} has no label; every one needs a class"
+                        "{kind} sample {index} has no label; every one needs a class"
                     )));
                 }
             }
@@ -213,6 +224,7 @@ impl<'a> Fit<'a> {
             progress(current);
             so_far = Some(current);
         }
+        self.check_finite()?;
         Ok(so_far.expect("an epoch has a step"))
     }
 

@@ -27,6 +27,7 @@ mod tape;
 use std::collections::HashSet;
 
 use crate::calibrate::Samples;
+use crate::check::not_finite;
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::model::Model;
@@ -42,6 +43,8 @@ pub use options::{Augment, Distil, Options, RATE, RATE_IN_INTEGERS};
 use fit::Fit;
 use operator::Operator;
 use program::{Operand, Program, refused};
+
+const DIVERGED: &str = "the weights are not finite any more; use a smaller learning rate";
 
 /// Name of the pass in reports and errors.
 pub const NAME: &str = "train";
@@ -76,7 +79,10 @@ pub fn train(
         .ok_or_else(|| refused("it needs labelled samples; give some with `--train`"))?;
     let teacher = match (options.distil, extras.teacher) {
         (None, _) => None,
-        (Some(_), Some(teacher)) => Some(Program::of(teacher, None)?),
+        (Some(_), Some(teacher)) => Some(
+            Program::of(teacher, None)
+                .map_err(|error| refused(format!("the teacher cannot teach: {error}")))?,
+        ),
         (Some(_), None) => return Err(refused("distillation needs a teacher; give one with `--teacher`")),
     };
     let quantized = options.qat.as_ref();
@@ -96,7 +102,7 @@ pub fn train(
     let program = Program::of(start, float)?;
     let mut fit = Fit::new(program, teacher, data, options, context.threads)?;
     if let Some(validation) = extras.validation {
-        fit.check_labels(validation)?;
+        fit.check_labels(validation, "validation")?;
     }
     if normalized.is_some() {
         fit.adopt_statistics()?;
@@ -108,6 +114,9 @@ pub fn train(
     let mut trained = finish(NAME, graph)?;
     if normalized.is_some() {
         (trained, _) = fold_batch_norm(&trained)?;
+    }
+    if not_finite(&trained) != not_finite(model) {
+        return Err(refused(DIVERGED));
     }
     Ok((trained, report(model, &fit)))
 }

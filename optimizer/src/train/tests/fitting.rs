@@ -213,6 +213,16 @@ fn what_cannot_be_trained_is_said_with_the_mend() {
                 ..short()
             },
         ),
+        of(
+            &model,
+            &Spots(8),
+            &Options {
+                epochs: 1,
+                warm_up: 0.0,
+                learning_rate: Some(f32::MAX),
+                ..short()
+            },
+        ),
         of(&prepare(&unknown).unwrap().0, &Spots(8), &short()),
         of(&fixed, &Spots(8), &short()),
         of(&dynamic, &Spots(8), &short()),
