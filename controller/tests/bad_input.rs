@@ -132,6 +132,17 @@ fn a_missing_model() {
 }
 
 #[test]
+fn a_study_of_what_is_not_there() {
+    let place = Place::new();
+    let mut said = Vec::new();
+    for study in ["model = 'no.onnx'", "model = 'tiny.onnx'\nvalidation = 'no.npz'"] {
+        place.write("study.toml", format!("{study}\nvariants = ['fp32']\n").as_bytes());
+        said.push(place.said(&["run", "study.toml"]));
+    }
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
 fn a_truncated_model() {
     let place = Place::new();
     let bytes = fs::read(place.path("tiny.onnx")).unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}{}: {source}", path.display(), mend(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -100,6 +100,15 @@ pub enum Error {
     /// A runtime failed, during calibration.
     #[error(transparent)]
     Runtime(#[from] edgefront_runtimes::Error),
+}
+
+/// What to do about a file that cannot be read, where that is known.
+fn mend(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::NotFound {
+        " is not there; check the path"
+    } else {
+        ""
+    }
 }
 
 impl Error {

@@ -201,19 +201,21 @@ fn unsteady(latency: &Latency) -> Option<String> {
     (ratio > STEADY && slowest.0 - fastest.0 >= CLOCK.0).then(|| {
         format!(
             "unsteady: the medians of the rounds range from {} to {}",
-            spoken(fastest),
-            spoken(slowest)
+            milliseconds(fastest),
+            milliseconds(slowest)
         )
     })
 }
 
-/// A duration in the unit in which it has digits before its point.
-fn spoken(duration: Nanos) -> String {
-    match duration.0 {
-        nanos if nanos < 1_000 => format!("{nanos} ns"),
-        nanos if nanos < 1_000_000 => format!("{:.3} µs", nanos as f64 / 1e3),
-        _ => duration.to_string(),
-    }
+/// A duration to three significant digits at least, in the unit of the table that it stands under.
+fn milliseconds(duration: Nanos) -> String {
+    let milliseconds = duration.0 as f64 / 1e6;
+    let decimals = match milliseconds {
+        ms if ms < 0.001 => 6,
+        ms if ms < 0.1 => 5,
+        _ => 3,
+    };
+    format!("{milliseconds:.decimals$} ms")
 }
 
 fn device_record(device: &Device) -> DeviceRecord {
@@ -345,7 +347,7 @@ mod tests {
         latency.rounds.push(round(Nanos(2_500)));
         assert_eq!(
             unsteady(&latency).as_deref(),
-            Some("unsteady: the medians of the rounds range from 40 ns to 2.500 µs")
+            Some("unsteady: the medians of the rounds range from 0.000040 ms to 0.00250 ms")
         );
     }
 }

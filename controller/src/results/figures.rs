@@ -12,21 +12,65 @@ const AMOUNT: RangeInclusive<f64> = 0.0..=1e12;
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 const CELSIUS: RangeInclusive<f64> = -273.15..=1e4;
 
-/// The first record with an impossible figure, and the figure, in one line.
+/// The first record with an impossible figure, and what is wrong with it, in one line.
 pub(super) fn impossible(results: &Results) -> Option<String> {
     results.records.iter().find_map(|record| {
-        let (name, value, possible) = figures(record)
-            .into_iter()
-            .find(|(_, value, possible)| !possible.contains(value))?;
-        let (least, most) = possible.into_inner();
+        let wrong = outside(record).or_else(|| contradiction(record))?;
         Some(format!(
-            "{} of {}: {name} is {value:?}, which is not between {} and {}",
+            "{} of {}: {wrong}",
             record.configuration(),
-            record.device,
-            bound(least),
-            bound(most)
+            record.device
         ))
     })
+}
+
+/// The first figure that cannot be.
+fn outside(record: &Record) -> Option<String> {
+    let (name, value, possible) = figures(record)
+        .into_iter()
+        .find(|(_, value, possible)| !possible.contains(value))?;
+    let (least, most) = possible.into_inner();
+    Some(format!(
+        "{name} is {value:?}, which is not between {} and {}",
+        bound(least),
+        bound(most)
+    ))
+}
+
+/// The first two figures that cannot be together.
+fn contradiction(record: &Record) -> Option<String> {
+    if record.threads == 0 || record.batch == 0 {
+        return Some("an inference has at least 1 thread and 1 picture".to_owned());
+    }
+    let ends = |name, ends: Option<[f64; 2]>| ends.map(|[low, high]| vec![(name, low), (name, high)]);
+    let accuracy = record.accuracy.as_ref();
+    let rising = [
+        Some(percentiles(&record.latency_ms)),
+        ends("p50_ci95", record.latency_ms.p50_ci95),
+        ends("top1_ci95", accuracy.map(|accuracy| accuracy.top1_ci95)),
+        ends("top5_ci95", accuracy.map(|accuracy| accuracy.top5_ci95)),
+        accuracy.map(|accuracy| vec![("top1", accuracy.top1), ("top5", accuracy.top5)]),
+    ];
+    rising.into_iter().flatten().find_map(|figures| {
+        let falls = figures.windows(2).find(|pair| pair[0].1 > pair[1].1)?;
+        let [(lower, low), (upper, high)] = [falls[0], falls[1]];
+        Some(format!("{lower} is {low:?}, and {upper} after it {high:?}"))
+    })
+}
+
+/// Those that are there, from the least latency to the greatest.
+fn percentiles(latency: &LatencyRecord) -> Vec<(&'static str, f64)> {
+    let all = [
+        ("min", Some(latency.min)),
+        ("p50", Some(latency.p50)),
+        ("p90", latency.p90),
+        ("p95", latency.p95),
+        ("p99", latency.p99),
+        ("p999", latency.p999),
+        ("max", Some(latency.max)),
+    ];
+    let there = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    there.collect()
 }
 
 /// The greatest are powers of ten, which nobody should count the zeros of.
@@ -124,7 +168,17 @@ mod tests {
             said(|r| r.latency_ms.p50 = -1.0).as_deref(),
             Some("fp32/tract/cpu/t1/b1 of local: p50 is -1.0, which is not between 0 and 1e12")
         );
-        let changes: [fn(&mut Record); 8] = [
+        assert_eq!(
+            said(|r| r.latency_ms.p99 = Some(0.0))
+                .as_deref()
+                .map(|said| said.ends_with("and p99 after it 0.0")),
+            Some(true)
+        );
+        let changes: [fn(&mut Record); 12] = [
+            |r| r.latency_ms.min = r.latency_ms.max,
+            |r| r.latency_ms.p50_ci95 = Some([2.0, 1.0]),
+            |r| r.accuracy.as_mut().unwrap().top5 = 0.0,
+            |r| r.threads = 0,
             |r| r.latency_ms.p50 = 1e308,
             |r| r.latency_ms.p99 = Some(f64::NAN),
             |r| r.latency_ms.p50_ci95 = Some([1.0, f64::INFINITY]),

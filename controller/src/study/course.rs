@@ -360,7 +360,7 @@ impl Course<'_> {
         let left = maker.damaged(&jobs);
         for variant in &left {
             self.ui.warn(format_args!(
-                "the file of {variant} was damaged and is made otherwise by this version; --fresh measures it anew"
+                "the file of {variant} is damaged and could not be made again as it was measured; --fresh measures it anew"
             ));
         }
         let made: Vec<&str> = damaged.difference(&left).map(String::as_str).collect();

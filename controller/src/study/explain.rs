@@ -31,8 +31,8 @@ pub(super) struct Making {
     pub(super) not_finite: Option<String>,
 }
 
-/// Adds to the results how their artifacts were made, to each record what is wrong with its constants, and to each quantized or pruned variant that is no
-/// faster than the model what was found to be in the way.
+/// Adds to the results how their artifacts were made, to each record what is wrong with its constants, and to each
+/// quantized or pruned variant that is no faster than the model what was found to be in the way.
 pub(super) fn add(results: &mut Results, makings: &[(Digest, Making)]) {
     let of = |record: &Record| {
         let mut all = makings.iter();

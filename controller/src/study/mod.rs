@@ -86,6 +86,14 @@ impl Written {
             Self::File => format!("set `{key}`"),
         }
     }
+
+    /// The error of what a key of a study file names; an argument is known by its value.
+    fn place(self, key: &str, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        match self {
+            Self::Arguments => error.into(),
+            Self::File => error.into().context(format!("`{key}` of the study")),
+        }
+    }
 }
 
 /// How a study is run, as opposed to what it measures.

@@ -75,7 +75,7 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     let model = if torch_export::is_torch(&study.model) {
         exported(study, ui)?
     } else {
-        Model::read(&study.model)?
+        Model::read(&study.model).map_err(|error| study.written.place("model", error))?
     };
     if let Some(finding) = not_finite(&model) {
         ui.warn(format_args!("{}: {finding}", study.model.display()));

@@ -115,7 +115,7 @@ pub fn train(
     if normalized.is_some() {
         (trained, _) = fold_batch_norm(&trained)?;
     }
-    if not_finite(&trained) != not_finite(model) {
+    if not_finite(&trained).is_some() && not_finite(model).is_none() {
         return Err(refused(DIVERGED));
     }
     Ok((trained, report(model, &fit)))

@@ -148,7 +148,12 @@ fn squared(tensor: &TensorProto, axis: usize) -> Result<Vec<f64>, Error> {
     let shape = tensor.shape()?;
     let inner: usize = shape[axis + 1..].iter().product();
     let mut norms = vec![0.0; shape[axis]];
-    for (index, slice) in tensor.floats()?.chunks_exact(inner.max(1)).enumerate() {
+    let values = tensor.floats()?;
+    if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+        let reason = format!("it holds {value}, by which no channel can be ranked; repair the model");
+        return Err(Error::tensor(tensor.name(), reason));
+    }
+    for (index, slice) in values.chunks_exact(inner.max(1)).enumerate() {
         let norm: f64 = slice.iter().map(|&value| f64::from(value).powi(2)).sum();
         norms[index % shape[axis]] += norm;
     }

@@ -1,10 +1,13 @@
 //! What the report says, and how counts are rounded.
 
 use super::{by_layer, channels, pruned};
+use crate::graph::Graph;
 use crate::graph::build::Builder;
 use crate::model::Model;
+use crate::passes::finish;
 use crate::passes::prune::{Scope, prune};
 use crate::passes::tests::lines;
+use crate::proto::TensorProto;
 use crate::testing::{Noise, batch_norm, int, ints};
 
 fn conv(b: &mut Builder, x: &str, shape: [usize; 4], group: i64) -> String {
@@ -30,6 +33,40 @@ fn mobile() -> Model {
     let w = b.floats(&[10, 20], &Noise(3).take(200));
     let y = b.op("Gemm", &[&y, &w], &[int("transB", 1)]);
     b.finish(&[&y])
+}
+
+#[test]
+fn what_cannot_be_ranked_or_rounded_is_refused() {
+    let refused = |model: &Model, multiple| prune(model, &by_layer(0.3, multiple)).unwrap_err().to_string();
+    assert_eq!(refused(&mobile(), 0), "prune: `multiple` is 0; it is at least 1");
+    let mut graph = Graph::new(mobile()).unwrap();
+    let stem = graph.initializer("w0").unwrap().clone();
+    let mut values = stem.floats().unwrap();
+    values[7] = f32::NAN;
+    graph.add_initializer(TensorProto::of("w0", &stem.shape().unwrap(), &values));
+    let model = finish("test", graph).unwrap();
+    assert_eq!(
+        refused(&model, 8),
+        "tensor `w0`: it holds NaN, by which no channel can be ranked; repair the model"
+    );
+}
+
+#[test]
+fn nodes_that_were_cut_are_answered() {
+    let whole = mobile().proto().clone();
+    for index in 0..mobile().graph().node.len() {
+        for outputs in [false, true] {
+            let mut cut = whole.clone();
+            let node = &mut cut.graph.as_mut().unwrap().node[index];
+            if outputs {
+                node.output.clear();
+            } else {
+                node.input.clear();
+            }
+            // Either answer will do; a panic would not.
+            let _ = prune(&Model::from_proto(cut), &by_layer(0.3, 8));
+        }
+    }
 }
 
 #[test]
