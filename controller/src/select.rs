@@ -5,7 +5,9 @@ use std::fmt;
 use edgefront_protocol::results::{FailedJob, Record, Results};
 use serde::Serialize;
 
+use crate::report::figure;
 use crate::results::{of_device, unmeasured};
+use crate::stats::certify;
 
 /// Bounds that a configuration must keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -27,6 +29,8 @@ pub struct Bounds {
 pub struct Selection<'a> {
     /// The device.
     pub device: &'a str,
+    /// What was asked for.
+    pub bounds: Bounds,
     /// The best of those within the bounds; `None` where there is none.
     pub chosen: Option<&'a Record>,
     /// Those outside the bounds, with all that each fails.
@@ -92,6 +96,21 @@ impl<'a> Selection<'a> {
             .map(|(record, reasons)| Rejected::new(record, joined(reasons)));
         beaten.chain(outside).collect()
     }
+
+    /// That the record keeps the bound of P99 by too few runs to rely on, where it does.
+    fn uncertified(&self, record: &Record) -> Option<String> {
+        let p99 = record
+            .latency_ms
+            .p99
+            .filter(|_| self.bounds.max_p99_ms.is_some())?;
+        let missing = certify::missing(0.99, record.latency_ms.samples);
+        (!record.latency_ms.p99_certified).then(|| {
+            format!(
+                "its P99 of {} ms is not certified: {missing} runs are missing",
+                figure(p99)
+            )
+        })
+    }
 }
 
 /// Why a configuration is outside the bounds.
@@ -128,16 +147,31 @@ impl fmt::Display for Reason {
                 at_most,
             } => {
                 let side = if *at_most { "above" } else { "below" };
-                write!(f, "{what} {} {unit} is {side} {bound} {unit}", short(*figure))
+                let figure = told_apart(*figure, *bound);
+                let bound = rounded(*bound, 9);
+                write!(f, "{what} {figure} {unit} is {side} {bound} {unit}")
             }
             Self::NotMeasured { what } => write!(f, "{what} was not measured"),
         }
     }
 }
 
-/// Four decimals without trailing zeros, so that a figure just outside its bound does not read like it.
+/// Four decimals without trailing zeros.
 fn short(figure: f64) -> String {
-    let text = format!("{figure:.4}");
+    rounded(figure, 4)
+}
+
+/// The figure with so many decimals, 4 at least, that one just outside its bound does not read like it.
+fn told_apart(figure: f64, bound: f64) -> String {
+    let mut texts = (4..).map(|decimals| rounded(figure, decimals));
+    let side = |value: f64| value.total_cmp(&bound);
+    let is_told = |text: &String| text.parse().is_ok_and(|read| side(read) == side(figure));
+    texts.find(is_told).unwrap_or_default()
+}
+
+/// So many decimals without trailing zeros.
+fn rounded(figure: f64, decimals: usize) -> String {
+    let text = format!("{figure:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -152,6 +186,7 @@ pub fn select<'a>(results: &'a Results, bounds: &Bounds) -> Vec<Selection<'a>> {
     }
     selections.extend(unmeasured(results).into_iter().map(|device| Selection {
         device: device.device,
+        bounds: *bounds,
         chosen: None,
         rejected: Vec::new(),
         beaten: Vec::new(),
@@ -174,6 +209,7 @@ fn of_one<'a>(results: &'a Results, device: &'a str, bounds: &Bounds) -> Selecti
     let mut within = within.into_iter();
     Selection {
         device,
+        bounds: *bounds,
         chosen: within.next(),
         rejected,
         beaten: within.collect(),
@@ -194,9 +230,14 @@ impl Bounds {
     fn reasons(&self, record: &Record) -> Vec<Reason> {
         let accuracy = record.accuracy.as_ref();
         let megabytes = record.artifact.bytes as f64 / 1e6;
+        let p99 = if record.latency_ms.p99_certified {
+            "P99"
+        } else {
+            "P99 (not certified)"
+        };
         [
             at_most("P50", Some(record.latency_ms.p50), self.max_p50_ms, "ms"),
-            at_most("P99", record.latency_ms.p99, self.max_p99_ms, "ms"),
+            at_most(p99, record.latency_ms.p99, self.max_p99_ms, "ms"),
             at_least(
                 "top-1",
                 accuracy.map(|a| a.top1 * 100.0),
@@ -261,7 +302,7 @@ impl fmt::Display for Selection<'_> {
         match (self.chosen, &self.unmeasured) {
             (Some(record), _) => {
                 write!(f, "{} ({})", record.configuration(), summary(record))?;
-                for note in &record.conditions.notes {
+                for note in record.conditions.notes.iter().chain(&self.uncertified(record)) {
                     write!(f, "\n  note      {note}")?;
                 }
             }
@@ -288,6 +329,7 @@ impl fmt::Display for Selection<'_> {
 
 /// `fp32 on tract: the reason`; what failed for every variant or runtime says so.
 fn failure(failed: &FailedJob) -> String {
+    let study = failed.study.as_ref().map(|study| format!(" of {study}"));
     let variant = match failed.variant.as_str() {
         "" => "every variant",
         variant => variant,
@@ -296,7 +338,11 @@ fn failure(failed: &FailedJob) -> String {
         "" => "every runtime",
         runtime => runtime,
     };
-    format!("{variant} on {runtime}: {}", failed.error)
+    format!(
+        "{variant} on {runtime}{}: {}",
+        study.unwrap_or_default(),
+        failed.error
+    )
 }
 
 /// The variants that failed before any device had them, a line each; `None` where there are none.
@@ -323,7 +369,7 @@ fn summary(record: &Record) -> String {
     format!(
         "{}P50 {} ms, {megabytes} MB",
         top1.unwrap_or_default(),
-        short(record.latency_ms.p50)
+        figure(record.latency_ms.p50)
     )
 }
 
@@ -407,6 +453,7 @@ mod tests {
         let mut results = fixture::results();
         results.records.truncate(2);
         let failed = |device: &str, variant: &str, runtime: &str, error: &str| FailedJob {
+            study: None,
             device: device.into(),
             variant: variant.into(),
             runtime: runtime.into(),
@@ -454,6 +501,13 @@ mod tests {
 
     fn results_accuracy() -> Option<edgefront_protocol::results::AccuracyRecord> {
         fixture::results().records[0].accuracy.clone()
+    }
+
+    #[test]
+    fn a_figure_just_outside_its_bound_does_not_read_like_it() {
+        let texts = [(0.137_544, 0.1375), (2.0, 1.5), (18.978_75, 3.0), (0.1, 0.1)];
+        let texts = texts.map(|(figure, bound)| told_apart(figure, bound));
+        assert_eq!(texts, ["0.13754", "2", "18.9788", "0.1"]);
     }
 
     #[test]

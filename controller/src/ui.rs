@@ -87,16 +87,18 @@ impl Ui {
         terminal_size_of(io::stdout()).map_or(NO_TERMINAL, |(Width(width), _)| width)
     }
 
-    /// Prints a piece of data and a line end to standard output. A reader that closed the pipe is an error
-    /// that ends the command quietly.
+    /// Prints a piece of data and a line end to standard output. A reader that closed the pipe has seen enough;
+    /// what the command found is told by its exit code all the same.
     pub fn data(&self, text: impl fmt::Display) -> anyhow::Result<()> {
-        self.bars
-            .suspend(|| {
-                let mut out = io::stdout().lock();
-                writeln!(out, "{text}")?;
-                out.flush()
-            })
-            .context("cannot write to standard output")
+        let written = self.bars.suspend(|| {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{text}")?;
+            out.flush()
+        });
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.context("cannot write to standard output"),
+        }
     }
 
     /// Prints `value` as indented JSON to standard output.
@@ -156,14 +158,6 @@ pub fn one_line(error: &anyhow::Error) -> String {
         line.push_str(&text);
     }
     line
-}
-
-/// Whether the error came from a reader that closed the pipe.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

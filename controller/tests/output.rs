@@ -205,9 +205,9 @@ fn machines_of_one_name_are_kept_apart() {
     assert_eq!(
         lines,
         [
-            "local: fp32/tract/cpu/t1/b1 (top-1 90 %, P50 2 ms, 1 MB)",
+            "local: fp32/tract/cpu/t1/b1 (top-1 90 %, P50 2.00 ms, 1 MB)",
             "",
-            "local (2): fp32/tract/cpu/t1/b1 (top-1 90 %, P50 1 ms, 1 MB)"
+            "local (2): fp32/tract/cpu/t1/b1 (top-1 90 %, P50 1.00 ms, 1 MB)"
         ]
     );
 }
@@ -278,20 +278,21 @@ fn a_negative_bound_gets_the_bounds_own_words() {
 #[test]
 fn a_closed_pipe_ends_a_command_quietly() {
     let place = Place::new();
-    let commands: [&[&str]; 6] = [
-        &["frontier", "day.json"],
-        &["frontier", "day.json", "--json"],
-        &["select", "day.json"],
-        &["completions", "bash"],
-        &["runtimes"],
-        &["frontier", "--help"],
+    let commands: [(&[&str], i32); 7] = [
+        (&["frontier", "day.json"], 0),
+        (&["frontier", "day.json", "--json"], 0),
+        (&["select", "day.json"], 0),
+        (&["select", "day.json", "--min-top1", "1"], 1),
+        (&["completions", "bash"], 0),
+        (&["runtimes"], 0),
+        (&["frontier", "--help"], 0),
     ];
-    for args in commands {
+    for (args, code) in commands {
         let (reader, writer) = std::io::pipe().unwrap();
         // Closed before the command begins, so that its first write fails.
         drop(reader);
         let output = place.command(args).stdout(writer).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
         assert_eq!(stderr(&output), "", "{args:?}");
     }
 }

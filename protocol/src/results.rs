@@ -218,6 +218,9 @@ pub struct ConditionsRecord {
 /// A job or variant without a measurement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedJob {
+    /// The study that it is from, where the results of several were merged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study: Option<String>,
     /// The device, or empty where the variant failed before it had one.
     pub device: String,
     /// The variant, or empty where the device or its runtime failed for all of them.
@@ -228,6 +231,21 @@ pub struct FailedJob {
     pub stage: String,
     /// One line.
     pub error: String,
+}
+
+impl FailedJob {
+    /// Where it failed, in words: `pi-kitchen qat-int8 tract at load`, with the study where several were merged.
+    pub fn place(&self) -> String {
+        let parts = [&self.device, &self.variant, &self.runtime].map(String::as_str);
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let study = self.study.as_ref().map(|study| format!(" of {study}"));
+        format!(
+            "{} at {}{}",
+            parts.join(" "),
+            self.stage,
+            study.unwrap_or_default()
+        )
+    }
 }
 
 /// How one artifact was made.

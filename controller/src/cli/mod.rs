@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::ui::{Exit, Ui, UsageError, is_broken_pipe};
+use crate::ui::{Exit, Ui, UsageError};
 
 /// Finds, for each of your devices, which variant of a neural network to ship on which runtime.
 ///
@@ -98,7 +98,6 @@ pub fn main() -> ExitCode {
     let ui = Ui::new(cli.json);
     match dispatch(cli.command, &ui) {
         Ok(exit) => exit.into(),
-        Err(error) if is_broken_pipe(&error) => Exit::Done.into(),
         Err(error) => {
             ui.error(&error);
             let usage = error.chain().any(<dyn std::error::Error>::is::<UsageError>);

@@ -67,7 +67,7 @@ pub struct Args {
     pub batch: u32,
 
     /// The largest learning rate: it rises to this over the first tenth of the steps, then falls to 0.
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help = rate_help())]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help = rate_help(), value_parser = rate)]
     pub learning_rate: Option<f32>,
 
     /// Mirror every second picture, at random.
@@ -101,6 +101,14 @@ pub struct Args {
     /// Where runtimes are found.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
+}
+
+fn rate(text: &str) -> Result<f32, String> {
+    let rate = text
+        .parse()
+        .ok()
+        .filter(|rate: &f32| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "a learning rate is a number above 0, such as 0.01".to_owned())
 }
 
 /// The help of `--learning-rate`, which knows the defaults.
@@ -423,7 +431,6 @@ mod tests {
                 .replace(&dir.path().display().to_string(), "DIR")
         };
         let said = [
-            said(&|args| args.learning_rate = Some(-1.0)),
             said(&|args| {
                 args.checkpoint = Some(args.train.with_extension("state"));
                 args.resume = true;
@@ -432,6 +439,14 @@ mod tests {
             said(&|args| args.teacher = Some(args.train.clone())),
         ];
         insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn rates_that_train_nothing_are_refused() {
+        assert_eq!(rate("0.01"), Ok(0.01));
+        for text in ["0", "-1", "inf", "nan", "x"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -233,11 +233,8 @@ fn failures(page: &mut String, results: &Results) -> std::fmt::Result {
     }
     page.push_str("<h2>Failed</h2>\n<ul>\n");
     for failed in &results.failed {
-        let place = [&failed.device, &failed.variant, &failed.runtime]
-            .map(|part| escaped(part))
-            .join(" ");
-        let (stage, error) = (escaped(&failed.stage), escaped(&failed.error));
-        writeln!(page, "<li><b>{}</b> at {stage}: {error}</li>", place.trim())?;
+        let (place, error) = (escaped(&failed.place()), escaped(&failed.error));
+        writeln!(page, "<li><b>{place}</b>: {error}</li>")?;
     }
     page.push_str("</ul>\n");
     Ok(())

@@ -115,7 +115,7 @@ fn no_p99() -> String {
 }
 
 /// A figure to at least three significant digits, as people read it; to six decimals at most.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),

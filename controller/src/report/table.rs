@@ -73,14 +73,7 @@ fn legend(text: &mut String, results: &Results, footnotes: &Footnotes) {
         of.is_some_and(|lost| lost.failed.is_empty())
     };
     for failed in results.failed.iter().filter(|failed| !is_told(failed)) {
-        let place = [&failed.device, &failed.variant, &failed.runtime].map(String::as_str);
-        let place: Vec<&str> = place.into_iter().filter(|part| !part.is_empty()).collect();
-        line(format!(
-            "failed: {} at {}: {}",
-            place.join(" "),
-            failed.stage,
-            failed.error
-        ));
+        line(format!("failed: {}: {}", failed.place(), failed.error));
     }
 }
 

@@ -73,6 +73,7 @@ pub fn build(study: &Study<'_>) -> Results {
 
 fn failed(job: &Settled, failure: &Failure) -> FailedJob {
     FailedJob {
+        study: None,
         device: job.device.to_string(),
         variant: job.variant.clone(),
         runtime: job.target.runtime.clone(),

@@ -1,6 +1,7 @@
 //! Figures of a results file that no measurement can give: they are refused when it is read, so that all that
 //! comes after may rely on them.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use edgefront_protocol::results::{
@@ -12,10 +13,13 @@ const AMOUNT: RangeInclusive<f64> = 0.0..=1e12;
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 const CELSIUS: RangeInclusive<f64> = -273.15..=1e4;
 
-/// The first record with an impossible figure, and what is wrong with it, in one line.
+/// The first record with an impossible figure or the name of another, and what is wrong with it, in one line.
 pub(super) fn impossible(results: &Results) -> Option<String> {
+    let mut seen = BTreeSet::new();
     results.records.iter().find_map(|record| {
-        let wrong = outside(record).or_else(|| contradiction(record))?;
+        let is_new = seen.insert((&record.device, record.configuration()));
+        let twice = (!is_new).then(|| "it stands twice".to_owned());
+        let wrong = outside(record).or_else(|| contradiction(record)).or(twice)?;
         Some(format!(
             "{} of {}: {wrong}",
             record.configuration(),
@@ -42,17 +46,32 @@ fn contradiction(record: &Record) -> Option<String> {
     if record.threads == 0 || record.batch == 0 {
         return Some("an inference has at least 1 thread and 1 picture".to_owned());
     }
-    let ends = |name, ends: Option<[f64; 2]>| ends.map(|[low, high]| vec![(name, low), (name, high)]);
-    let accuracy = record.accuracy.as_ref();
-    let rising = [
-        Some(percentiles(&record.latency_ms)),
-        ends("p50_ci95", record.latency_ms.p50_ci95),
-        ends("top1_ci95", accuracy.map(|accuracy| accuracy.top1_ci95)),
-        ends("top5_ci95", accuracy.map(|accuracy| accuracy.top5_ci95)),
-        accuracy.map(|accuracy| vec![("top1", accuracy.top1), ("top5", accuracy.top5)]),
+    if record.latency_ms.samples == 0 {
+        return Some("it has no timed run".to_owned());
+    }
+    let within = |name, [low, high]: [f64; 2], (of, value): (&'static str, f64)| {
+        vec![(name, low), (of, value), (name, high)]
+    };
+    let latency = &record.latency_ms;
+    let mut rising = vec![
+        percentiles(latency),
+        vec![("min", latency.min), ("mean", latency.mean), ("max", latency.max)],
     ];
-    rising.into_iter().flatten().find_map(|figures| {
-        let falls = figures.windows(2).find(|pair| pair[0].1 > pair[1].1)?;
+    rising.extend(
+        latency
+            .p50_ci95
+            .map(|ends| within("p50_ci95", ends, ("p50", latency.p50))),
+    );
+    if let Some(accuracy) = &record.accuracy {
+        let (top1, top5) = (("top1", accuracy.top1), ("top5", accuracy.top5));
+        rising.push(within("top1_ci95", accuracy.top1_ci95, top1));
+        rising.push(within("top5_ci95", accuracy.top5_ci95, top5));
+        rising.push(vec![top1, top5]);
+    }
+    rising.into_iter().find_map(|figures| {
+        // An interval's end may be a rounding off the figure on it.
+        let is_fall = |pair: &&[(&str, f64)]| pair[0].1 > pair[1].1 * (1.0 + 1e-9) + 1e-9;
+        let falls = figures.windows(2).find(is_fall)?;
         let [(lower, low), (upper, high)] = [falls[0], falls[1]];
         Some(format!("{lower} is {low:?}, and {upper} after it {high:?}"))
     })
@@ -174,7 +193,11 @@ mod tests {
                 .map(|said| said.ends_with("and p99 after it 0.0")),
             Some(true)
         );
-        let changes: [fn(&mut Record); 12] = [
+        let changes: [fn(&mut Record); 16] = [
+            |r| r.latency_ms.samples = 0,
+            |r| r.latency_ms.mean = r.latency_ms.max * 2.0,
+            |r| r.accuracy.as_mut().unwrap().top1_ci95 = [0.0, 0.1],
+            |r| r.runtime = "ort".into(),
             |r| r.latency_ms.min = r.latency_ms.max,
             |r| r.latency_ms.p50_ci95 = Some([2.0, 1.0]),
             |r| r.accuracy.as_mut().unwrap().top5 = 0.0,

@@ -56,6 +56,7 @@ pub(crate) fn results() -> Results {
         ],
         records,
         failed: vec![FailedJob {
+            study: None,
             device: "pi-kitchen".into(),
             variant: "qat-int8".into(),
             runtime: "tract".into(),

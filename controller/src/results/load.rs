@@ -88,8 +88,11 @@ pub fn load(path: &Path) -> Result<Results, LoadError> {
 fn unprintable(results: &Results) -> Option<String> {
     let of_record = |r: &Record| [&r.device, &r.variant, &r.runtime, &r.provider].map(Clone::clone);
     let of_failure = |f: &FailedJob| [&f.device, &f.variant, &f.runtime].map(Clone::clone);
-    let names = results.records.iter().flat_map(of_record);
-    let name = names
+    let of_records = results.records.iter().flat_map(of_record);
+    let studies = results.records.iter().filter_map(|record| record.study.clone());
+    let name = of_records
+        .chain(studies)
+        .chain([results.study.clone()])
         .chain(results.failed.iter().flat_map(of_failure))
         .find(|name| name.chars().any(char::is_control))?;
     Some(format!("the name {name:?} holds a control character"))
@@ -111,7 +114,7 @@ fn unreadable(path: &Path, source: io::Error) -> LoadError {
 
 /// All results as one; what stands in several is kept once. The frontiers must be marked anew.
 ///
-/// Records of more than one study say which they are from. A study whose name is taken by another with
+/// Records and failures of more than one study say which they are from. A study whose name is taken by another with
 /// records of the same configurations is renamed: `night (2)`. So is a device whose name another machine has.
 pub fn merge(all: impl IntoIterator<Item = Results>) -> Option<Results> {
     let mut all = all.into_iter().map(with_studies);
@@ -120,7 +123,7 @@ pub fn merge(all: impl IntoIterator<Item = Results>) -> Option<Results> {
         machines::rename_clashing(&merged.devices, &mut results);
         let known = |new: &Record| merged.records.iter().any(|old| same_measurement(old, new));
         results.records.retain(|new| !known(new));
-        rename_clashing(&merged.records, &mut results.records);
+        rename_clashing(&merged.records, &mut results);
         add_new(&mut merged.devices, results.devices, |a, b| a.id == b.id);
         add_new(&mut merged.variants, results.variants, |a, b| a == b);
         add_new(&mut merged.failed, results.failed, |a, b| a == b);
@@ -131,7 +134,7 @@ pub fn merge(all: impl IntoIterator<Item = Results>) -> Option<Results> {
     if studies.len() > 1 {
         merged.study = studies.join(" + ");
     } else {
-        merged.records.iter_mut().for_each(|record| record.study = None);
+        studies_of(&mut merged).for_each(|study| *study = None);
     }
     Some(merged)
 }
@@ -143,18 +146,27 @@ pub fn mixes_accuracies(results: &Results) -> bool {
     scored.any(|record| *of_device.entry(&record.device).or_insert(&record.study) != &record.study)
 }
 
-/// The results with the study in each record.
+/// The results with the study in each record and failure.
 fn with_studies(mut results: Results) -> Results {
-    for record in &mut results.records {
-        record.study.get_or_insert_with(|| results.study.clone());
+    let name = results.study.clone();
+    for study in studies_of(&mut results) {
+        study.get_or_insert_with(|| name.clone());
     }
     results
 }
 
-/// The studies of the records, in the order in which they first stand.
+/// The study of each record and failure.
+fn studies_of(results: &mut Results) -> impl Iterator<Item = &mut Option<String>> {
+    let of_records = results.records.iter_mut().map(|record| &mut record.study);
+    of_records.chain(results.failed.iter_mut().map(|failed| &mut failed.study))
+}
+
+/// The studies of the records and failures, in the order in which they first stand.
 fn studies(results: &Results) -> Vec<String> {
+    let of_records = results.records.iter().map(|record| &record.study);
+    let all = of_records.chain(results.failed.iter().map(|failed| &failed.study));
     let mut studies: Vec<String> = Vec::new();
-    for study in results.records.iter().filter_map(|record| record.study.as_ref()) {
+    for study in all.flatten() {
         if !studies.contains(study) {
             studies.push(study.clone());
         }
@@ -181,11 +193,13 @@ fn unnamed(record: &Record) -> (&str, &str, &str, u32, u32) {
 }
 
 /// Gives the studies of `new` other names where one of their records would be taken for one of `old`.
-fn rename_clashing(old: &[Record], new: &mut [Record]) {
-    let names: BTreeSet<String> = new.iter().filter_map(|record| record.study.clone()).collect();
+fn rename_clashing(old: &[Record], new: &mut Results) {
+    let records = new.records.iter();
+    let names: BTreeSet<String> = records.filter_map(|record| record.study.clone()).collect();
     for name in names {
         let clashes = |to: &String| {
-            let own = new.iter().filter(|record| record.study.as_ref() == Some(&name));
+            let own = new.records.iter();
+            let own = own.filter(|record| record.study.as_ref() == Some(&name));
             let mut pairs = own.flat_map(|a| old.iter().map(move |b| (a, b)));
             pairs.any(|(a, b)| {
                 b.study.as_ref() == Some(to) && a.device == b.device && unnamed(a) == unnamed(b)
@@ -195,11 +209,8 @@ fn rename_clashing(old: &[Record], new: &mut [Record]) {
         let free = std::iter::once(name.clone())
             .chain(candidates)
             .find(|to| !clashes(to));
-        for record in new
-            .iter_mut()
-            .filter(|record| record.study.as_ref() == Some(&name))
-        {
-            record.study.clone_from(&free);
+        for study in studies_of(new).filter(|study| study.as_ref() == Some(&name)) {
+            study.clone_from(&free);
         }
     }
 }
@@ -330,6 +341,12 @@ mod tests {
         let two = merge([first, second.clone()]).unwrap();
         let merged = merge([two, second, third]).unwrap();
         assert_eq!(merged.study, "demo + demo (2) + demo (3)");
+        let failed: Vec<String> = merged.failed.iter().map(FailedJob::place).collect();
+        assert_eq!(
+            failed,
+            ["demo", "demo (2)", "demo (3)"]
+                .map(|study| format!("pi-kitchen qat-int8 tract at load of {study}"))
+        );
         let mut names: Vec<String> = merged
             .records
             .iter()

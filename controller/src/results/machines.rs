@@ -3,7 +3,7 @@
 use edgefront_protocol::results::{DeviceRecord, Results};
 
 /// Gives the devices of `new` other names where a machine of `old` has theirs: `local (2)`. Machines are the
-/// same where processor, cores and architecture are; of one that is not described, its name decides.
+/// same where processor, cores, architecture and memory are; of one that is not described, its name decides.
 pub(super) fn rename_clashing(old: &[DeviceRecord], new: &mut Results) {
     let mut taken = old.to_vec();
     let mut names = Vec::new();
@@ -49,7 +49,9 @@ fn base(name: &str) -> &str {
 }
 
 fn same_machine(a: &DeviceRecord, b: &DeviceRecord) -> bool {
-    (&a.cpu, a.cores, &a.arch) == (&b.cpu, b.cores, &b.arch)
+    // Another kernel leaves some megabytes more or less of the same memory.
+    let same_memory = a.memory_bytes.abs_diff(b.memory_bytes) <= a.memory_bytes.max(b.memory_bytes) / 16;
+    (&a.cpu, a.cores, &a.arch) == (&b.cpu, b.cores, &b.arch) && same_memory
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ mod tests {
 
     fn failed(device: &str, variant: &str, error: &str) -> FailedJob {
         FailedJob {
+            study: None,
             device: device.into(),
             variant: variant.into(),
             runtime: "tract".into(),

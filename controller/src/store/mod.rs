@@ -55,13 +55,23 @@ pub enum Error {
         why: String,
     },
     /// The database or a row does not hold what it should.
-    #[error("{} is damaged ({what}); replace it with --fresh, or choose another --out", path.display())]
+    #[error("{} is damaged ({what}); replace it with --fresh, or choose another --out{}", path.display(), kept(path))]
     Damaged {
         /// The database.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// What a study wrote before its database was damaged.
+fn kept(database: &Path) -> String {
+    let written = database.with_file_name("results.json");
+    if written.exists() {
+        format!("; `frontier` and `select` still read {}", written.display())
+    } else {
+        String::new()
+    }
 }
 
 /// An open study directory.
@@ -312,6 +322,7 @@ impl Store {
             "SELECT device, variant, runtime, stage, error FROM failures ORDER BY position",
             |row| {
                 Ok(FailedJob {
+                    study: None,
                     device: row.get(0)?,
                     variant: row.get(1)?,
                     runtime: row.get(2)?,

@@ -7,6 +7,7 @@ fn open(dir: &Path) -> Store {
 
 fn failed(error: &str) -> FailedJob {
     FailedJob {
+        study: None,
         device: "pi".into(),
         variant: String::new(),
         runtime: "ort".into(),

@@ -288,6 +288,7 @@ impl Course<'_> {
             return Vec::new();
         };
         let failed = |device: &DeviceId| FailedJob {
+            study: None,
             device: device.to_string(),
             variant: String::new(),
             runtime: String::new(),

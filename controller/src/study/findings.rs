@@ -43,6 +43,7 @@ pub(super) fn open_jobs(
     let open = jobs.iter().filter(|job| job.outcome.is_none());
     let failed = |stored: &StoredJob| {
         Some(FailedJob {
+            study: None,
             device: stored.device.to_string(),
             variant: stored.job.variant.clone(),
             runtime: stored.job.target.runtime.clone(),

@@ -26,6 +26,7 @@ use edgefront_protocol::{DeviceId, Plan, Shape};
 use edgefront_runtimes::{Registry, Search};
 
 use crate::ui::UsageError;
+use findings::REFERENCE;
 
 pub use cache::Cache;
 pub use course::{Findings, check, measure, run};
@@ -179,6 +180,15 @@ impl Study {
     pub fn validate(&self) -> anyhow::Result<()> {
         let names: Vec<&str> = self.variants.iter().map(|recipe| recipe.name.as_str()).collect();
         each_once("variants", &names)?;
+        if let Some(name) = names
+            .iter()
+            .chain([&self.name.as_str()])
+            .find(|name| !is_printable(name))
+        {
+            return Err(UsageError::new(format!(
+                "the name {name:?} is empty or holds a control character; choose another"
+            )));
+        }
         each_once("threads", &self.threads)?;
         each_once("batch", &self.batch)?;
         each_once("devices", &self.devices)?;
@@ -230,6 +240,12 @@ impl Study {
 
     fn validate_variants(&self) -> anyhow::Result<()> {
         for recipe in &self.variants {
+            if recipe.name == REFERENCE && !recipe.steps.is_empty() {
+                return Err(UsageError::new(format!(
+                    "variant {REFERENCE}: the others are compared with the model as it is under this name; give \
+                     yours another"
+                )));
+            }
             let checked = recipe.check();
             checked.map_err(|error| UsageError::new(format!("variant {}: {error}", recipe.name)))?;
         }
@@ -271,6 +287,11 @@ impl Study {
             names(&needing, ", ")
         )))
     }
+}
+
+/// Whether a name stands in one line of a table and leaves the terminal as it is.
+fn is_printable(name: &str) -> bool {
+    !name.trim().is_empty() && !name.chars().any(char::is_control)
 }
 
 /// A list that chooses what to measure is not empty and holds nothing twice.

@@ -4,9 +4,10 @@ use std::fs;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use anyhow::bail;
 use edgefront_optimizer::Model;
 use edgefront_optimizer::calibrate::{self, Samples};
-use edgefront_optimizer::check::not_finite;
+use edgefront_optimizer::check::{not_a_number, not_finite};
 use edgefront_optimizer::obstacles::Obstacles;
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Progress, Recipe};
@@ -98,6 +99,9 @@ impl Order {
             },
         };
         let (variant, reports) = recipe::apply(&self.model, &self.recipe, &context)?;
+        if let Some(finding) = not_a_number(&variant) {
+            bail!("{finding}");
+        }
         let making = Making {
             obstacles: Obstacles::of(&variant)?,
             not_finite: not_finite(&variant),

@@ -80,6 +80,7 @@ fn absence(device: &Device, name: &str) -> Option<String> {
 
 fn missing(device: &Device, runtime: &str, reason: &str) -> FailedJob {
     FailedJob {
+        study: None,
         device: device.id.to_string(),
         variant: String::new(),
         runtime: runtime.to_owned(),

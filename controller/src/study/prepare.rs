@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use edgefront_optimizer::Model;
 use edgefront_optimizer::calibrate::Samples;
-use edgefront_optimizer::check::{check, not_finite};
+use edgefront_optimizer::check::{check, not_a_number, not_finite};
 use edgefront_optimizer::recipe::Recipe;
 use edgefront_protocol::pack::{Pack, PictureShape};
 use edgefront_protocol::{BlobRef, Bytes, DeviceId, Digest, Plan, Shape};
@@ -77,6 +77,10 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     } else {
         Model::read(&study.model).map_err(|error| study.written.place("model", error))?
     };
+    if let Some(finding) = not_a_number(&model) {
+        let model = study.model.display();
+        bail!("{model}: {finding}; what a runtime makes of it proves nothing, so repair the model");
+    }
     if let Some(finding) = not_finite(&model) {
         ui.warn(format_args!("{}: {finding}", study.model.display()));
     }
@@ -191,7 +195,7 @@ impl Definition {
     pub(super) fn differences(&self, stored: &str) -> anyhow::Result<Vec<String>> {
         let stored: serde_json::Map<String, serde_json::Value> = serde_json::from_str(stored)?;
         let serde_json::Value::Object(own) = serde_json::to_value(self)? else {
-            anyhow::bail!("a definition is not an object");
+            bail!("a definition is not an object");
         };
         let differs = |(key, value): &(String, serde_json::Value)| stored.get(key) != Some(value);
         Ok(own.into_iter().filter(differs).map(|(key, _)| key).collect())

@@ -212,6 +212,7 @@ fn pictures(data: Option<&(Arc<Pictures>, Digest)>) -> Option<Arc<Pictures>> {
 
 fn failed(recipe: &Recipe, error: String) -> FailedJob {
     FailedJob {
+        study: None,
         device: String::new(),
         variant: recipe.name.clone(),
         runtime: String::new(),

@@ -9,7 +9,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use finite::not_finite;
+pub use finite::{not_a_number, not_finite};
 pub use summary::{Port, Summary};
 
 use crate::error::Error;

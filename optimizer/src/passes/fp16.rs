@@ -51,7 +51,16 @@ pub fn fp16(model: &Model, options: &Options) -> Result<(Model, PassReport), Err
         halves: HashMap::new(),
         report: PassReport::new(NAME),
     };
-    conversion.convert_nodes()?;
+    let fates = conversion.fates()?;
+    if !fates.iter().any(|(_, fate)| matches!(fate, Fate::Converted)) {
+        for (id, fate) in fates {
+            if let Fate::Kept(why) = fate {
+                conversion.report.skipped(conversion.graph.node(id).label(), why);
+            }
+        }
+        return Ok((model.clone(), conversion.report));
+    }
+    conversion.convert_nodes(fates)?;
     conversion.cast_outputs();
     conversion.declare_halves();
     let Conversion {
@@ -77,6 +86,16 @@ fn is_kept(node: &NodeProto) -> bool {
     node.is_standard() && (KEPT.contains(&node.op_type()) || node.is("Gemm") && scaled)
 }
 
+/// What becomes of a node.
+enum Fate {
+    /// It stays as it is, for this reason.
+    Kept(String),
+    /// It computes in half precision.
+    Converted,
+    /// It has nothing to do with float32.
+    Untouched,
+}
+
 struct Conversion<'a> {
     graph: Graph,
     /// What the user keeps in float32.
@@ -90,25 +109,42 @@ struct Conversion<'a> {
 }
 
 impl Conversion<'_> {
-    fn convert_nodes(&mut self) -> Result<(), Error> {
-        for id in self.graph.ids() {
-            let node = self.graph.node(id);
-            let label = node.label();
-            let is_float = |name: &String| self.is_float(name);
-            if self.keep.iter().any(|name| is_named(node, name)) {
-                self.keep(id);
-                self.report.skipped(label, "kept in float32, as asked for");
-            } else if is_kept(node) {
-                self.keep(id);
-                self.report.skipped(
-                    label,
-                    "kept in float32: not every runtime has it in half precision",
-                );
-            } else if let Some(why) = self.overflow(id)? {
-                self.keep(id);
-                self.report.skipped(label, why);
-            } else if node.input.iter().chain(&node.output).any(is_float) {
-                self.convert(id)?;
+    /// What becomes of each node, in the graph's order.
+    fn fates(&self) -> Result<Vec<(NodeId, Fate)>, Error> {
+        let ids = self.graph.ids().into_iter();
+        ids.map(|id| Ok((id, self.fate(id)?))).collect()
+    }
+
+    fn fate(&self, id: NodeId) -> Result<Fate, Error> {
+        let node = self.graph.node(id);
+        let is_float = |name: &String| self.is_of(DataType::Float, name);
+        let is_half = |name: &String| self.is_of(DataType::Float16, name);
+        let mut values = node.input.iter().chain(&node.output);
+        Ok(if self.keep.iter().any(|name| is_named(node, name)) {
+            Fate::Kept("kept in float32, as asked for".to_owned())
+        } else if node.is("Cast") && values.clone().any(is_half) {
+            Fate::Kept("kept: it stands between float32 and half precision already".to_owned())
+        } else if is_kept(node) {
+            Fate::Kept("kept in float32: not every runtime has it in half precision".to_owned())
+        } else if let Some(why) = self.overflow(id)? {
+            Fate::Kept(why)
+        } else if values.any(is_float) {
+            Fate::Converted
+        } else {
+            Fate::Untouched
+        })
+    }
+
+    fn convert_nodes(&mut self, fates: Vec<(NodeId, Fate)>) -> Result<(), Error> {
+        for (id, fate) in fates {
+            match fate {
+                Fate::Kept(why) => {
+                    let label = self.graph.node(id).label();
+                    self.keep(id);
+                    self.report.skipped(label, why);
+                }
+                Fate::Converted => self.convert(id)?,
+                Fate::Untouched => {}
             }
         }
         Ok(())
@@ -120,7 +156,7 @@ impl Conversion<'_> {
         if SATURATING.contains(&node.op_type()) {
             return Ok(None);
         }
-        for name in node.input.iter().filter(|name| self.is_float(name)) {
+        for name in node.input.iter().filter(|name| self.is_of(DataType::Float, name)) {
             let Some(tensor) = self.graph.initializer(name) else {
                 continue;
             };
@@ -133,16 +169,16 @@ impl Conversion<'_> {
         Ok(None)
     }
 
-    /// Whether the value was float32 before the conversion.
-    fn is_float(&self, name: &str) -> bool {
+    /// Whether the value was of this type before the conversion.
+    fn is_of(&self, data_type: DataType, name: &str) -> bool {
         self.values
             .get(name)
-            .is_some_and(|value| value.data_type == DataType::Float)
+            .is_some_and(|value| value.data_type == data_type)
     }
 
     /// Float32 values that are not made by a converted node: inputs and constants.
     fn stays_float(&self, name: &str) -> bool {
-        self.is_float(name) && self.graph.producer(name).is_none()
+        self.is_of(DataType::Float, name) && self.graph.producer(name).is_none()
     }
 
     /// Makes a node compute in half precision.
@@ -232,14 +268,14 @@ impl Conversion<'_> {
     /// Leaves a node in float32: casts before and after it. What it reads of inputs and constants is float32.
     fn keep(&mut self, id: NodeId) {
         for (index, name) in self.graph.node(id).input.clone().into_iter().enumerate() {
-            if self.is_float(&name) && !self.stays_float(&name) {
+            if self.is_of(DataType::Float, &name) && !self.stays_float(&name) {
                 let wide = self.graph.fresh_name(&format!("{name}_fp32"));
                 self.cast(&name, &wide, DataType::Float);
                 self.graph.set_input(id, index, &wide);
             }
         }
         for (index, name) in self.graph.node(id).output.clone().into_iter().enumerate() {
-            if self.is_float(&name) {
+            if self.is_of(DataType::Float, &name) {
                 let wide = self.graph.fresh_name(&format!("{name}_fp32"));
                 self.graph.set_output(id, index, &wide);
                 self.cast(&wide, &name, DataType::Float16);
@@ -256,7 +292,11 @@ impl Conversion<'_> {
             .map(|output| output.name().to_owned())
             .collect();
         for name in outputs {
-            let Some(producer) = self.graph.producer(&name).filter(|_| self.is_float(&name)) else {
+            let Some(producer) = self
+                .graph
+                .producer(&name)
+                .filter(|_| self.is_of(DataType::Float, &name))
+            else {
                 continue;
             };
             let half = self.graph.fresh_name(&format!("{name}_fp16"));

@@ -102,6 +102,11 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
     }
     let scope = scope(&model, grid);
     let observed = plan::observable(&graph, &scope);
+    if observed.is_empty() && is_half(&graph) {
+        return Err(refused(
+            "the model is in half precision; give the float32 model that it was made from",
+        ));
+    }
     if observed.is_empty() {
         return Err(refused(
             "no node of the model has an integer form; use another pass",
@@ -242,6 +247,16 @@ fn is_quantized(graph: &Graph) -> bool {
             || operator.ends_with("Integer")
     };
     graph.nodes().any(|(_, node)| of_integers(node.op_type()))
+}
+
+/// Whether some weights of the graph are in half precision.
+fn is_half(graph: &Graph) -> bool {
+    let half = |tensor: &crate::proto::TensorProto| {
+        tensor
+            .element_type()
+            .is_ok_and(|element| element == DataType::Float16)
+    };
+    graph.initializers().any(half)
 }
 
 /// Values that are known to be float32.

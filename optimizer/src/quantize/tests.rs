@@ -297,11 +297,13 @@ fn bad_input_is_an_error_of_one_line() {
         count: 3,
         shape: vec![1, 3, 8],
     };
+    let (half, _) = crate::passes::fp16::fp16(&resnet(), &crate::passes::fp16::Options::default()).unwrap();
     let u8 = options(true, Activations::U8);
     let said = [
         quantized(&nan, &u8, &PICTURES(2)),
         quantized(&old, &u8, &PICTURES(2)),
         quantized(&nothing, &u8, &PICTURES(2)),
+        quantized(&half, &u8, &PICTURES(2)),
         quantized(&infinite, &u8, &PICTURES(2)),
         quantized(&resnet(), &u8, &PICTURES(0)),
         quantized(&resnet(), &u8, &wrong),

@@ -168,6 +168,16 @@ fn inputs_and_outputs_stay_float32_and_weights_halve() {
 }
 
 #[test]
+fn a_model_in_half_precision_has_nothing_left_to_convert() {
+    for (name, model) in networks() {
+        let (half, _) = fp16(&model, &Options::default()).unwrap();
+        let (again, report) = fp16(&half, &Options::default()).unwrap();
+        assert_eq!(report.count_applied(), 0, "{name}: {report:?}");
+        assert_eq!(again.encode(), half.encode(), "{name}");
+    }
+}
+
+#[test]
 fn bounds_out_of_range_saturate_and_are_reported() {
     let model = around(|b, _, x| {
         let low = b.floats(&[], &[-1e9]);
