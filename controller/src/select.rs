@@ -327,22 +327,15 @@ impl fmt::Display for Selection<'_> {
     }
 }
 
-/// `fp32 on tract: the reason`; what failed for every variant or runtime says so.
+/// `fp32/tract/t1/b1: the reason`; what failed for every variant or runtime says so.
 fn failure(failed: &FailedJob) -> String {
-    let study = failed.study.as_ref().map(|study| format!(" of {study}"));
-    let variant = match failed.variant.as_str() {
-        "" => "every variant",
-        variant => variant,
+    let what = match (failed.variant.as_str(), failed.runtime.as_str()) {
+        ("", "") => "every variant on every runtime".to_owned(),
+        ("", _) => format!("every variant on {}", failed.configuration()),
+        (_, "") => format!("{} on every runtime", failed.configuration()),
+        _ => failed.configuration(),
     };
-    let runtime = match failed.runtime.as_str() {
-        "" => "every runtime",
-        runtime => runtime,
-    };
-    format!(
-        "{variant} on {runtime}{}: {}",
-        study.unwrap_or_default(),
-        failed.error
-    )
+    format!("{what}: {}", failed.error)
 }
 
 /// The variants that failed before any device had them, a line each; `None` where there are none.
@@ -457,6 +450,8 @@ mod tests {
             device: device.into(),
             variant: variant.into(),
             runtime: runtime.into(),
+            threads: None,
+            batch: None,
             stage: "load".into(),
             error: error.into(),
         };

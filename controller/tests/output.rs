@@ -179,7 +179,7 @@ fn frontier_shows_what_failed() {
         "{table}"
     );
     assert!(
-        table.contains("failed: local int8 tract at load: no operator"),
+        table.contains("failed: local int8/tract at load: no operator"),
         "{table}"
     );
 }

@@ -88,6 +88,9 @@ pub struct Record {
     pub memory: MemoryRecord,
     /// Time to load the artifact.
     pub load_ms: f64,
+    /// Seed of the shuffled order in which the configurations of the device took turns, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// State of the device.
     pub conditions: ConditionsRecord,
     /// On the frontier of its device.
@@ -227,6 +230,12 @@ pub struct FailedJob {
     pub variant: String,
     /// The runtime, or empty where the variant failed before it had one.
     pub runtime: String,
+    /// Threads within one inference, where there was a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+    /// Pictures per inference, where there was a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
     /// Where it failed: `optimize`, `device` (it is not there), `fetch`, `load`, `run`, `score`, `cancelled`.
     pub stage: String,
     /// One line.
@@ -234,17 +243,24 @@ pub struct FailedJob {
 }
 
 impl FailedJob {
-    /// Where it failed, in words: `pi-kitchen qat-int8 tract at load`, with the study where several were merged.
+    /// Where it failed, in words: `pi-kitchen qat-int8/tract/t1/b1 at load`.
     pub fn place(&self) -> String {
-        let parts = [&self.device, &self.variant, &self.runtime].map(String::as_str);
-        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        let study = self.study.as_ref().map(|study| format!(" of {study}"));
-        format!(
-            "{} at {}{}",
-            parts.join(" "),
-            self.stage,
-            study.unwrap_or_default()
-        )
+        let parts = [self.device.clone(), self.configuration()];
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        format!("{} at {}", parts.collect::<Vec<_>>().join(" "), self.stage)
+    }
+
+    /// What failed, as far as it got, in the form of [`Record::configuration`].
+    pub fn configuration(&self) -> String {
+        let parts = [
+            self.study.clone(),
+            Some(self.variant.clone()),
+            Some(self.runtime.clone()),
+            self.threads.map(|threads| format!("t{threads}")),
+            self.batch.map(|batch| format!("b{batch}")),
+        ];
+        let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join("/")
     }
 }
 

@@ -18,15 +18,15 @@ pub fn frontier_of_two(points: &[[f64; 2]]) -> Vec<bool> {
     let mut order: Vec<u32> = (0..points.len() as u32).collect();
     order.sort_unstable_by(|&a, &b| compare(&points[a as usize], &points[b as usize]));
     let mut stands = vec![false; points.len()];
-    let mut least_before = f64::INFINITY;
+    let mut least_before: Option<f64> = None;
     for equals in order.chunk_by(|&a, &b| points[a as usize][0] == points[b as usize][0]) {
         let least = points[equals[0] as usize][1];
-        if least < least_before || least_before == f64::INFINITY {
+        if least_before.is_none_or(|before| least < before) {
             for &at in equals.iter().take_while(|&&at| points[at as usize][1] == least) {
                 stands[at as usize] = true;
             }
         }
-        least_before = least_before.min(least);
+        least_before = Some(least_before.map_or(least, |before| before.min(least)));
     }
     stands
 }
@@ -69,9 +69,13 @@ mod tests {
             .collect()
     }
 
-    /// Few distinct values, so that ties and equal points abound.
+    /// Few distinct values, so that ties and equal points abound; some are infinite.
     fn points(dimensions: usize) -> impl Strategy<Value = Vec<Vec<f64>>> {
-        let cost = (0_i32..8).prop_map(|v| f64::from(v) - 4.0);
+        let cost = (0_i32..8).prop_map(|v| match v {
+            0 => f64::NEG_INFINITY,
+            7 => f64::INFINITY,
+            v => f64::from(v) - 4.0,
+        });
         prop::collection::vec(prop::collection::vec(cost, dimensions), 0..40)
     }
 

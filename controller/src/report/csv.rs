@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 31] = [
+const COLUMNS: [Column; 32] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -50,6 +50,9 @@ const COLUMNS: [Column; 31] = [
     ("notes", |r| r.conditions.notes.join("; ")),
     ("explanation", |r| r.explanation.clone().unwrap_or_default()),
     ("study", |r| r.study.clone().unwrap_or_default()),
+    ("seed", |r| {
+        r.seed.map(|seed| seed.to_string()).unwrap_or_default()
+    }),
 ];
 
 #[allow(clippy::unnecessary_wraps)] // The form of every exporter.

@@ -202,8 +202,14 @@ fn conditions(page: &mut String, records: &[&Record]) -> std::fmt::Result {
             )?,
         }
     }
-    if records.iter().any(|r| r.latency_ms.p99.is_none()) {
-        writeln!(page, "<li>where P99 is missing, {}</li>", no_p99())?;
+    if let Some(why) = no_p99(records.iter().copied()) {
+        writeln!(page, "<li>where P99 is missing, {why}</li>")?;
+    }
+    if let Some(seeds) = shared(records, |r| r.seed.map(|seed| seed.to_string())) {
+        writeln!(
+            page,
+            "<li>the configurations took turns in an order shuffled with seed {seeds}</li>"
+        )?;
     }
     if let Some(governor) = shared(records, |r| r.conditions.governor.clone()) {
         writeln!(page, "<li>CPU governor: {}</li>", escaped(&governor))?;

@@ -14,6 +14,8 @@ use std::{fs, io};
 
 use edgefront_protocol::results::{Record, Results};
 
+use crate::stats::{Samples, certify};
+
 pub use folder::{Occupied, check_free};
 pub use table::table;
 
@@ -108,10 +110,18 @@ fn by_median<'a>(results: &'a Results, device: &str) -> Vec<&'a Record> {
     records
 }
 
-/// Why a P99 is not there.
-fn no_p99() -> String {
-    let needed = crate::stats::Samples::fewest_for(0.99);
-    format!("it needs {needed} runs, for of fewer the slowest would stand for it")
+/// Why some of the records have no P99, and what they lack; `None` where all have one.
+fn no_p99<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<String> {
+    let lacking = records
+        .into_iter()
+        .filter(|record| record.latency_ms.p99.is_none());
+    let fewest = lacking.map(|record| record.latency_ms.samples).min()?;
+    let needed = Samples::fewest_for(0.99);
+    Some(format!(
+        "it needs {needed} runs, up to {} are missing ({} to be certified); of fewer the slowest would stand for it",
+        needed.saturating_sub(fewest),
+        certify::missing(0.99, fewest)
+    ))
 }
 
 /// A figure to at least three significant digits, as people read it; to six decimals at most.

@@ -61,8 +61,8 @@ fn legend(text: &mut String, results: &Results, footnotes: &Footnotes) {
             "~ not certified: P99 needs {needed} runs, up to {missing} are missing"
         ));
     }
-    if results.records.iter().any(|r| r.latency_ms.p99.is_none()) {
-        line(format!("- for a P99: {}", no_p99()));
+    if let Some(why) = no_p99(&results.records) {
+        line(format!("- for a P99: {why}"));
     }
     for (number, remark) in footnotes.iter() {
         line(format!("{} {remark}", superscript(number)));
@@ -186,7 +186,7 @@ mod tests {
         let text = table(&results, 80);
         let lines = [
             "pi-kitchen: no measurement: everything failed\n",
-            "failed: pi-kitchen qat-int8 tract at load: tract has no operator",
+            "failed: pi-kitchen qat-int8/tract at load: tract has no operator",
         ];
         assert!(lines.iter().all(|line| text.contains(line)), "{text}");
 

@@ -21,6 +21,8 @@ pub struct Settled {
     pub artifact: Artifact,
     /// What it was asked to run on.
     pub target: Target,
+    /// Seed of the order in which the jobs of its batch took turns.
+    pub seed: u64,
     /// What came of it.
     pub result: Result<Measurement, Failure>,
 }
@@ -77,6 +79,8 @@ fn failed(job: &Settled, failure: &Failure) -> FailedJob {
         device: job.device.to_string(),
         variant: job.variant.clone(),
         runtime: job.target.runtime.clone(),
+        threads: Some(job.target.threads),
+        batch: Some(job.target.batch),
         stage: failure.stage.to_string(),
         error: failure.error.clone(),
     }
@@ -113,6 +117,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
             peak_rss_mb: measurement.peak_rss.map(edgefront_protocol::Bytes::as_megabytes),
         },
         load_ms: measurement.load.as_millis_f64(),
+        seed: Some(job.seed),
         conditions: ConditionsRecord {
             governor: measurement.conditions.governor.clone(),
             max_temp_c: measurement.conditions.max_temp_c.map(f64::from),
@@ -249,6 +254,7 @@ mod tests {
                 },
                 format: Format::Onnx,
             },
+            seed: 3,
             target: Target {
                 runtime: "ort".into(),
                 provider: "cpu".into(),

@@ -60,6 +60,8 @@ pub(crate) fn results() -> Results {
             device: "pi-kitchen".into(),
             variant: "qat-int8".into(),
             runtime: "tract".into(),
+            threads: None,
+            batch: None,
             stage: "load".into(),
             error: "tract has no operator `QLinearAdd` (node `add<1>`); use the QDQ form".into(),
         }],
@@ -171,6 +173,7 @@ fn record(
         memory: MemoryRecord {
             peak_rss_mb: Some(48.5),
         },
+        seed: Some(0),
         load_ms: 21.5,
         conditions: ConditionsRecord {
             governor: Some("performance".into()),

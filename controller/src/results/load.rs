@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(
             failed,
             ["demo", "demo (2)", "demo (3)"]
-                .map(|study| format!("pi-kitchen qat-int8 tract at load of {study}"))
+                .map(|study| format!("pi-kitchen {study}/qat-int8/tract at load"))
         );
         let mut names: Vec<String> = merged
             .records

@@ -71,6 +71,8 @@ mod tests {
             device: device.into(),
             variant: variant.into(),
             runtime: "tract".into(),
+            threads: None,
+            batch: None,
             stage: if error == "out of reach" { DEVICE } else { "run" }.into(),
             error: error.into(),
         }

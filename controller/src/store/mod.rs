@@ -326,6 +326,8 @@ impl Store {
                     device: row.get(0)?,
                     variant: row.get(1)?,
                     runtime: row.get(2)?,
+                    threads: None,
+                    batch: None,
                     stage: row.get(3)?,
                     error: row.get(4)?,
                 })

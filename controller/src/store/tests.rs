@@ -11,6 +11,8 @@ fn failed(error: &str) -> FailedJob {
         device: "pi".into(),
         variant: String::new(),
         runtime: "ort".into(),
+        threads: None,
+        batch: None,
         stage: "load".into(),
         error: error.into(),
     }

@@ -292,6 +292,8 @@ impl Course<'_> {
             device: device.to_string(),
             variant: String::new(),
             runtime: String::new(),
+            threads: None,
+            batch: None,
             stage: results::DEVICE.to_owned(),
             error: absent_mend(url),
         };

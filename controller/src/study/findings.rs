@@ -47,6 +47,8 @@ pub(super) fn open_jobs(
             device: stored.device.to_string(),
             variant: stored.job.variant.clone(),
             runtime: stored.job.target.runtime.clone(),
+            threads: Some(stored.job.target.threads),
+            batch: Some(stored.job.target.batch),
             stage: results::DEVICE.to_owned(),
             error: why_lost(*lost.get(&stored.device)?, options),
         })
@@ -79,6 +81,7 @@ fn settled(stored: &StoredJob) -> Option<Settled> {
         variant: stored.job.variant.clone(),
         artifact: stored.job.artifact,
         target: stored.job.target.clone(),
+        seed: stored.seed,
         result: outcome
             .result
             .clone()

@@ -84,6 +84,8 @@ fn missing(device: &Device, runtime: &str, reason: &str) -> FailedJob {
         device: device.id.to_string(),
         variant: String::new(),
         runtime: runtime.to_owned(),
+        threads: None,
+        batch: None,
         stage: Stage::Load.to_string(),
         error: reason.to_owned(),
     }

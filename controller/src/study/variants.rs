@@ -216,6 +216,8 @@ fn failed(recipe: &Recipe, error: String) -> FailedJob {
         device: String::new(),
         variant: recipe.name.clone(),
         runtime: String::new(),
+        threads: None,
+        batch: None,
         stage: Stage::Optimize.to_string(),
         error,
     }
