@@ -2,7 +2,7 @@
 
 use plotters::coord::Shift;
 use plotters::drawing::DrawingArea;
-use plotters::element::{Circle, PathElement, Rectangle, Text};
+use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{
@@ -33,17 +33,18 @@ const PAPER: RGBColor = RGBColor(255, 255, 255);
 /// Radius of the hole in the bubble of a record with a remark, as a share of the bubble's.
 const HOLE: f64 = 0.55;
 
-/// Draws with `scale` pixels per unit of the layout.
+/// Draws with `scale` pixels per unit of the layout, each text in the characters that `written` gives for it.
 pub(super) fn draw<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     picture: &Picture,
     scale: f64,
+    written: fn(&str) -> String,
 ) -> Result<(), Error>
 where
     B::ErrorType: 'static,
 {
     area.fill(&PAPER)?;
-    let pen = Pen { area, scale };
+    let pen = Pen { area, scale, written };
     pen.text(&picture.title, (24.0, 26.0), 21.0, INK, HPos::Left)?;
     pen.text(&picture.subtitle, (24.0, 50.0), 13.0, PALE, HPos::Left)?;
     picture.panels.iter().try_for_each(|panel| pen.panel(panel))?;
@@ -54,6 +55,7 @@ where
 struct Pen<'a, B: DrawingBackend> {
     area: &'a DrawingArea<B, Shift>,
     scale: f64,
+    written: fn(&str) -> String,
 }
 
 impl<B: DrawingBackend> Pen<'_, B>
@@ -65,7 +67,8 @@ where
     }
 
     fn styled_text(&self, text: &str, at: (f64, f64), style: TextStyle<'_>) -> Result<(), Error> {
-        self.area.draw(&Text::new(text.to_owned(), self.at(at), style))?;
+        self.area
+            .draw(&Text::new((self.written)(text), self.at(at), style))?;
         Ok(())
     }
 
@@ -159,6 +162,9 @@ where
     fn bubble(&self, bubble: &Bubble) -> Result<(), Error> {
         let colour = colour(bubble.colour);
         let opacity = if bubble.pareto { 0.85 } else { 0.28 };
+        if bubble.beyond {
+            return self.triangle(bubble.at, colour);
+        }
         if bubble.noted {
             self.hollow(bubble.at, bubble.radius, colour.mix(opacity))?;
         } else {
@@ -170,6 +176,15 @@ where
             self.stroke(colour, 0.6, 1.0)
         };
         self.circle(bubble.at, bubble.radius, ring)
+    }
+
+    /// Points at what lies below.
+    fn triangle(&self, (x, y): (f64, f64), colour: RGBColor) -> Result<(), Error> {
+        const HALF: f64 = 6.0;
+        let corners = [(x - HALF, y - HALF), (x + HALF, y - HALF), (x, y + HALF)];
+        let corners = corners.map(|corner| self.at(corner)).to_vec();
+        self.area.draw(&Polygon::new(corners, colour.mix(0.6).filled()))?;
+        Ok(())
     }
 
     /// A thick ring, through which one sees what lies below.
@@ -228,6 +243,11 @@ where
             y += 24.0;
             self.hollow((left + 6.0, y), 7.0, PALE.mix(0.6))?;
             self.text("see the table's notes", (text_left, y), 13.0, INK, HPos::Left)?;
+        }
+        if panel.bubbles.iter().any(|b| b.beyond) {
+            y += 24.0;
+            self.triangle((left + 6.0, y), PALE)?;
+            self.text("below the axis", (text_left, y), 13.0, INK, HPos::Left)?;
         }
         if panel.bubbles.iter().any(|b| !b.whiskers.is_empty()) {
             y += 24.0;

@@ -3,6 +3,7 @@
 
 use edgefront_protocol::results::{Record, Results};
 
+use super::beyond::{Figure, floor};
 use super::labels::{Anchor, Rect, place};
 use super::scale::{Scale, tick_label};
 use crate::frontier::objective::{Direction, Objective, named};
@@ -24,6 +25,8 @@ const FRAME: Rect = Rect {
 const LABEL: [Part; 4] = [Part::Study, Part::Variant, Part::Threads, Part::Batch];
 /// With more bubbles than this, whiskers and far labels are for the frontier alone.
 const CROWD: usize = 16;
+/// How far above the end of the vertical axis those stand that lie beyond it.
+const BEYOND: f64 = 9.0;
 const LARGEST_RADIUS: f64 = 19.0;
 const SMALLEST_RADIUS: f64 = 4.0;
 
@@ -67,6 +70,8 @@ pub(super) struct Bubble {
     pub(super) pareto: bool,
     /// Whether its record has a remark.
     pub(super) noted: bool,
+    /// Whether its figure lies below the vertical axis; it stands at the axis' end, and its text tells the figure.
+    pub(super) beyond: bool,
     /// Ends of the 95 % confidence intervals along each axis.
     pub(super) whiskers: Vec<[(f64, f64); 2]>,
     pub(super) label: Option<Rect>,
@@ -161,8 +166,12 @@ fn panel(
         shown.iter().flat_map(|s| extent(axes.x, s.0, s.1)),
         !axes.x.is_share(),
     );
+    let lowest = lowest(axes.y, shown.iter().map(|s| (s.0, s.2)));
     let y = Scale::over(
-        shown.iter().flat_map(|s| extent(axes.y, s.0, s.2)),
+        shown
+            .iter()
+            .filter(|s| s.2 >= lowest)
+            .flat_map(|s| extent(axes.y, s.0, s.2)),
         !axes.y.is_share(),
     );
     let to_x = |value: f64| frame.x + x.place(value) * frame.width;
@@ -172,19 +181,26 @@ fn panel(
     let mut bubbles: Vec<Bubble> = shown
         .iter()
         .map(|(record, vx, vy)| Bubble {
-            at: (to_x(*vx), to_y(*vy)),
+            at: (to_x(*vx), to_y(*vy).min(frame.bottom() - BEYOND)),
             radius: radius(record.artifact.bytes, largest),
             colour: series.iter().position(|s| *s == series_of(record)).unwrap_or(0),
             pareto: record.pareto,
             noted: is_noted(record),
-            whiskers: if record.pareto || shown.len() <= CROWD {
+            beyond: *vy < lowest,
+            whiskers: if *vy < lowest {
+                Vec::new()
+            } else if record.pareto || shown.len() <= CROWD {
                 whiskers(record, axes, (*vx, *vy), &frame, &to_x, &to_y)
             } else {
                 Vec::new()
             },
             label: None,
             leader: None,
-            text: names.short(record, &LABEL).join(" "),
+            text: label(
+                &names.short(record, &LABEL).join(" "),
+                (*vy < lowest).then_some(*vy),
+                axes.y,
+            ),
         })
         .collect();
     let mut standing: Vec<(f64, f64)> = bubbles.iter().filter(|b| b.pareto).map(|b| b.at).collect();
@@ -225,6 +241,30 @@ fn panel(
         frame,
         bubbles,
     }
+}
+
+/// The lowest figure that the axis of a share shows; below it are those far below all others.
+fn lowest<'a>(objective: &Objective, shown: impl Iterator<Item = (&'a Record, f64)>) -> f64 {
+    if !objective.is_share() || objective.direction != Direction::Maximise {
+        return f64::NEG_INFINITY;
+    }
+    let figure = |(record, value): (&Record, f64)| {
+        let ends = extent(objective, record, value);
+        Figure {
+            value,
+            low: ends.iter().copied().fold(value, f64::min),
+            high: ends.iter().copied().fold(value, f64::max),
+            kept: record.pareto,
+        }
+    };
+    floor(&shown.map(figure).collect::<Vec<_>>()).unwrap_or(f64::NEG_INFINITY)
+}
+
+fn label(name: &str, beyond: Option<f64>, objective: &Objective) -> String {
+    beyond.map_or_else(
+        || name.to_owned(),
+        |value| format!("{name}: {value:.1} {}", objective.unit),
+    )
 }
 
 /// A figure with the ends of its confidence interval, all of which the axis shows.

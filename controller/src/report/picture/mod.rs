@@ -1,5 +1,6 @@
 //! `pareto.png` and `pareto.svg`: one panel a device, drawn from a layout that is computed before.
 
+mod beyond;
 mod draw;
 mod labels;
 mod layout;
@@ -8,6 +9,7 @@ mod scale;
 use std::io::Cursor;
 use std::sync::Once;
 
+use ab_glyph::{Font as _, FontRef};
 use edgefront_protocol::results::Results;
 use image::{ImageFormat, RgbImage, imageops};
 use plotters::backend::{BitMapBackend, SVGBackend};
@@ -32,7 +34,7 @@ pub(super) fn png(results: &Results) -> Rendered {
     let mut pixels = vec![255; (width * height * 3) as usize];
     {
         let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
-        draw::draw(&area, &picture, f64::from(scale))?;
+        draw::draw(&area, &picture, f64::from(scale), in_glyphs)?;
     }
     let large =
         RgbImage::from_raw(width, height, pixels).expect("invariant: the buffer has the picture's size");
@@ -48,7 +50,7 @@ pub(super) fn svg(results: &Results) -> Rendered {
     {
         let size = (picture.width as u32 * SCALE, picture.height as u32 * SCALE);
         let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        draw::draw(&area, &picture, f64::from(SCALE))?;
+        draw::draw(&area, &picture, f64::from(SCALE), str::to_owned)?;
     }
     Ok(text.into_bytes())
 }
@@ -60,6 +62,17 @@ fn layout(results: &Results) -> Picture {
         assert!(registered.is_ok(), "invariant: the font in the binary is a font");
     });
     layout::picture(results, &text_width)
+}
+
+/// The text with a sign in place of each character that the font lacks: it would leave no trace. Readers of the
+/// SVG have fonts of their own.
+fn in_glyphs(text: &str) -> String {
+    const LACKING: char = '?';
+    let font = FontRef::try_from_slice(FONT_FILE).expect("invariant: the font in the binary is a font");
+    let is_there = |c: char| font.glyph_id(c).0 != 0;
+    text.chars()
+        .map(|c| if is_there(c) { c } else { LACKING })
+        .collect()
 }
 
 /// Width of a text of the given size in units of the layout.
@@ -75,6 +88,13 @@ fn text_width(text: &str, size: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::results::fixture;
+
+    #[test]
+    fn what_the_font_lacks_leaves_a_trace() {
+        assert_eq!(in_glyphs("é ≥ Ж 模型"), "é ≥ Ж ??");
+        let font = FontRef::try_from_slice(FONT_FILE).unwrap();
+        assert_ne!(font.glyph_id('?').0, 0);
+    }
 
     #[test]
     fn the_svg_is_well_formed_and_escapes_names() {
