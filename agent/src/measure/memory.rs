@@ -1,7 +1,7 @@
 //! How many models stay loaded at once.
 
 use edgefront_protocol::Bytes;
-use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
 
 /// What a worker takes before its model, of which the pages of the program are shared.
 const WORKER: u64 = 48 << 20;
@@ -11,7 +11,7 @@ const MODEL: u64 = 3;
 /// One part in this of the memory is left to the rest of the system.
 const RESERVE: u64 = 8;
 
-/// The machine's memory at one moment.
+/// The memory at one moment: the machine's, or that of the agent's control group where its limit is less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
     pub(crate) total: Bytes,
@@ -22,11 +22,34 @@ impl Memory {
     /// As the system tells it now; `None` where it does not.
     pub(crate) fn now() -> Option<Self> {
         let what = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-        let system = System::new_with_specifics(what).ok()?;
-        Some(Self {
+        let mut system = System::new_with_specifics(what).ok()?;
+        let machine = Self {
             total: Bytes(system.total_memory()),
             available: Bytes(system.available_memory()),
+        };
+        Some(match Self::of_group(&mut system) {
+            Some(group) => machine.within(group),
+            None => machine,
         })
+    }
+
+    /// What the limit of this process's control group leaves; cached pages of files give way.
+    fn of_group(system: &mut System) -> Option<Self> {
+        let own = sysinfo::get_current_pid().ok()?;
+        let only_own = ProcessesToUpdate::Some(&[own]);
+        system.refresh_processes_specifics(only_own, false, ProcessRefreshKind::nothing());
+        let limits = system.process(own)?.cgroup_limits()?;
+        Some(Self {
+            total: Bytes(limits.total_memory),
+            available: Bytes(limits.total_memory.saturating_sub(limits.rss)),
+        })
+    }
+
+    fn within(self, group: Self) -> Self {
+        Self {
+            total: self.total.min(group.total),
+            available: self.available.min(group.available),
+        }
     }
 
     /// Whether one more artifact may be loaded.
@@ -53,6 +76,21 @@ mod tests {
             loaded += 1;
         }
         assert_eq!(loaded, 3);
+    }
+
+    #[test]
+    fn a_group_with_a_limit_has_no_more_than_that() {
+        let memory = |total: u64, available: u64| Memory {
+            total: Bytes(total),
+            available: Bytes(available),
+        };
+        let machine = memory(8 << 30, 4 << 30);
+        let limited = machine.within(memory(140 << 20, 120 << 20));
+        assert_eq!(limited, memory(140 << 20, 120 << 20));
+        assert!(machine.has_room_for(Bytes(9_000_000)) && limited.has_room_for(Bytes(9_000_000)));
+        assert!(!memory(140 << 20, 70 << 20).has_room_for(Bytes(9_000_000)));
+        // No limit is a limit beyond the machine's memory.
+        assert_eq!(machine.within(memory(u64::MAX, u64::MAX)), machine);
     }
 
     #[test]
