@@ -314,20 +314,27 @@ pub struct CostRecord {
     pub macs: Option<u64>,
 }
 
-/// What quantizing each layer costs, and which stay in float for it. Drops are fractions of the samples.
+/// What quantizing each layer costs, and which stay in float for it. Drops are fractions of the samples; ratios are
+/// those of the logits' signal to quantization noise in decibels, `None` where the logits do not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SensitivityRecord {
     /// What is counted as a drop: `top1`, the accuracy lost, or `agreement`, the predictions that change.
     pub measure: String,
-    /// Samples that drops are counted on.
+    /// Samples that drops and ratios are counted on.
     pub samples: u64,
-    /// The drop that was allowed.
-    pub max_drop: f64,
+    /// The drop that was allowed, where one was set.
+    pub max_drop: Option<f64>,
+    /// The ratio that was asked for, where one was.
+    pub min_sqnr_db: Option<f64>,
     /// The drop with all layers in integers.
     pub drop_all_quantized: f64,
     /// The drop of what came out.
     pub drop: f64,
-    /// All layers, the most damaging first.
+    /// The ratio with all layers in integers.
+    pub sqnr_db_all_quantized: Option<f64>,
+    /// The ratio of what came out.
+    pub sqnr_db: Option<f64>,
+    /// All layers, those that do most damage for what they cost in float first.
     pub layers: Vec<LayerRecord>,
 }
 

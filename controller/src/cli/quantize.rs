@@ -90,6 +90,11 @@ pub struct Args {
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     pub max_drop: Option<f64>,
 
+    /// The same for the signal to quantization noise ratio of the logits, against the float model on the
+    /// calibration data, to be at least this many decibels. With --max-drop, both hold.
+    #[arg(long, value_name = "DB", allow_negative_numbers = true)]
+    pub min_sqnr: Option<f64>,
+
     /// Preprocessing of the pictures: imagenet, unit, none or a TOML file.
     #[arg(long, value_name = "NAME|FILE")]
     pub preprocess: Option<String>,
@@ -221,6 +226,7 @@ impl Args {
             samples: self.samples.map(|samples| samples as usize),
             float_nodes: self.exclude.clone(),
             max_drop: self.max_drop,
+            min_sqnr: self.min_sqnr,
         };
         Recipe {
             name: "quantize".to_owned(),
@@ -338,6 +344,7 @@ mod tests {
             samples: Some(3),
             exclude: Vec::new(),
             max_drop: None,
+            min_sqnr: None,
             preprocess: None,
             runtime: RuntimeArgs::default(),
         };

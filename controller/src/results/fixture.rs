@@ -111,9 +111,12 @@ fn variants() -> Vec<VariantRecord> {
                 sensitivity: Some(SensitivityRecord {
                     measure: "top1".into(),
                     samples: 200,
-                    max_drop: 0.01,
+                    max_drop: Some(0.01),
+                    min_sqnr_db: Some(24.0),
                     drop_all_quantized: 0.035,
                     drop: 0.005,
+                    sqnr_db_all_quantized: Some(20.7),
+                    sqnr_db: Some(24.6),
                     layers: vec![layer("conv<1>", Some(17.3), true), layer("gemm", None, false)],
                 }),
             },

@@ -145,8 +145,11 @@ fn sensitivity(found: &Sensitivity) -> SensitivityRecord {
         measure: measure.to_owned(),
         samples: found.samples as u64,
         max_drop: found.max_drop,
+        min_sqnr_db: found.min_sqnr_db,
         drop_all_quantized: found.drop_all_quantized,
         drop: found.drop,
+        sqnr_db_all_quantized: found.sqnr_db_all_quantized,
+        sqnr_db: found.sqnr_db,
         layers: found.layers.iter().map(layer).collect(),
     }
 }
@@ -447,13 +450,18 @@ mod tests {
         let record = sensitivity(&Sensitivity {
             measure: Measure::Agreement,
             samples: 200,
-            max_drop: 0.01,
+            max_drop: Some(0.01),
+            min_sqnr_db: Some(30.0),
             drop_all_quantized: 0.03,
             drop: 0.005,
+            sqnr_db_all_quantized: Some(28.5),
+            sqnr_db: None,
             layers: vec![layer("conv", 0.01), layer("spare", 0.0)],
         });
         let decibels: Vec<Option<f64>> = record.layers.iter().map(|layer| layer.sqnr_db).collect();
         assert_eq!(decibels, [Some(20.0), None]);
         assert_eq!(record.measure, "agreement");
+        assert_eq!((record.max_drop, record.min_sqnr_db), (Some(0.01), Some(30.0)));
+        assert_eq!((record.sqnr_db_all_quantized, record.sqnr_db), (Some(28.5), None));
     }
 }

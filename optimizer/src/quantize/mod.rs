@@ -11,6 +11,7 @@ mod layout;
 mod options;
 mod params;
 mod plan;
+mod regions;
 mod rewrite;
 mod rounding;
 mod swish;
@@ -32,6 +33,7 @@ use forms::Form;
 pub use options::{ActivationType, Activations, Options, Rounding};
 use params::Grid;
 use plan::{Plan, Scope};
+pub use regions::Region;
 
 /// Name of the pass in reports and errors.
 pub const NAME: &str = "quantize";
@@ -42,11 +44,11 @@ const OLDEST_OPSET: i64 = 13;
 /// Quantizes a valid model that is prepared for passes.
 ///
 /// # Errors
-/// As [`calibrate()`] and [`Calibrated::quantize`]; and with a `max_drop` that is no fraction, or on a model that
+/// As [`calibrate()`] and [`Calibrated::quantize`]; and where a floor that the options set cannot be, or the model
 /// is no classifier.
 pub fn quantize(model: &Model, options: &Options, context: &Context) -> Result<(Model, PassReport), Error> {
-    match options.max_drop {
-        Some(max_drop) => sensitivity::quantize(model, options, max_drop, context),
+    match options.floor()? {
+        Some(floor) => sensitivity::quantize(model, options, floor, context),
         None => calibrate(model, options, context)?.quantize(&options.float_nodes),
     }
 }
@@ -175,11 +177,9 @@ impl Calibrated {
         Ok((finish(NAME, graph)?, report))
     }
 
-    /// Names of the nodes that have weights and can be quantized, in the order of the graph.
-    pub fn layers(&self) -> Vec<String> {
-        let plan = Plan::of(&self.graph, &self.scope, &HashSet::new());
-        let layers = plan.taken(|form| matches!(form, Form::Convolution(_) | Form::Product(_)));
-        layers.into_iter().map(|id| self.graph.node(id).label()).collect()
+    /// The layers that can be quantized, each with what goes along with it, in the order of the graph.
+    pub fn regions(&self) -> Vec<Region> {
+        regions::of(&self.graph, &Plan::of(&self.graph, &self.scope, &HashSet::new()))
     }
 }
 

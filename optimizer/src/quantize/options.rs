@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::refused;
 use crate::calibrate::Method;
+use crate::error::Error;
+use crate::sensitivity::Floor;
 
 /// Options of the pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +42,10 @@ pub struct Options {
     /// most this, a fraction of them between 0 and 1. Without labels, so many predictions may change at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_drop: Option<f64>,
+    /// Keeps as many more nodes in float as needed for the logits' signal to quantization noise ratio on the
+    /// calibration samples to be at least this, in decibels. With `max_drop`, both hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_sqnr: Option<f64>,
 }
 
 impl Default for Options {
@@ -56,7 +63,36 @@ impl Default for Options {
             samples: None,
             float_nodes: Vec::new(),
             max_drop: None,
+            min_sqnr: None,
         }
+    }
+}
+
+impl Options {
+    /// What the model must keep, where nodes are to stay in float for it.
+    ///
+    /// # Errors
+    /// Where no model could keep that, or any would.
+    pub fn floor(&self) -> Result<Option<Floor>, Error> {
+        let floor = Floor {
+            max_drop: self.max_drop,
+            min_sqnr: self.min_sqnr,
+        };
+        if let Some(max_drop) = self.max_drop
+            && !(0.0..=1.0).contains(&max_drop)
+        {
+            return Err(refused(format!(
+                "a drop of {max_drop} is not a fraction between 0 and 1"
+            )));
+        }
+        if let Some(min_sqnr) = self.min_sqnr
+            && !(0.0..f64::INFINITY).contains(&min_sqnr)
+        {
+            return Err(refused(format!(
+                "a logit SQNR of {min_sqnr} dB is no floor; give a number of decibels from 0 on, such as 25"
+            )));
+        }
+        Ok((self.max_drop.is_some() || self.min_sqnr.is_some()).then_some(floor))
     }
 }
 

@@ -206,7 +206,7 @@ fn a_model_that_is_quantized_already_is_refused() {
 fn one_calibration_serves_every_choice_of_float_nodes() {
     let model = mobilenet();
     let shared = calibrated(&model, &Options::default(), &PICTURES(6)).unwrap();
-    let layers = shared.layers();
+    let layers: Vec<String> = shared.regions().into_iter().map(|region| region.layer).collect();
     assert_eq!(layers.len(), 10, "{layers:?}");
     for float in &layers {
         let float_nodes = vec![float.clone()];
@@ -226,6 +226,47 @@ fn one_calibration_serves_every_choice_of_float_nodes() {
     let (same, report) = shared.quantize(&layers).unwrap();
     assert_eq!(report.count_applied(), 0);
     assert_eq!(operators(&same), operators(&model));
+}
+
+#[test]
+fn a_region_in_float_leaves_nothing_of_itself_in_integers() {
+    for model in [resnet(), mobilenet(), mobilenet_v3()] {
+        let shared = calibrated(&model, &Options::default(), &PICTURES(2)).unwrap();
+        let nodes = |region: &Region| {
+            let mut nodes = vec![region.layer.clone()];
+            nodes.extend(region.followers.iter().cloned());
+            nodes
+        };
+        let regions = shared.regions();
+        for region in &regions {
+            let float_nodes = nodes(region);
+            let (_, report) = shared.quantize(&float_nodes).unwrap();
+            let own = report
+                .nodes
+                .iter()
+                .filter(|node| float_nodes.contains(&node.node));
+            assert_eq!(own.filter(|node| node.applied).count(), 0, "{region:?}");
+        }
+        let all: Vec<String> = regions.iter().flat_map(nodes).collect();
+        let (float, _) = shared.quantize(&all).unwrap();
+        assert_eq!(operators(&float), operators(&model));
+    }
+}
+
+#[test]
+fn a_residual_sum_belongs_to_the_last_layer_that_it_adds() {
+    let shared = calibrated(&resnet(), &Options::default(), &PICTURES(2)).unwrap();
+    let region = |layer: &str, followers: &[&str]| Region {
+        layer: layer.to_owned(),
+        followers: followers.iter().map(|&node| node.to_owned()).collect(),
+    };
+    let mut sums = shared.regions();
+    sums.retain(|region| region.followers.iter().any(|node| node.starts_with("add")));
+    let last = ["add_12", "relu_13", "globalaveragepool_14", "flatten_15"];
+    assert_eq!(
+        sums,
+        [region("conv_5", &["add_6", "relu_7"]), region("conv_11", &last)]
+    );
 }
 
 #[test]

@@ -29,6 +29,10 @@ pub const FURTHER: [&str; 7] = [
 /// The largest drop of the top-1 accuracy that `mixed-int8` allows.
 const MIXED_DROP: f64 = 0.005;
 
+/// The least signal to quantization noise ratio of the logits that it allows, in decibels. Networks that quantize
+/// well have more; others lose certainty long before few pictures tell of it.
+const MIXED_SQNR: f64 = 24.0;
+
 /// Few pictures are seen often, so they vary. They are not mirrored: that may make another class of them.
 const SHIFTED: train::Augment = train::Augment {
     flip: false,
@@ -64,6 +68,7 @@ pub fn named(name: &str) -> Option<Recipe> {
     let per_channel = quantize::Options::default();
     let mixed = quantize::Options {
         max_drop: Some(MIXED_DROP),
+        min_sqnr: Some(MIXED_SQNR),
         ..quantize::Options::default()
     };
     let recover = train::Options {

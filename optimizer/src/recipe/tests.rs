@@ -76,7 +76,7 @@ const TRAIN: &str = "{ pass = 'train', epochs = 1, batch = 3 }";
 const AWARE: &str = "{ pass = 'train', epochs = 1, batch = 3, qat = { method = 'minmax' } }";
 const TAUGHT: &str = "{ pass = 'train', epochs = 1, batch = 3, distil = { alpha = 0.9 } }";
 const QUANTIZE: &str = "{ pass = 'quantize' }";
-const MIXED: &str = "{ pass = 'quantize', max_drop = 0.2 }";
+const MIXED: &str = "{ pass = 'quantize', max_drop = 0.2, min_sqnr = 20 }";
 const WEIGHTS_ALONE: &str = "{ pass = 'quantize-weights' }";
 const DYNAMIC: &str = "{ pass = 'quantize-dynamic' }";
 const FP16: &str = "{ pass = 'fp16' }";

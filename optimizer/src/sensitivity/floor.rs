@@ -1,4 +1,4 @@
-//! How much accuracy a quantized model loses on samples.
+//! How much of its answers a quantized model keeps on samples.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,21 +15,52 @@ pub enum Measure {
     Agreement,
 }
 
-/// The answers of the float model, and what they are worth.
-pub(super) struct Floor {
-    predictions: Vec<usize>,
-    labels: Option<Vec<usize>>,
+/// The least that a quantized model must keep. Where neither is set, anything does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Floor {
+    /// The largest drop, a fraction of the samples.
+    pub max_drop: Option<f64>,
+    /// The least signal to quantization noise ratio of the logits, in decibels.
+    pub min_sqnr: Option<f64>,
 }
 
 impl Floor {
-    /// `reference` are the float model's answers on the first samples. Their labels count where each has one and
+    pub(super) fn holds(&self, kept: Kept) -> bool {
+        self.max_drop.is_none_or(|most| kept.drop <= most)
+            && self.min_sqnr.is_none_or(|least| decibels(kept.noise) >= least)
+    }
+}
+
+/// What a quantized model keeps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Kept {
+    /// How much accuracy it loses, as a fraction of the samples. It is negative where more labels are met than by
+    /// the float model.
+    pub(super) drop: f64,
+    /// Energy of the logits' error in parts of their own energy.
+    pub(super) noise: f64,
+}
+
+/// The signal to quantization noise ratio in decibels; infinite where there is no noise.
+pub(super) fn decibels(noise: f64) -> f64 {
+    -10.0 * noise.log10()
+}
+
+/// The answers of the float model, and what they are worth.
+pub(super) struct Reference {
+    logits: Logits,
+    labels: Option<Vec<usize>>,
+}
+
+impl Reference {
+    /// `logits` are the float model's answers on the first samples. Their labels count where each has one and
     /// the float model meets them more often than whoever always answers the most frequent one: others, such as
     /// those of a folder that merely holds pictures, say nothing of this model.
-    pub(super) fn new(reference: &Logits, samples: &dyn Samples) -> Self {
-        let predictions = reference.predictions();
+    pub(super) fn new(logits: Logits, samples: &dyn Samples) -> Self {
+        let predictions = logits.predictions();
         let labels: Option<Vec<usize>> = (0..predictions.len()).map(|index| samples.class(index)).collect();
         let labels = labels.filter(|labels| count_equal(&predictions, labels) > most_frequent(labels));
-        Self { predictions, labels }
+        Self { logits, labels }
     }
 
     pub(super) fn measure(&self) -> Measure {
@@ -40,19 +71,17 @@ impl Floor {
         }
     }
 
-    /// How much a model with these answers loses, as a fraction of the samples. It is negative where more labels
-    /// are met than by the float model.
-    pub(super) fn drop(&self, answers: &Logits) -> f64 {
-        let predictions = answers.predictions();
-        let total = self.predictions.len();
+    /// What a model with these answers keeps.
+    pub(super) fn kept(&self, answers: &Logits) -> Kept {
+        let (predictions, own) = (self.logits.predictions(), answers.predictions());
         let (before, after) = match &self.labels {
-            Some(labels) => (
-                count_equal(&self.predictions, labels),
-                count_equal(&predictions, labels),
-            ),
-            None => (total, count_equal(&self.predictions, &predictions)),
+            Some(labels) => (count_equal(&predictions, labels), count_equal(&own, labels)),
+            None => (predictions.len(), count_equal(&predictions, &own)),
         };
-        (before as f64 - after as f64) / total.max(1) as f64
+        Kept {
+            drop: (before as f64 - after as f64) / predictions.len().max(1) as f64,
+            noise: answers.noise(&self.logits),
+        }
     }
 }
 
@@ -91,8 +120,9 @@ mod tests {
 
     /// A drop with these labels, and how it is counted.
     fn drop(labels: &[Option<usize>], before: &[usize], after: &[usize]) -> (Measure, f64) {
-        let floor = Floor::new(&Logits::one_hot(3, before), &Labels(labels.to_vec()));
-        (floor.measure(), floor.drop(&Logits::one_hot(3, after)))
+        let reference = Reference::new(Logits::one_hot(3, before), &Labels(labels.to_vec()));
+        let kept = reference.kept(&Logits::one_hot(3, after));
+        (reference.measure(), kept.drop)
     }
 
     #[test]
@@ -112,5 +142,35 @@ mod tests {
         for labels in [[Some(0), Some(1), Some(2), None], [Some(0); 4], [None; 4]] {
             assert_eq!(drop(&labels, &[0, 1, 2, 0], &after), (Measure::Agreement, 0.25));
         }
+    }
+
+    #[test]
+    fn every_floor_that_is_set_holds() {
+        let kept = Kept {
+            drop: 0.01,
+            noise: 0.001,
+        };
+        for (max_drop, min_sqnr, holds) in [
+            (None, None, true),
+            (Some(0.01), None, true),
+            (Some(0.009), None, false),
+            (None, Some(30.0), true),
+            (None, Some(30.1), false),
+            (Some(0.01), Some(30.1), false),
+            (Some(0.009), Some(30.0), false),
+            (Some(0.01), Some(30.0), true),
+        ] {
+            assert_eq!(
+                Floor { max_drop, min_sqnr }.holds(kept),
+                holds,
+                "{max_drop:?} {min_sqnr:?}"
+            );
+        }
+        let exact = Kept { noise: 0.0, ..kept };
+        let floor = Floor {
+            max_drop: None,
+            min_sqnr: Some(1e3),
+        };
+        assert!(floor.holds(exact));
     }
 }

@@ -66,6 +66,11 @@ impl Logits {
         self.values.chunks(self.classes.max(1)).map(largest).collect()
     }
 
+    /// Whether all scores are zero, so that no other is small or large beside them.
+    pub(super) fn are_zero(&self) -> bool {
+        self.values.iter().all(|&value| value == 0.0)
+    }
+
     /// Energy of the difference to `reference` in parts of the reference's energy; its signal to quantization
     /// noise ratio is the inverse.
     pub(super) fn noise(&self, reference: &Self) -> f64 {
@@ -74,5 +79,22 @@ impl Logits {
         let pairs = self.values.iter().zip(&reference.values);
         let noise: f64 = pairs.map(|(own, other)| square(own - other)).sum();
         if noise == 0.0 { 0.0 } else { noise / signal }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_in_parts_of_the_reference() {
+        let logits = |values: &[f32]| Logits {
+            classes: 2,
+            values: values.to_vec(),
+        };
+        let reference = logits(&[3.0, 0.0, 0.0, 4.0]);
+        assert!((logits(&[3.0, 0.0, 0.5, 4.0]).noise(&reference) - 0.01).abs() < 1e-12);
+        assert!(logits(&[3.0, 0.0, 0.0, 4.0]).noise(&reference) < f64::MIN_POSITIVE);
+        assert!(logits(&[0.0; 4]).are_zero() && !reference.are_zero());
     }
 }

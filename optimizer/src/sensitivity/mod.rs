@@ -1,47 +1,67 @@
 //! Mixed precision: which layers stay in float so that a quantized model keeps its accuracy.
 //!
-//! The *damage* of a layer is what the logits lose when it alone is quantized: the energy of their error in
-//! parts of their own. Layers are ranked by it, and as few of the most damaging ones stay in float as the
-//! allowed drop needs (`search`). The opposite measure, what is gained when a layer alone stays in float, ranks
-//! worse: layers that read one residual stream only help together.
+//! The *damage* of a layer is what the logits lose when it alone is quantized, with what is computed of its result
+//! before the next layer: the energy of their error in parts of their own. Layers are ranked by their damage in
+//! parts of what they cost in float (`price`), and as few of the first ones stay so as the floor needs (`search`).
+//! The opposite measure, what is gained when a layer alone stays in float, ranks worse: one change among a hundred
+//! roundings moves all the others too.
 
 mod floor;
 mod logits;
+mod price;
 mod search;
 
 use std::collections::HashMap;
+use std::iter;
 
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::run::Source;
 use crate::error::Error;
 use crate::model::Model;
-use crate::quantize::{self, Calibrated};
+use crate::quantize::{self, Calibrated, Region};
 use crate::recipe::{Context, Progress};
-use crate::report::PassReport;
+use crate::report::{NodeReport, PassReport};
 
-use floor::Floor;
-pub use floor::Measure;
+pub use floor::{Floor, Measure};
+use floor::{Kept, Reference, decibels};
 use logits::Logits;
 
 /// Samples that a layer's damage is measured on. Its rank does not change with more, and each layer is a run.
 const SAMPLES_OF_DAMAGE: usize = 64;
 
-/// What was measured and decided.
+/// What was measured and decided. Ratios are in decibels, and `None` where the logits do not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
     /// How drops are counted.
     pub measure: Measure,
-    /// Samples that they are counted on.
+    /// Samples that drops and ratios are counted on.
     pub samples: usize,
     /// The drop that was allowed, a fraction of the samples.
-    pub max_drop: f64,
+    pub max_drop: Option<f64>,
+    /// The logits' signal to quantization noise ratio that was asked for.
+    pub min_sqnr_db: Option<f64>,
     /// The drop with all layers in integers.
     pub drop_all_quantized: f64,
     /// The drop of what came out.
     pub drop: f64,
-    /// All layers, the most damaging first.
+    /// The logits' signal to quantization noise ratio with all layers in integers.
+    pub sqnr_db_all_quantized: Option<f64>,
+    /// That of what came out.
+    pub sqnr_db: Option<f64>,
+    /// All layers, those that do most damage for what they cost in float first.
     pub layers: Vec<Layer>,
+}
+
+impl Sensitivity {
+    /// Whether what came out keeps what it must. With all layers in float it may not, where other passes or nodes
+    /// without weights change the answers.
+    pub fn reaches_floor(&self) -> bool {
+        self.max_drop.is_none_or(|most| self.drop <= most)
+            && self
+                .min_sqnr_db
+                .is_none_or(|least| self.sqnr_db.is_none_or(|ratio| ratio >= least))
+    }
 }
 
 /// A layer's damage and what was decided.
@@ -59,26 +79,20 @@ impl Layer {
     /// The logits' signal to quantization noise ratio in decibels, with this layer alone in integers; infinite
     /// where they do not change.
     pub fn sqnr_db(&self) -> f64 {
-        -10.0 * self.noise.log10()
+        decibels(self.noise)
     }
 }
 
-/// Quantizes a model with as few layers in float as a drop of at most `max_drop` needs, beside those that the
-/// options name.
+/// Quantizes a model with as few layers in float as the floor needs, beside the nodes that the options name.
 ///
 /// # Errors
 /// As [`quantize::quantize`].
 pub(crate) fn quantize(
     model: &Model,
     options: &quantize::Options,
-    max_drop: f64,
+    floor: Floor,
     context: &Context<'_>,
 ) -> Result<(Model, PassReport), Error> {
-    if !(0.0..=1.0).contains(&max_drop) {
-        return Err(refused(format!(
-            "a drop of {max_drop} is not a fraction between 0 and 1"
-        )));
-    }
     let calibrated = quantize::calibrate(model, options, context)?;
     let samples = context.calibration.expect("calibration had samples");
     let total = options
@@ -90,49 +104,64 @@ pub(crate) fn quantize(
         runtimes: context.runtimes,
         threads: context.threads,
     };
-    let mut layers = calibrated.layers();
-    layers.retain(|layer| !options.float_nodes.contains(layer));
+    let mut regions = calibrated.regions();
+    regions.retain(|region| !options.float_nodes.contains(&region.layer));
     let bench = Bench {
         calibrated: &calibrated,
         always: &options.float_nodes,
-        layers,
+        regions,
     };
     let noises = bench.noises(model, &source(total.min(SAMPLES_OF_DAMAGE)), context.progress)?;
-    let mut ranked: Vec<usize> = (0..bench.layers.len()).collect();
-    ranked.sort_by(|&one, &other| noises[other].total_cmp(&noises[one]));
+    let prices = price::prices(model, &bench.regions);
+    let worth = |layer: usize| noises[layer] / prices[layer];
+    let mut ranked: Vec<usize> = (0..bench.regions.len()).collect();
+    ranked.sort_by(|&one, &other| worth(other).total_cmp(&worth(one)));
 
     let source = source(total);
-    let floor = Floor::new(&Logits::of(model, &source)?, samples);
-    let mut known: HashMap<Vec<usize>, f64> = HashMap::new();
-    let mut drop = |float: &[usize]| {
-        if let Some(drop) = known.get(float) {
-            return Ok(*drop);
+    let logits = Logits::of(model, &source)?;
+    if logits.are_zero() {
+        return Err(refused(
+            "the model answers nothing but zeros on the samples, which leaves no accuracy to keep; repair the model or the data",
+        ));
+    }
+    let reference = Reference::new(logits, samples);
+    let mut known: HashMap<Vec<usize>, Kept> = HashMap::new();
+    let mut kept = |float: &[usize]| {
+        if let Some(kept) = known.get(float) {
+            return Ok(*kept);
         }
         let (variant, _) = bench.quantize(float)?;
-        let drop = floor.drop(&Logits::of(&variant, &source)?);
-        known.insert(float.to_vec(), drop);
-        Ok::<_, Error>(drop)
+        let kept = reference.kept(&Logits::of(&variant, &source)?);
+        known.insert(float.to_vec(), kept);
+        Ok::<_, Error>(kept)
     };
-    let drop_all_quantized = drop(&[])?;
-    let float = search::fewest_in_float(&ranked, max_drop, &mut drop)?;
+    let float = search::fewest_in_float(&ranked, |float| Ok::<_, Error>(floor.holds(kept(float)?)))?;
 
+    let (all_quantized, reached) = (kept(&[])?, kept(&float)?);
     let layer = |&layer: &usize| Layer {
-        node: bench.layers[layer].clone(),
+        node: bench.regions[layer].layer.clone(),
         noise: noises[layer],
         in_float: float.contains(&layer),
     };
     let found = Sensitivity {
-        measure: floor.measure(),
+        measure: reference.measure(),
         samples: total,
-        max_drop,
-        drop_all_quantized,
-        drop: drop(&float)?,
+        max_drop: floor.max_drop,
+        min_sqnr_db: floor.min_sqnr,
+        drop_all_quantized: all_quantized.drop,
+        drop: reached.drop,
+        sqnr_db_all_quantized: finite(decibels(all_quantized.noise)),
+        sqnr_db: finite(decibels(reached.noise)),
         layers: ranked.iter().map(layer).collect(),
     };
     let (variant, mut report) = bench.quantize(&float)?;
-    explain(&mut report, &found);
+    explain(&mut report, &found, &bench.regions);
     report.sensitivity = Some(found);
     Ok((variant, report))
+}
+
+fn finite(decibels: f64) -> Option<f64> {
+    Some(decibels).filter(|decibels| decibels.is_finite())
 }
 
 /// A calibrated model whose layers are quantized or not, to see what comes of it.
@@ -140,15 +169,16 @@ struct Bench<'a> {
     calibrated: &'a Calibrated,
     /// Nodes that are never quantized.
     always: &'a [String],
-    /// The others that have weights, in the order of the graph.
-    layers: Vec<String>,
+    /// The others that have weights, with what goes along with them, in the order of the graph.
+    regions: Vec<Region>,
 }
 
 impl Bench<'_> {
-    /// The model with these layers in float.
+    /// The model with these regions in float.
     fn quantize(&self, float: &[usize]) -> Result<(Model, PassReport), Error> {
-        let names = float.iter().map(|&layer| self.layers[layer].clone());
-        let names: Vec<String> = self.always.iter().cloned().chain(names).collect();
+        let regions = float.iter().map(|&region| &self.regions[region]);
+        let names = regions.flat_map(|region| iter::once(&region.layer).chain(&region.followers));
+        let names: Vec<String> = self.always.iter().chain(names).cloned().collect();
         self.calibrated.quantize(&names)
     }
 
@@ -160,7 +190,7 @@ impl Bench<'_> {
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<Vec<f64>, Error> {
         let reference = Logits::of(model, source)?;
-        let total = self.layers.len();
+        let total = self.regions.len();
         let noise = |layer| {
             let others: Vec<usize> = (0..total).filter(|&other| other != layer).collect();
             let (variant, _) = self.quantize(&others)?;
@@ -175,12 +205,14 @@ impl Bench<'_> {
     }
 }
 
-/// Adds its damage to what the report says of each layer.
-fn explain(report: &mut PassReport, found: &Sensitivity) {
+/// Adds its damage to what the report says of each layer, and says with which layer other nodes stay in float.
+fn explain(report: &mut PassReport, found: &Sensitivity, regions: &[Region]) {
+    let mut nodes: HashMap<String, &mut NodeReport> = report
+        .nodes
+        .iter_mut()
+        .map(|node| (node.node.clone(), node))
+        .collect();
     for layer in &found.layers {
-        let Some(node) = report.nodes.iter_mut().find(|node| node.node == layer.node) else {
-            continue;
-        };
         let damage = if layer.noise > 0.0 {
             format!(
                 "alone in integers it leaves a logit SQNR of {:.1} dB",
@@ -189,12 +221,23 @@ fn explain(report: &mut PassReport, found: &Sensitivity) {
         } else {
             "alone in integers it changes no logit".to_owned()
         };
-        let decision = if layer.in_float {
-            "it stays in float for the accuracy"
-        } else {
-            &node.why
-        };
-        node.why = format!("{decision}; {damage}");
+        if let Some(node) = nodes.get_mut(&layer.node) {
+            let decision = if layer.in_float {
+                "it stays in float for the accuracy"
+            } else {
+                &node.why
+            };
+            node.why = format!("{decision}; {damage}");
+        }
+        let followers = regions
+            .iter()
+            .filter(|region| layer.in_float && region.layer == layer.node)
+            .flat_map(|region| &region.followers);
+        for follower in followers {
+            if let Some(node) = nodes.get_mut(follower) {
+                "it stays in float with the layer before it".clone_into(&mut node.why);
+            }
+        }
     }
 }
 

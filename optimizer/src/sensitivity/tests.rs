@@ -116,8 +116,8 @@ fn keeps_the_layers_that_cost_predictions_in_float_and_no_more() {
         "{found:?}"
     );
     assert!(!in_float.is_empty());
-    assert!(found.layers.is_sorted_by(|one, other| one.noise >= other.noise));
     assert_eq!(found.layers.len(), 5);
+    assert_eq!((found.max_drop, found.min_sqnr_db), (Some(0.05), None));
     for name in in_float {
         let node = report.nodes.iter().find(|node| node.node == name).unwrap();
         assert!(!node.applied, "{node:?}");
@@ -130,6 +130,92 @@ fn keeps_the_layers_that_cost_predictions_in_float_and_no_more() {
     }
     assert!(count(&variant, "QuantizeLinear") > 0);
     assert_eq!(run(&variant, &[1, 3, 6, 6]).shape(), [1, 4]);
+}
+
+fn with_sqnr(min_sqnr: f64) -> quantize::Options {
+    quantize::Options {
+        max_drop: None,
+        min_sqnr: Some(min_sqnr),
+        ..options(0.0)
+    }
+}
+
+fn in_float(found: &Sensitivity) -> Vec<String> {
+    let layers = found.layers.iter().filter(|layer| layer.in_float);
+    layers.map(|layer| layer.node.clone()).collect()
+}
+
+#[test]
+fn a_floor_of_sqnr_is_reached_and_no_layer_is_in_float_without_need() {
+    let everything = quantize_with(&UNLABELLED, &with_sqnr(0.0))
+        .unwrap()
+        .1
+        .sensitivity
+        .unwrap();
+    assert_eq!(in_float(&everything), [""; 0]);
+    assert_eq!(everything.sqnr_db, everything.sqnr_db_all_quantized);
+    let quantized = everything.sqnr_db.unwrap();
+    for above in [3.0, 10.0, 20.0] {
+        let min_sqnr = quantized + above;
+        let (_, report) = quantize_with(&UNLABELLED, &with_sqnr(min_sqnr)).unwrap();
+        let found = report.sensitivity.unwrap();
+        assert!(
+            found.reaches_floor() && found.sqnr_db.unwrap() >= min_sqnr,
+            "{found:?}"
+        );
+        let float = in_float(&found);
+        assert!(!float.is_empty() && float.len() < found.layers.len(), "{found:?}");
+        for spared in &float {
+            let float_nodes = float.iter().filter(|layer| *layer != spared).cloned().collect();
+            let fewer = quantize::Options {
+                float_nodes,
+                ..with_sqnr(0.0)
+            };
+            let (_, report) = quantize_with(&UNLABELLED, &fewer).unwrap();
+            assert!(
+                report.sensitivity.unwrap().sqnr_db.unwrap() < min_sqnr,
+                "{spared}"
+            );
+        }
+    }
+}
+
+#[test]
+fn of_two_floors_both_hold() {
+    let layers = |max_drop, min_sqnr| {
+        let options = quantize::Options {
+            max_drop,
+            min_sqnr,
+            ..options(0.0)
+        };
+        let found = quantize_with(&UNLABELLED, &options)
+            .unwrap()
+            .1
+            .sensitivity
+            .unwrap();
+        assert!(found.reaches_floor(), "{found:?}");
+        in_float(&found)
+    };
+    let (of_drop, of_sqnr) = (layers(Some(0.05), None), layers(None, Some(40.0)));
+    assert!(of_drop.len() < of_sqnr.len(), "{of_drop:?} {of_sqnr:?}");
+    assert_eq!(layers(Some(0.05), Some(0.0)), of_drop);
+    assert_eq!(layers(Some(0.05), Some(40.0)), of_sqnr);
+}
+
+#[test]
+fn a_floor_out_of_reach_leaves_all_in_float_and_is_told() {
+    // Equalized channels round otherwise than those of the model.
+    let options = quantize::Options {
+        equalize: true,
+        ..with_sqnr(1e3)
+    };
+    let (_, report) = quantize_with(&UNLABELLED, &options).unwrap();
+    let found = report.sensitivity.unwrap();
+    assert!(!found.reaches_floor(), "{found:?}");
+    assert!(found.layers.iter().all(|layer| layer.in_float));
+    assert_eq!(report.nodes.iter().filter(|node| node.applied).count(), 0);
+    let follower = report.nodes.iter().find(|node| node.node == "relu_1").unwrap();
+    assert_eq!(follower.why, "it stays in float with the layer before it");
 }
 
 #[test]
@@ -181,6 +267,15 @@ fn labels_are_the_measure_where_there_are_any() {
 fn what_cannot_be_is_refused_in_one_line() {
     let no_fraction = quantize_with(&UNLABELLED, &options(1.5)).unwrap_err();
     insta::assert_snapshot!(no_fraction, @"quantize: a drop of 1.5 is not a fraction between 0 and 1");
+    for no_ratio in [f64::NAN, f64::INFINITY, -3.0] {
+        let error = quantize_with(&UNLABELLED, &with_sqnr(no_ratio)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "quantize: a logit SQNR of {no_ratio} dB is no floor; give a number of decibels from 0 on, such as 25"
+            )
+        );
+    }
     let mut pixels = uneven().into_proto();
     let graph = pixels.graph.as_mut().unwrap();
     graph.output[0].name = Some("v7".to_owned());

@@ -82,15 +82,24 @@ fn layers(page: &mut String, found: &SensitivityRecord) -> Result {
         "agreement" => "Predictions that change",
         other => other,
     };
-    let percent = |share: f64| format!("{:.2}", share * 100.0);
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let decibels =
+        |ratio: Option<f64>| ratio.map_or_else(|| "exact".to_owned(), |ratio| format!("{ratio:.1} dB"));
+    let bound = |words: &str, bound: Option<String>| {
+        bound.map_or_else(String::new, |bound| format!(" ({words} {bound})"))
+    };
     writeln!(
         page,
-        "<p>{} on {} samples: {} % with all layers in integers, {} % as it is ({} % were allowed).</p>",
+        "<p>{} on {} samples: {} with all layers in integers, {} as it is{}.</p>\n\
+         <p>Logit SQNR on them: {} with all layers in integers, {} as it is{}.</p>",
         escaped(counted),
         found.samples,
         percent(found.drop_all_quantized),
         percent(found.drop),
-        percent(found.max_drop)
+        bound("at most", found.max_drop.map(percent)),
+        decibels(found.sqnr_db_all_quantized),
+        decibels(found.sqnr_db),
+        bound("at least", found.min_sqnr_db.map(|least| decibels(Some(least)))),
     )?;
     page.push_str(
         "<div class=\"wide\"><table class=\"nodes\"><thead><tr><th><button>layer</button></th>\
