@@ -8,16 +8,16 @@ use std::time::Instant;
 use edgefront_link::{Connection, LinkError, MAX_PAYLOAD_BYTES, Publisher, Qos, Settings, Will};
 use edgefront_protocol::blob::Chunk;
 use edgefront_protocol::outcome::{Failure, Outcome, Stage};
-use edgefront_protocol::{Batch, BatchId, Bytes, Device, Presence, Topic, wire};
+use edgefront_protocol::{Announcement, Batch, BatchId, Bytes, Device, Presence, Topic, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::fetch::{Fetcher, Step};
 use crate::machine::{Effect, Event, Machine};
 use crate::measure::{self, Assignment, Limits, Report};
-use crate::rival::{Verdict, Watch};
+use crate::presence::{Verdict, Watch};
 use crate::store::{Partial, Store};
 use crate::{Config, Error};
 
@@ -30,7 +30,7 @@ enum Input {
     /// The next report of the measurement, or its end.
     Measurement(Option<Report>),
     Verified(Partial, io::Result<bool>),
-    /// The transfer is overdue.
+    /// The transfer is overdue, or an announcement that nobody heard.
     Deadline,
 }
 
@@ -40,7 +40,10 @@ pub(crate) struct Dispatcher {
     device: Device,
     store: Store,
     machine: Machine,
-    rivals: Watch,
+    presence: Watch,
+    /// How often this run announced itself.
+    announcements: Announcement,
+    will: watch::Sender<Vec<u8>>,
     fetcher: Fetcher,
     publisher: Publisher,
     connection: Connection,
@@ -65,18 +68,20 @@ impl Dispatcher {
     /// Loads the state and begins to connect.
     pub(crate) fn start(config: Config, device: Device, store: Store) -> Result<(Self, Vec<Effect>), Error> {
         let (machine, effects) = Machine::restore(config.id.clone(), store.load()?);
-        let will = Will {
-            topic: Topic::Presence(config.id.clone()),
-            payload: wire::encode(&Presence::Offline(config.id.clone(), device.incarnation)),
-        };
+        let (will, payload) = watch::channel(offline(&device, 1));
         let (publisher, connection) = Connection::open_patiently(Settings {
             url: config.broker.clone(),
             client_id: format!("edgefront-agent-{}", config.id),
             subscriptions: Topic::to_device(&config.id),
-            will: Some(will),
+            will: Some(Will {
+                topic: Topic::Presence(config.id.clone()),
+                payload,
+            }),
         });
         let dispatcher = Self {
-            rivals: Watch::new(device.incarnation),
+            presence: Watch::new(device.incarnation),
+            announcements: 0,
+            will,
             fetcher: Fetcher::new(store.blobs(), config.fetch_patience),
             config,
             device,
@@ -114,7 +119,8 @@ impl Dispatcher {
     }
 
     async fn next(&mut self) -> Result<Input, Error> {
-        let deadline = self.fetcher.deadline();
+        let deadlines = [self.fetcher.deadline(), self.presence.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             event = self.connection.next() => Input::Link(event.ok_or(LinkError::Closed)?),
             report = next_report(self.measuring.as_mut()) => Input::Measurement(report),
@@ -127,14 +133,19 @@ impl Dispatcher {
         let now = Instant::now();
         match input {
             Input::Link(edgefront_link::Event::Connected) => {
-                self.announce().await?;
+                tracing::info!(
+                    "connected to the broker at {} as `{}`",
+                    self.config.broker,
+                    self.config.id
+                );
+                self.announce(now).await?;
                 self.handle(Event::Connected).await?;
                 let steps = self.fetcher.ask_again(now);
                 self.take(steps).await
             }
             Input::Link(edgefront_link::Event::Interrupted { error }) => {
                 tracing::warn!("{error}; trying on");
-                self.rivals.on_interrupted();
+                self.presence.on_interrupted();
                 Ok(())
             }
             Input::Link(edgefront_link::Event::Message { topic, payload, .. }) => {
@@ -146,6 +157,9 @@ impl Dispatcher {
                 self.take(steps).await
             }
             Input::Deadline => {
+                if self.presence.on_deadline(now) {
+                    self.warn_unheard();
+                }
                 let steps = self.fetcher.on_deadline(now);
                 self.take(steps).await
             }
@@ -181,7 +195,8 @@ impl Dispatcher {
             id: self.config.id.clone(),
             broker: self.config.broker.clone(),
         };
-        match self.rivals.on_presence(presence.incarnation()) {
+        let (run, count) = presence.run();
+        match self.presence.on_presence(run, count) {
             Verdict::None => {}
             Verdict::Stay => tracing::warn!("{}", rival()),
             Verdict::Leave => return Err(rival()),
@@ -316,16 +331,34 @@ impl Dispatcher {
         }
     }
 
-    async fn announce(&self) -> Result<(), Error> {
-        let online = Presence::Online(self.device.clone());
+    async fn announce(&mut self, now: Instant) -> Result<(), Error> {
+        self.announcements += 1;
+        // Of the next connection; this one's has the number that is announced now.
+        self.will
+            .send_replace(offline(&self.device, self.announcements + 1));
+        self.presence.on_announced(now);
+        let online = Presence::Online(self.device.clone(), self.announcements);
         let topic = Topic::Presence(self.config.id.clone());
         self.say(&topic, &online, Qos::AtLeastOnce, true).await
+    }
+
+    fn warn_unheard(&self) {
+        let (id, broker) = (&self.config.id, &self.config.broker);
+        tracing::warn!(
+            "the broker at {broker} does not give back what `{id}` says of itself, so no controller sees this device; \
+             does its ACL want the MQTT user to have the device's id? connect as user `{id}`, or set the id to the \
+             user's name"
+        );
     }
 
     /// Leaves in order. Measurements under way are begun anew by the next run.
     async fn leave(mut self) -> Result<(), Error> {
         self.measuring = None;
-        let offline = Presence::Offline(self.config.id.clone(), self.device.incarnation);
+        let offline = Presence::Offline(
+            self.config.id.clone(),
+            self.device.incarnation,
+            self.announcements,
+        );
         let topic = Topic::Presence(self.config.id.clone());
         self.say(&topic, &offline, Qos::AtLeastOnce, true).await?;
         self.connection.close().await;
@@ -351,6 +384,15 @@ impl Dispatcher {
             done => Ok(done?),
         }
     }
+}
+
+/// What the broker says of a run that ends without a word.
+fn offline(device: &Device, announcements: Announcement) -> Vec<u8> {
+    wire::encode(&Presence::Offline(
+        device.id.clone(),
+        device.incarnation,
+        announcements,
+    ))
 }
 
 /// An outcome that no message can carry becomes a failure, so that the job ends for its controller too.

@@ -15,7 +15,7 @@ mod fetch;
 pub mod fuzzing;
 mod machine;
 pub mod measure;
-mod rival;
+mod presence;
 mod store;
 pub mod worker;
 

@@ -441,7 +441,7 @@ async fn a_device_that_is_there_and_never_answers_fails_its_jobs() {
     assert!(matches!(connection.next().await, Some(Event::Connected)));
     let device = mute();
     let topic = Topic::Presence(device.id.clone());
-    let presence = wire::encode(&Presence::Online(device));
+    let presence = wire::encode(&Presence::Online(device, 1));
     publisher
         .publish(&topic, presence, Qos::AtLeastOnce, true)
         .await

@@ -39,8 +39,15 @@ const EVENTS: usize = 256;
 pub struct Will {
     /// Where.
     pub topic: Topic,
-    /// What.
-    pub payload: Vec<u8>,
+    /// What: the value at the moment of connecting, so that each connection may have another.
+    pub payload: watch::Receiver<Vec<u8>>,
+}
+
+impl Will {
+    pub(crate) fn last_will(&self) -> LastWill {
+        let payload = self.payload.borrow().clone();
+        LastWill::new(self.topic.to_string(), payload, QoS::AtLeastOnce, true)
+    }
 }
 
 /// How to connect.
@@ -224,8 +231,7 @@ fn client(settings: &Settings) -> (AsyncClient, EventLoop) {
         options.set_credentials(user, password);
     }
     if let Some(will) = &settings.will {
-        let topic = will.topic.to_string();
-        options.set_last_will(LastWill::new(topic, will.payload.clone(), QoS::AtLeastOnce, true));
+        options.set_last_will(will.last_will());
     }
     let (client, mut eventloop) = AsyncClient::new(options, REQUESTS);
     eventloop.network_options.set_tcp_nodelay(true);

@@ -10,7 +10,7 @@ use rumqttc::{
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use tokio::sync::{mpsc, watch};
 
-use crate::{BrokerUrl, Event, LinkError, Settings, attempt};
+use crate::{BrokerUrl, Event, LinkError, Settings, Will, attempt};
 
 /// Wait before the second attempt to connect; each further one waits twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -25,6 +25,7 @@ const OWNER_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Driver {
     url: BrokerUrl,
     subscriptions: Vec<String>,
+    will: Option<Will>,
     eventloop: EventLoop,
     connected: watch::Sender<bool>,
     events: mpsc::Sender<Event>,
@@ -61,6 +62,7 @@ impl Driver {
         Self {
             url: settings.url,
             subscriptions: settings.subscriptions,
+            will: settings.will,
             eventloop,
             connected,
             events,
@@ -209,6 +211,9 @@ impl Driver {
         }
         tokio::time::sleep(self.backoff).await;
         self.backoff = (self.backoff * 2).min(BACKOFF_LAST);
+        if let Some(will) = &self.will {
+            self.eventloop.mqtt_options.set_last_will(will.last_will());
+        }
         Ok(())
     }
 

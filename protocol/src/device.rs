@@ -8,17 +8,21 @@ use crate::{Bytes, DeviceId, UnixMillis};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Presence {
     /// The agent is connected.
-    Online(Device),
+    Online(Device, Announcement),
     /// The agent left, or its connection broke.
-    Offline(DeviceId, Incarnation),
+    Offline(DeviceId, Incarnation, Announcement),
 }
 
+/// How often a run of an agent had announced itself, this time included; 0 from an agent that does not count. A
+/// broker that was restored to an earlier state repeats a presence, and only a run that lives raises its number.
+pub type Announcement = u32;
+
 impl Presence {
-    /// The run of the agent that says it.
-    pub fn incarnation(&self) -> Incarnation {
+    /// The run of the agent that says it, and how often that had announced itself.
+    pub fn run(&self) -> (Incarnation, Announcement) {
         match self {
-            Self::Online(device) => device.incarnation,
-            Self::Offline(_, incarnation) => *incarnation,
+            Self::Online(device, count) => (device.incarnation, *count),
+            Self::Offline(_, incarnation, count) => (*incarnation, *count),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The envelope of every message and stored state: two version bytes, then postcard.
 //!
-//! A new field is appended at the end of a top-level message and raises `MINOR`; an older reader then
-//! ignores the bytes it does not know. Any other change raises `MAJOR`, which older readers refuse.
+//! A new field is appended at the end of a top-level message and raises `MINOR`. An older reader ignores the bytes
+//! that it does not know; a newer one reads zeros where an older message has none, so a field must mean "not told"
+//! when it is zero: 0, false, empty, `None`, an enum's first variant. Any other change raises `MAJOR`, which others
+//! refuse.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +11,10 @@ use serde::de::DeserializeOwned;
 /// Wire format generation; readers refuse any other.
 pub const MAJOR: u8 = 1;
 /// Additions within the generation.
-pub const MINOR: u8 = 1;
+pub const MINOR: u8 = 2;
+
+/// Zero bytes that all fields which were ever appended to one message may take.
+const APPENDED: usize = 16;
 
 /// Bytes that are not a message of this version.
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +51,22 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     if *major != MAJOR {
         return Err(WireError::Version { found: *major });
     }
-    let (message, rest) = postcard::take_from_bytes(body).map_err(WireError::Malformed)?;
+    let (message, surplus) = if *minor < MINOR {
+        let completed = [body, &[0; APPENDED]].concat();
+        let (message, left) = take(&completed)?;
+        (message, left.saturating_sub(APPENDED))
+    } else {
+        take(body)?
+    };
     let may_have_unknown_fields = *minor > MINOR;
-    if !may_have_unknown_fields && !rest.is_empty() {
-        return Err(WireError::Surplus(rest.len()));
+    if !may_have_unknown_fields && surplus > 0 {
+        return Err(WireError::Surplus(surplus));
     }
     Ok(message)
+}
+
+/// The message at the beginning of `body`, and how many bytes follow it.
+fn take<T: DeserializeOwned>(body: &[u8]) -> Result<(T, usize), WireError> {
+    let (message, rest) = postcard::take_from_bytes(body).map_err(WireError::Malformed)?;
+    Ok((message, rest.len()))
 }

@@ -19,6 +19,8 @@ pub enum Kind {
     BuiltIn,
     /// `mosquitto`, without persistence: what it forgets at a restart, the sides must say again.
     Mosquitto,
+    /// `mosquitto` as it is shipped: killed, it goes back to what it last saved.
+    MosquittoOnDisk,
 }
 
 /// A broker, ended when dropped.
@@ -54,8 +56,28 @@ impl Broker {
         self.kill();
         match self.kind {
             Kind::BuiltIn => self.start_built_in(),
-            Kind::Mosquitto => self.start_mosquitto(),
+            Kind::Mosquitto => self.start_mosquitto("persistence false"),
+            Kind::MosquittoOnDisk => {
+                // Started by root, mosquitto would become a user who may not write here.
+                let folder = self.folder.path().display();
+                let settings = format!("persistence true\npersistence_location {folder}/\nuser root");
+                self.start_mosquitto(&settings);
+            }
         }
+    }
+
+    /// Asks it to end, so that it saves what it keeps, and waits until it has.
+    ///
+    /// # Panics
+    /// If it does not run or does not end in order.
+    pub fn terminate(&mut self) {
+        let mut child = self.child.take().expect("the broker runs");
+        let asked = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status();
+        assert!(asked.is_ok_and(|status| status.success()));
+        let status = child.wait().expect("it is a child of ours");
+        assert!(status.success(), "{status}");
     }
 
     /// Kills it without warning.
@@ -104,7 +126,7 @@ impl Broker {
 
     /// mosquitto cannot take a free port by itself, so one is found first; should another take it meanwhile,
     /// a next one is tried.
-    fn start_mosquitto(&mut self) {
+    fn start_mosquitto(&mut self, persistence: &str) {
         let fixed = self.port != 0;
         for _ in 0..10 {
             if !fixed {
@@ -112,7 +134,7 @@ impl Broker {
             }
             let config = self.folder.path().join("mosquitto.conf");
             let text = format!(
-                "listener {} 127.0.0.1\nallow_anonymous true\n{MOSQUITTO}",
+                "listener {} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n{persistence}\n",
                 self.port
             );
             std::fs::write(&config, text).expect("the configuration can be written");
@@ -130,9 +152,6 @@ impl Drop for Broker {
         self.kill();
     }
 }
-
-/// Settings as `configs/mosquitto.conf` has them, without persistence.
-const MOSQUITTO: &str = "persistence false\nset_tcp_nodelay true\n";
 
 /// Starts mosquitto with a configuration file and returns when it listens; else what it said.
 pub fn mosquitto(config: &Path) -> Result<Child, String> {

@@ -11,8 +11,8 @@ use edgefront_link::{Connection, Event, Publisher, Qos, Settings};
 use edgefront_protocol::blob::Chunk;
 use edgefront_protocol::outcome::{Outcome, Stage};
 use edgefront_protocol::{
-    Ack, Batch, BlobRef, Cancel, ControllerId, DeviceId, Digest, Job, JobId, JobState, Nanos, Plan, Presence,
-    Progress, RuntimeState, Topic, wire,
+    Ack, Announcement, Batch, BlobRef, Cancel, ControllerId, DeviceId, Digest, Incarnation, Job, JobId,
+    JobState, Nanos, Plan, Presence, Progress, RuntimeState, Topic, wire,
 };
 use edgefront_tests::broker::{Broker, Kind};
 use edgefront_tests::jobs::{job, tiny};
@@ -218,7 +218,7 @@ impl Controller {
     }
 
     async fn is_online(&mut self) {
-        self.until("presence", |c| matches!(c.presence, Some(Presence::Online(_))))
+        self.until("presence", |c| matches!(c.presence, Some(Presence::Online(..))))
             .await;
     }
 
@@ -282,7 +282,7 @@ async fn a_batch_is_fetched_measured_and_forgotten_when_acknowledged(kind: Kind)
     let mut controller = Controller::start(&broker).await;
     let mut agent = Agent::start(&broker);
     controller.is_online().await;
-    let Some(Presence::Online(device)) = &controller.presence else {
+    let Some(Presence::Online(device, _)) = &controller.presence else {
         unreachable!()
     };
     let tract = device.runtimes.iter().find(|runtime| runtime.name == "tract");
@@ -416,6 +416,38 @@ async fn of_two_agents_of_one_id_the_later_one_ends_and_says_why(kind: Kind) {
     controller.is_online().await;
 }
 
+/// The second run of an agent is there, and announced itself more than `count` times.
+async fn second_run(controller: &mut Controller, first: Incarnation, count: Announcement) -> Announcement {
+    controller.presence = None;
+    let is_there = |presence: &Option<Presence>| match presence {
+        Some(Presence::Online(device, latest)) => device.incarnation != first && *latest > count,
+        _ => false,
+    };
+    controller
+        .until("the second run", |c| is_there(&c.presence))
+        .await;
+    controller.presence.as_ref().unwrap().run().1
+}
+
+async fn what_a_broker_brings_back_from_its_disk_is_no_rival() {
+    let mut broker = Broker::start(Kind::MosquittoOnDisk);
+    let mut controller = Controller::start(&broker).await;
+    let mut agent = Agent::start(&broker);
+    controller.is_online().await;
+    let (first, _) = controller.presence.as_ref().unwrap().run();
+    broker.terminate();
+    broker.start_again();
+    agent.kill();
+    agent.start_again();
+    let mut count = second_run(&mut controller, first, 0).await;
+    // Each time the broker remembers the first run only.
+    for _ in 0..3 {
+        broker.start_again();
+        count = second_run(&mut controller, first, count).await;
+    }
+    assert!(agent.child.try_wait().unwrap().is_none());
+}
+
 macro_rules! on_both_brokers {
     ($($name:ident),* $(,)?) => {
         mod built_in {
@@ -425,6 +457,11 @@ macro_rules! on_both_brokers {
         mod mosquitto {
             use super::Kind;
             $(#[tokio::test] async fn $name() { super::$name(Kind::Mosquitto).await; })*
+
+            #[tokio::test]
+            async fn what_a_broker_brings_back_from_its_disk_is_no_rival() {
+                super::what_a_broker_brings_back_from_its_disk_is_no_rival().await;
+            }
         }
     };
 }

@@ -10,6 +10,7 @@ use edgefront_link::{Connection, Event, LinkError, Publisher, Qos, Settings, Wil
 use edgefront_protocol::{DeviceId, Topic};
 use edgefront_tests::PATIENCE;
 use edgefront_tests::broker::{Broker, Kind, free_port};
+use tokio::sync::watch;
 
 fn pi() -> DeviceId {
     "pi4".parse().unwrap()
@@ -73,7 +74,7 @@ async fn presence_is_retained_and_a_crash_publishes_the_will(kind: Kind) {
     let broker = Broker::start(kind);
     let will = Will {
         topic: presence(),
-        payload: b"offline".to_vec(),
+        payload: watch::channel(b"offline".to_vec()).1,
     };
     let (device, device_connection) = open(Settings {
         will: Some(will),
@@ -104,7 +105,7 @@ async fn an_orderly_leave_delivers_all_and_publishes_no_will(kind: Kind) {
     let (_observer, mut observer) = open(settings(&broker, "observer", &[Topic::all_presence()])).await;
     let will = Will {
         topic: presence(),
-        payload: b"crashed".to_vec(),
+        payload: watch::channel(b"crashed".to_vec()).1,
     };
     let (device, connection) = open(Settings {
         will: Some(will),

@@ -106,12 +106,12 @@ fn line(row: &Row, ui: &Ui) -> anyhow::Result<()> {
 
 fn row(presence: Presence) -> Row {
     match presence {
-        Presence::Online(device) => Row {
+        Presence::Online(device, _) => Row {
             id: device.id.clone(),
             online: true,
             device: Some(description(device)),
         },
-        Presence::Offline(id, _) => Row {
+        Presence::Offline(id, ..) => Row {
             id,
             online: false,
             device: None,
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn online_and_offline_devices_stand_in_one_table() {
         let rows = [
-            row(Presence::Online(device("pi-kitchen"))),
-            row(Presence::Offline("orin".parse().unwrap(), incarnation())),
+            row(Presence::Online(device("pi-kitchen"), 1)),
+            row(Presence::Offline("orin".parse().unwrap(), incarnation(), 1)),
         ];
         let lines: Vec<String> = rows
             .iter()
@@ -229,7 +229,7 @@ mod tests {
     fn a_long_processor_name_gives_way_and_the_runtimes_stay() {
         let mut described = device("pi-kitchen");
         described.cpu = "Example Computer Company (R) Many-Core Processor 9000 @ 2.60 GHz".to_owned();
-        let text = fitted(&[row(Presence::Online(described))], &COLUMNS, 80);
+        let text = fitted(&[row(Presence::Online(described, 1))], &COLUMNS, 80);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("tract 0.23.9"), "{text}");
     }

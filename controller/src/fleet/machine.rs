@@ -151,8 +151,8 @@ impl Fleet {
                 }
                 Vec::new()
             }
-            Event::Presence(Presence::Online(device)) => self.online(now, &device.id),
-            Event::Presence(Presence::Offline(device, _)) => self.offline(now, device),
+            Event::Presence(Presence::Online(device, _)) => self.online(now, &device.id),
+            Event::Presence(Presence::Offline(device, ..)) => self.offline(now, device),
             Event::Progress(device, progress) => {
                 let known = self.alive(now, &device);
                 Vec::from_iter(known.then_some(Effect::Step(device, progress)))

@@ -13,11 +13,11 @@ fn at(seconds: u64) -> Duration {
 }
 
 fn online(name: &str) -> Event {
-    Event::Presence(Presence::Online(device(name)))
+    Event::Presence(Presence::Online(device(name), 1))
 }
 
 fn offline(name: &str) -> Event {
-    Event::Presence(Presence::Offline(id(name), incarnation()))
+    Event::Presence(Presence::Offline(id(name), incarnation(), 1))
 }
 
 fn ended(name: &str, job: &str) -> Event {

@@ -153,8 +153,8 @@ impl Session<'_> {
             Topic::Presence(device) => {
                 let presence: Presence = decoded(topic, payload)?;
                 let of_whom = match &presence {
-                    Presence::Online(description) => &description.id,
-                    Presence::Offline(id, _) => id,
+                    Presence::Online(description, _) => &description.id,
+                    Presence::Offline(id, ..) => id,
                 };
                 if of_whom != device {
                     tracing::warn!("`{topic}` holds the presence of {of_whom}");

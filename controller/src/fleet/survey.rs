@@ -55,11 +55,11 @@ impl Survey {
                 break;
             };
             match presence? {
-                Presence::Online(device) if devices.contains(&device.id) => {
+                Presence::Online(device, _) if devices.contains(&device.id) => {
                     self.found.insert(device.id.clone(), device);
                 }
-                Presence::Online(_) => {}
-                Presence::Offline(id, _) => {
+                Presence::Online(..) => {}
+                Presence::Offline(id, ..) => {
                     self.found.remove(&id);
                 }
             }

@@ -1,10 +1,10 @@
 //! The two version bytes: what is refused, and what a reader tolerates.
 
 use edgefront_protocol::wire::{self, MAJOR, MINOR, WireError};
-use edgefront_protocol::{Ack, Cancel};
+use edgefront_protocol::{Ack, Cancel, Presence};
 use proptest::prelude::*;
 
-use crate::strategies;
+use crate::{samples, strategies};
 
 proptest! {
     #[test]
@@ -33,6 +33,16 @@ proptest! {
     }
 
     #[test]
+    fn an_older_minor_version_is_read(message in strategies::outcome(), minor in 0..MINOR) {
+        let mut bytes = wire::encode(&message);
+        bytes[1] = minor;
+        prop_assert_eq!(wire::decode::<edgefront_protocol::Outcome>(&bytes).unwrap(), message);
+        bytes.push(1);
+        let error = wire::decode::<edgefront_protocol::Outcome>(&bytes).unwrap_err();
+        prop_assert!(matches!(error, WireError::Surplus(1)));
+    }
+
+    #[test]
     fn trailing_bytes_of_the_same_version_are_refused(
         message in strategies::cancel(),
         surplus in proptest::collection::vec(any::<u8>(), 1..64),
@@ -50,6 +60,19 @@ proptest! {
         let error = wire::decode::<edgefront_protocol::Batch>(&bytes[..length]).unwrap_err();
         prop_assert!(matches!(error, WireError::Short(_) | WireError::Malformed(_)));
     }
+}
+
+/// Presences of minor version 1 have no count of announcements.
+#[test]
+fn a_field_that_an_older_message_lacks_is_zero() {
+    let Presence::Offline(id, run, _) = samples::presence_offline() else {
+        unreachable!()
+    };
+    let mut bytes = wire::encode(&samples::presence_offline());
+    bytes[1] = 1;
+    bytes.pop();
+    let read: Presence = wire::decode(&bytes).unwrap();
+    assert_eq!(read, Presence::Offline(id, run, 0));
 }
 
 #[test]

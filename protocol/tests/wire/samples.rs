@@ -85,7 +85,7 @@ pub(crate) fn presence_online() -> Presence {
     let absent = RuntimeState::Absent(Absence {
         reason: "not installed".to_owned(),
     });
-    Presence::Online(Device {
+    let device = Device {
         id: "pi4".parse().unwrap(),
         agent_version: "0.1.0".to_owned(),
         arch: "aarch64".to_owned(),
@@ -105,11 +105,12 @@ pub(crate) fn presence_online() -> Presence {
             },
         ],
         incarnation: incarnation(),
-    })
+    };
+    Presence::Online(device, 2)
 }
 
 pub(crate) fn presence_offline() -> Presence {
-    Presence::Offline("pi4".parse().unwrap(), incarnation())
+    Presence::Offline("pi4".parse().unwrap(), incarnation(), 3)
 }
 
 fn incarnation() -> Incarnation {

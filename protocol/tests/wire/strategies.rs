@@ -191,8 +191,12 @@ fn device() -> impl Strategy<Value = Device> {
 /// Any presence.
 pub(crate) fn presence() -> impl Strategy<Value = Presence> {
     prop_oneof![
-        device().prop_map(Presence::Online),
-        (device_id(), incarnation()).prop_map(|(id, incarnation)| Presence::Offline(id, incarnation))
+        (device(), any::<u32>()).prop_map(|(device, count)| Presence::Online(device, count)),
+        (device_id(), incarnation(), any::<u32>()).prop_map(|(id, incarnation, count)| Presence::Offline(
+            id,
+            incarnation,
+            count
+        ))
     ]
 }
 
