@@ -13,7 +13,7 @@ pub(super) struct Scale {
 
 impl Scale {
     /// A scale that holds all `values` with a margin; where their `ratios` matter it is logarithmic if they
-    /// span more than a factor of 8. None of the values may be NaN or infinite.
+    /// span more than a factor of 5. None of the values may be NaN or infinite.
     pub(super) fn over(values: impl Iterator<Item = f64>, ratios: bool) -> Self {
         let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
             (l.min(v), h.max(v))
@@ -25,7 +25,7 @@ impl Scale {
                 logarithmic: false,
             };
         }
-        if ratios && low > 0.0 && high / low > 8.0 {
+        if ratios && low > 0.0 && high / low > 5.0 {
             // By logarithms, for the ratio itself may be beyond what a float holds.
             let margin = ((high.ln() - low.ln()) * 0.08).exp();
             return Self {
