@@ -18,7 +18,7 @@ use crate::fetch::{Fetcher, Step};
 use crate::machine::{Effect, Event, Machine};
 use crate::measure::{self, Assignment, Limits, Report};
 use crate::presence::{Verdict, Watch};
-use crate::store::{Partial, Store};
+use crate::store::{Store, Unverified};
 use crate::{Config, Error};
 
 /// Reports of a measurement that may wait for the loop.
@@ -29,7 +29,7 @@ enum Input {
     Link(edgefront_link::Event),
     /// The next report of the measurement, or its end.
     Measurement(Option<Report>),
-    Verified(Partial, io::Result<bool>),
+    Verified(Unverified, io::Result<bool>),
     /// The transfer is overdue, or an announcement that nobody heard.
     Deadline,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Dispatcher {
     publisher: Publisher,
     connection: Connection,
     measuring: Option<Measuring>,
-    verifying: Option<JoinHandle<(Partial, io::Result<bool>)>>,
+    verifying: Option<JoinHandle<(Unverified, io::Result<bool>)>>,
 }
 
 /// The measurement under way. Dropped, it ends with all its workers.
@@ -124,7 +124,7 @@ impl Dispatcher {
         Ok(tokio::select! {
             event = self.connection.next() => Input::Link(event.ok_or(LinkError::Closed)?),
             report = next_report(self.measuring.as_mut()) => Input::Measurement(report),
-            (partial, right) = verified(&mut self.verifying) => Input::Verified(partial, right),
+            (content, right) = verified(&mut self.verifying) => Input::Verified(content, right),
             () = reached(deadline) => Input::Deadline,
         })
     }
@@ -152,8 +152,8 @@ impl Dispatcher {
                 self.on_message(&topic, &payload, now).await
             }
             Input::Measurement(report) => self.on_report(report).await,
-            Input::Verified(partial, right) => {
-                let steps = self.fetcher.on_verified(partial, right, now);
+            Input::Verified(content, right) => {
+                let steps = self.fetcher.on_verified(content, right, now);
                 self.take(steps).await
             }
             Input::Deadline => {
@@ -290,10 +290,10 @@ impl Dispatcher {
                     let topic = Topic::Want(controller, self.config.id.clone());
                     self.say(&topic, &want, Qos::AtLeastOnce, false).await?;
                 }
-                Step::Verify(partial) => {
+                Step::Verify(content) => {
                     let verify = move || {
-                        let right = partial.verify();
-                        (partial, right)
+                        let right = content.verify();
+                        (content, right)
                     };
                     self.verifying = Some(tokio::task::spawn_blocking(verify));
                 }
@@ -429,7 +429,9 @@ async fn next_report(measuring: Option<&mut Measuring>) -> Option<Report> {
     }
 }
 
-async fn verified(task: &mut Option<JoinHandle<(Partial, io::Result<bool>)>>) -> (Partial, io::Result<bool>) {
+async fn verified(
+    task: &mut Option<JoinHandle<(Unverified, io::Result<bool>)>>,
+) -> (Unverified, io::Result<bool>) {
     let done = match task {
         Some(handle) => handle.await,
         None => std::future::pending().await,

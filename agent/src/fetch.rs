@@ -8,7 +8,7 @@ use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{BlobRef, ControllerId};
 
 use crate::machine::Event;
-use crate::store::{Blobs, Partial};
+use crate::store::{Blobs, Partial, Unverified};
 
 /// Time between two reports of how much is here.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
@@ -18,6 +18,8 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 pub(crate) struct Fetcher {
     blobs: Blobs,
     patience: Duration,
+    /// A blob that is here, while its digest is computed.
+    checked: Option<(ControllerId, BlobRef)>,
     current: Option<Current>,
 }
 
@@ -38,7 +40,7 @@ pub(crate) enum Step {
     /// Ask the controller for chunks.
     Ask(ControllerId, Want),
     /// Compute the digest of what is here, which takes its time, and tell [`Fetcher::on_verified`].
-    Verify(Partial),
+    Verify(Unverified),
     /// Tell the machine.
     Tell(Event),
 }
@@ -49,16 +51,24 @@ impl Fetcher {
         Self {
             blobs,
             patience,
+            checked: None,
             current: None,
         }
     }
 
-    /// Fetches what is missing of `blob`, in place of what was fetched before.
+    /// Gets `blob`, in place of the one before: makes sure of what is here, and fetches what is missing.
     pub(crate) fn start(&mut self, controller: ControllerId, blob: BlobRef, now: Instant) -> Vec<Step> {
-        self.current = None;
-        if self.blobs.use_whole(blob) {
-            return vec![Step::Tell(Event::BlobReady(blob.digest))];
+        self.stop();
+        match self.blobs.whole(blob) {
+            Some(whole) => {
+                self.checked = Some((controller, blob));
+                vec![Step::Verify(whole)]
+            }
+            None => self.fetch(controller, blob, now),
         }
+    }
+
+    fn fetch(&mut self, controller: ControllerId, blob: BlobRef, now: Instant) -> Vec<Step> {
         let opened = self
             .blobs
             .open_partial(blob)
@@ -84,7 +94,7 @@ impl Fetcher {
 
     /// Nothing is wanted any more.
     pub(crate) fn stop(&mut self) {
-        self.current = None;
+        (self.checked, self.current) = (None, None);
     }
 
     /// Takes a chunk that arrived.
@@ -107,10 +117,34 @@ impl Fetcher {
     /// Takes the result of [`Step::Verify`].
     pub(crate) fn on_verified(
         &mut self,
-        mut partial: Partial,
+        content: Unverified,
         right: io::Result<bool>,
         now: Instant,
     ) -> Vec<Step> {
+        match content {
+            Unverified::Whole(blob, _) => self.on_checked(blob, right, now),
+            Unverified::Partial(partial) => self.on_arrived(partial, right, now),
+        }
+    }
+
+    fn on_checked(&mut self, blob: BlobRef, right: io::Result<bool>, now: Instant) -> Vec<Step> {
+        let Some((controller, _)) = self.checked.take_if(|(_, checked)| *checked == blob) else {
+            return Vec::new();
+        };
+        let damage = match right {
+            Ok(true) => return vec![Step::Tell(Event::BlobReady(blob.digest))],
+            Ok(false) => "it has another digest".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let name = blob.digest.short();
+        tracing::warn!("blob {name} is damaged on this device's disk ({damage}); fetching it again");
+        if let Err(error) = self.blobs.discard(&blob.digest) {
+            tracing::warn!("cannot remove the damaged blob {name}: {error}");
+        }
+        self.fetch(controller, blob, now)
+    }
+
+    fn on_arrived(&mut self, mut partial: Partial, right: io::Result<bool>, now: Instant) -> Vec<Step> {
         let Some(current) = &mut self.current else {
             return Vec::new();
         };
@@ -181,7 +215,8 @@ impl Fetcher {
             return Vec::new();
         };
         if current.fetch.is_complete() {
-            return current.partial.take().map(Step::Verify).into_iter().collect();
+            let arrived = current.partial.take().map(Unverified::Partial);
+            return arrived.map(Step::Verify).into_iter().collect();
         }
         let mut steps = Vec::new();
         if let Some(want) = current.fetch.want(now) {
@@ -261,9 +296,9 @@ mod tests {
             while let Some(step) = steps.pop_front() {
                 match step {
                     Step::Tell(event) => self.told.push(event),
-                    Step::Verify(partial) => {
-                        let right = partial.verify();
-                        steps.extend(self.fetcher.on_verified(partial, right, self.now));
+                    Step::Verify(content) => {
+                        let right = content.verify();
+                        steps.extend(self.fetcher.on_verified(content, right, self.now));
                     }
                     Step::Ask(_, want) => {
                         for index in want.chunks.iter().flat_map(|&(start, end)| start..end) {
@@ -291,7 +326,24 @@ mod tests {
         assert_eq!(world.told, [Event::BlobReady(world.blob().digest)]);
         let file = std::fs::read(world.blobs.path(&world.blob().digest)).unwrap();
         assert!(file == content);
-        assert!(matches!(world.start()[..], [Step::Tell(Event::BlobReady(_))]));
+    }
+
+    #[test]
+    fn a_blob_that_is_here_is_fetched_again_only_if_it_is_damaged() {
+        let mut world = World::new();
+        let (steps, content) = (world.start(), world.content.clone());
+        world.serve(steps, &content, 1000);
+        let place = world.blobs.path(&world.blob().digest);
+        let mut altered = content.clone();
+        altered[content.len() / 2] ^= 0x80;
+        for (here, fetched) in [(&content[..], 0), (&altered, 41), (&content[..9], 41), (&[], 41)] {
+            std::fs::write(&place, here).unwrap();
+            world.told.clear();
+            let steps = world.start();
+            assert_eq!(world.serve(steps, &content, 1000), fetched);
+            assert_eq!(world.told, [Event::BlobReady(world.blob().digest)]);
+            assert!(std::fs::read(&place).unwrap() == content);
+        }
     }
 
     #[test]
@@ -312,7 +364,7 @@ mod tests {
         content[100] ^= 1;
         assert_eq!(world.serve(steps, &content, 1000), 3 * 41);
         assert!(matches!(&world.told[..], [Event::BlobFailed(_, error)] if error.contains("3 times")));
-        assert!(!world.blobs.use_whole(world.blob()));
+        assert!(world.blobs.whole(world.blob()).is_none());
     }
 
     #[test]

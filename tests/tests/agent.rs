@@ -374,6 +374,32 @@ async fn a_crash_while_measuring_costs_no_job_and_repeats_none(kind: Kind) {
     }
 }
 
+async fn a_blob_that_rots_on_the_disk_is_never_run(kind: Kind) {
+    let broker = Broker::start(kind);
+    let mut controller = Controller::start(&broker).await;
+    let agent = Agent::start(&broker);
+    controller.is_online().await;
+    let content = model();
+    let blob = controller.offer(content.clone());
+    controller
+        .measure(batch("b1", vec![job("a", "tract", blob, short())]))
+        .await;
+    controller.until("an outcome", |c| c.outcomes.len() == 1).await;
+
+    let place = agent.state.path().join(format!("blobs/{}", blob.digest));
+    let mut rotten = content.clone();
+    rotten[content.len() / 2] ^= 0x80;
+    std::fs::write(&place, rotten).unwrap();
+    controller
+        .measure(batch("b2", vec![job("b", "tract", blob, short())]))
+        .await;
+    controller
+        .until("the next outcome", |c| c.outcomes.len() == 2)
+        .await;
+    assert!(std::fs::read(&place).unwrap() == content);
+    assert!(controller.outcomes.values().all(|outcome| outcome.result.is_ok()));
+}
+
 async fn a_broker_that_comes_back_finds_device_and_outcomes_again(kind: Kind) {
     let mut broker = Broker::start(kind);
     let mut controller = Controller::start(&broker).await;
@@ -469,6 +495,7 @@ macro_rules! on_both_brokers {
 on_both_brokers!(
     a_batch_is_fetched_measured_and_forgotten_when_acknowledged,
     a_crash_while_measuring_costs_no_job_and_repeats_none,
+    a_blob_that_rots_on_the_disk_is_never_run,
     a_broker_that_comes_back_finds_device_and_outcomes_again,
     of_two_agents_of_one_id_the_later_one_ends_and_says_why,
 );

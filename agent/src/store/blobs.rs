@@ -1,20 +1,46 @@
 //! Blobs by content: whole ones, and the one that is being fetched.
+//!
+//! A whole blob was verified when it came and is verified again before each use: cards wear out, and a wrong figure is
+//! worse than none.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use edgefront_protocol::{BlobRef, Bytes, Digest};
+use sha2::Digest as _;
 
 use super::Partial;
+
+/// Bytes read at once to compute a digest.
+const READ: usize = 1 << 20;
 
 /// The two folders of blobs.
 #[derive(Debug, Clone)]
 pub(crate) struct Blobs {
     whole: PathBuf,
     partial: PathBuf,
+}
+
+/// Content of which it is not known whether it has its blob's digest.
+#[derive(Debug)]
+pub(crate) enum Unverified {
+    /// It had when it came.
+    Whole(BlobRef, File),
+    /// The last of its chunks just came.
+    Partial(Partial),
+}
+
+impl Unverified {
+    /// Whether it has. Reads the whole file.
+    pub(crate) fn verify(&self) -> io::Result<bool> {
+        match self {
+            Self::Whole(blob, file) => has_digest(file, &blob.digest),
+            Self::Partial(partial) => partial.verify(),
+        }
+    }
 }
 
 /// A whole blob that no batch needs.
@@ -37,15 +63,17 @@ impl Blobs {
         self.whole.join(digest.to_string())
     }
 
-    /// Whether the blob is here, which counts as its latest use.
-    pub(crate) fn use_whole(&self, blob: BlobRef) -> bool {
-        let Ok(file) = File::open(self.path(&blob.digest)) else {
-            return false;
-        };
+    /// The blob if it is here, which counts as its latest use.
+    pub(crate) fn whole(&self, blob: BlobRef) -> Option<Unverified> {
+        let file = File::open(self.path(&blob.digest)).ok()?;
         // Without a new time it is merely the first to go.
         drop(file.set_modified(SystemTime::now()));
-        file.metadata()
-            .is_ok_and(|metadata| metadata.len() == blob.bytes.0)
+        Some(Unverified::Whole(blob, file))
+    }
+
+    /// Throws away a blob that is damaged.
+    pub(crate) fn discard(&self, digest: &Digest) -> io::Result<()> {
+        fs::remove_file(self.path(digest))
     }
 
     /// Opens what is here of a blob; the half-open ranges are its chunks.
@@ -83,6 +111,19 @@ impl Blobs {
             total -= blob.bytes;
         }
         Ok(())
+    }
+}
+
+/// Whether a file's content has this digest.
+pub(super) fn has_digest(mut file: &File, digest: &Digest) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; READ];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Digest::from_bytes(hasher.finalize().into()) == *digest),
+            n => hasher.update(&buffer[..n]),
+        }
     }
 }
 
@@ -149,9 +190,9 @@ mod tests {
         assert!(!partial.verify().unwrap());
         write(&mut partial, 1);
         assert!(partial.verify().unwrap());
-        assert!(!blobs.use_whole(blob()));
+        assert!(blobs.whole(blob()).is_none());
         partial.complete(&blobs.path(&blob().digest)).unwrap();
-        assert!(blobs.use_whole(blob()));
+        assert!(blobs.whole(blob()).unwrap().verify().unwrap());
         assert_eq!(fs::read(blobs.path(&blob().digest)).unwrap(), content());
     }
 
@@ -205,9 +246,15 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_of_the_wrong_size_is_not_here() {
+    fn a_blob_that_was_cut_or_altered_is_not_what_it_was() {
         let (_dir, blobs) = blobs();
-        fs::write(blobs.path(&blob().digest), b"short").unwrap();
-        assert!(!blobs.use_whole(blob()));
+        let (cut, mut altered) = (b"short".to_vec(), content());
+        altered[9] ^= 1;
+        for damaged in [cut, altered] {
+            fs::write(blobs.path(&blob().digest), damaged).unwrap();
+            assert!(!blobs.whole(blob()).unwrap().verify().unwrap());
+        }
+        blobs.discard(&blob().digest).unwrap();
+        assert!(blobs.whole(blob()).is_none());
     }
 }

@@ -23,7 +23,7 @@ use edgefront_protocol::{BatchId, JobId, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use blobs::Blobs;
+pub(crate) use blobs::{Blobs, Unverified};
 pub(crate) use partial::Partial;
 
 use crate::Error;

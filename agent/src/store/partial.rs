@@ -9,11 +9,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use edgefront_link::transfer::CHUNK_BYTES;
-use edgefront_protocol::{BlobRef, Digest};
-use sha2::Digest as _;
+use edgefront_protocol::BlobRef;
 
-/// Bytes read at once to compute a digest.
-const READ: usize = 1 << 20;
+use super::blobs::has_digest;
 
 /// The two files of one blob.
 #[derive(Debug)]
@@ -68,16 +66,7 @@ impl Partial {
 
     /// Whether the content has the blob's digest. Reads the whole file.
     pub(crate) fn verify(&self) -> io::Result<bool> {
-        let mut data = &self.data;
-        data.seek(SeekFrom::Start(0))?;
-        let mut hasher = sha2::Sha256::new();
-        let mut buffer = vec![0; READ];
-        loop {
-            match data.read(&mut buffer)? {
-                0 => return Ok(Digest::from_bytes(hasher.finalize().into()) == self.blob.digest),
-                n => hasher.update(&buffer[..n]),
-            }
-        }
+        has_digest(&self.data, &self.blob.digest)
     }
 
     /// Moves the verified content to `place`.
