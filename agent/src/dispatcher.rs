@@ -251,14 +251,25 @@ impl Dispatcher {
     async fn carry_out(&mut self, effects: Vec<Effect>, events: &mut VecDeque<Event>) -> Result<(), Error> {
         for effect in effects {
             match effect {
-                Effect::SaveBatch(saved) => self.store.save_batch(&saved)?,
+                Effect::SaveBatch(saved) => {
+                    let done = self.store.save_batch(&saved);
+                    let id = saved.batch.id;
+                    // One of which an earlier state is stored is known after a restart, with jobs that have ended.
+                    if let Err(error) = &done
+                        && !self.store.has_batch(&id)
+                    {
+                        let error = format!("the device cannot store the batch: {error}; is its disk full?");
+                        events.push_back(Event::Unstorable(id, error));
+                    }
+                    go_on(done);
+                }
                 Effect::RemoveBatch(id) => {
-                    self.store.remove_batch(&id)?;
+                    go_on(self.store.remove_batch(&id));
                     self.evict();
                 }
-                Effect::SaveSettled(settled) => self.store.save_settled(&settled)?,
-                Effect::SaveOutcome(outcome) => self.store.save_outcome(&outcome)?,
-                Effect::RemoveOutcome(job) => self.store.remove_outcome(&job)?,
+                Effect::SaveSettled(settled) => go_on(self.store.save_settled(&settled)),
+                Effect::SaveOutcome(outcome) => go_on(self.store.save_outcome(&outcome)),
+                Effect::RemoveOutcome(job) => go_on(self.store.remove_outcome(&job)),
                 Effect::SayProgress(controller, progress) => {
                     let topic = Topic::Progress(controller, self.config.id.clone());
                     self.say(&topic, &progress, Qos::AtMostOnce, false).await?;
@@ -383,6 +394,13 @@ impl Dispatcher {
             }
             done => Ok(done?),
         }
+    }
+}
+
+/// A disk that fails is no reason to end: without the agent nobody is told of it.
+fn go_on(stored: Result<(), Error>) {
+    if let Err(error) = stored {
+        tracing::error!("{error}; going on without");
     }
 }
 

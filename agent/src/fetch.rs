@@ -69,16 +69,12 @@ impl Fetcher {
     }
 
     fn fetch(&mut self, controller: ControllerId, blob: BlobRef, now: Instant) -> Vec<Step> {
-        let opened = self
-            .blobs
-            .open_partial(blob)
-            .map_err(|error| cannot_store(&error));
-        let started = opened.and_then(|(partial, held)| {
-            let fetch = Fetch::new(blob, &held).map_err(|error| error.to_string())?;
-            Ok((partial, fetch))
-        });
-        match started {
-            Ok((partial, fetch)) => {
+        let (partial, held) = match self.blobs.open_partial(blob) {
+            Ok(opened) => opened,
+            Err(error) => return self.cannot_store(blob, &error),
+        };
+        match Fetch::new(blob, &held) {
+            Ok(fetch) => {
                 self.current = Some(Current {
                     controller,
                     fetch,
@@ -88,7 +84,7 @@ impl Fetcher {
                 });
                 self.go_on(now)
             }
-            Err(error) => vec![Step::Tell(Event::BlobFailed(blob.digest, error))],
+            Err(error) => vec![Step::Tell(Event::BlobFailed(blob.digest, error.to_string()))],
         }
     }
 
@@ -108,7 +104,8 @@ impl Fetcher {
         if let Accepted::New { offset } = current.fetch.accept(chunk, now) {
             current.heard = now;
             if let Err(error) = partial.write(chunk.index, offset, &chunk.data) {
-                return self.fail(cannot_store(&error));
+                let blob = partial.blob();
+                return self.cannot_store(blob, &error);
             }
         }
         self.go_on(now)
@@ -148,8 +145,8 @@ impl Fetcher {
         let Some(current) = &mut self.current else {
             return Vec::new();
         };
-        let digest = current.fetch.blob().digest;
-        if digest != partial.blob().digest || current.partial.is_some() {
+        let (blob, digest) = (partial.blob(), partial.blob().digest);
+        if current.fetch.blob() != blob || current.partial.is_some() {
             return Vec::new();
         }
         let done = match right {
@@ -170,7 +167,7 @@ impl Fetcher {
                     Err(error) => self.fail(error.to_string()),
                 }
             }
-            Err(error) => self.fail(cannot_store(&error)),
+            Err(error) => self.cannot_store(blob, &error),
         }
     }
 
@@ -236,10 +233,19 @@ impl Fetcher {
         let failed = |current: Current| Step::Tell(Event::BlobFailed(current.fetch.blob().digest, error));
         current.map(failed).into_iter().collect()
     }
-}
 
-fn cannot_store(error: &io::Error) -> String {
-    format!("the device cannot store the blob: {error}; is its disk full?")
+    /// The room of what is here is given back, so that the failure and other jobs may be stored.
+    fn cannot_store(&mut self, blob: BlobRef, error: &io::Error) -> Vec<Step> {
+        self.stop();
+        if let Err(error) = self.blobs.discard_partial(blob) {
+            tracing::warn!(
+                "cannot remove what is here of blob {}: {error}",
+                blob.digest.short()
+            );
+        }
+        let error = format!("the device cannot store the blob: {error}; is its disk full?");
+        vec![Step::Tell(Event::BlobFailed(blob.digest, error))]
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,10 @@
 //! The effects of one event are carried out in their order, and what is stored comes before what is said. So
 //! whatever an agent said, it still knows after a crash at any moment. A job ends once: its first outcome is
 //! stored, and none replaces it.
+//!
+//! A disk that takes nothing more changes this as little as possible: the jobs of a batch that cannot be stored
+//! fail, and an outcome that cannot be is said from memory. Should the agent end before that is acknowledged, the job
+//! is measured anew, and the controller keeps the outcome that it stored first.
 
 mod event;
 #[cfg(test)]
@@ -85,7 +89,10 @@ impl Machine {
             Event::Started => self.advance(),
             Event::Connected => self.repeat_everything(),
             Event::Batch(batch) => self.on_batch(batch),
-            Event::Cancel(cancel) => self.on_cancel(&cancel.batch),
+            Event::Unstorable(batch, error) => self.call_off(&batch, Stage::Fetch, &error),
+            Event::Cancel(cancel) => {
+                self.call_off(&cancel.batch, Stage::Cancelled, "cancelled by the controller");
+            }
             Event::Ack(ack) => self.on_ack(&ack.job),
             Event::BlobGrew(digest, have) => self.on_blob_grew(digest, have),
             Event::BlobReady(digest) => self.on_blob(digest),
@@ -134,11 +141,11 @@ impl Machine {
         self.advance();
     }
 
-    fn on_cancel(&mut self, id: &BatchId) {
+    fn call_off(&mut self, id: &BatchId, stage: Stage, reason: &str) {
         let Some(batch) = self.find(id) else { return };
         let jobs: Vec<JobId> = self.pending(batch).map(|job| job.id.clone()).collect();
         for job in jobs {
-            self.fail(&job, Stage::Cancelled, "cancelled by the controller");
+            self.fail(&job, stage, reason);
         }
         match &self.activity {
             Activity::Fetching { batch, .. } if batch == id => self.effects.push(Effect::StopFetch),

@@ -54,6 +54,14 @@ impl Agent {
         self.child = spawn(&self.broker, self.state.path());
     }
 
+    /// From now on its files take no more than so many bytes each.
+    fn limit_files(&self, bytes: &str) {
+        let pid = self.child.id().to_string();
+        let limit = format!("--fsize={bytes}:unlimited");
+        let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+        assert!(status.unwrap().success());
+    }
+
     /// The process ids of its workers.
     fn workers(&self) -> Vec<String> {
         let parent = self.child.id().to_string();
@@ -81,7 +89,10 @@ fn spawn(broker: &str, state: &Path) -> Child {
 }
 
 fn command(broker: &str, state: &Path) -> Command {
-    let mut command = Command::new(program::path("edgefront-agent"));
+    // A file that may grow no more fails the write instead of ending the agent, as a full disk does.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    command.arg(program::path("edgefront-agent"));
     command.args(["--id", "pi4", "--broker", broker, "--state"]);
     command.arg(state);
     command
@@ -440,6 +451,79 @@ async fn of_two_agents_of_one_id_the_later_one_ends_and_says_why(kind: Kind) {
     controller.measure(batch("b", jobs)).await;
     controller.until("an outcome", |c| c.outcomes.len() == 1).await;
     controller.is_online().await;
+}
+
+/// Its disk takes no blob, then nothing, then all again.
+#[tokio::test]
+async fn an_agent_on_a_full_disk_says_so_and_goes_on() {
+    let broker = Broker::start(Kind::BuiltIn);
+    let mut controller = Controller::start(&broker).await;
+    let mut agent = Agent::start(&broker);
+    controller.is_online().await;
+    let (small, large) = (controller.offer(model()), controller.offer(large()));
+    let failure = |controller: &Controller, name: &str| {
+        let outcome = &controller.outcomes[&name.parse::<JobId>().unwrap()];
+        outcome.result.clone().unwrap_err()
+    };
+
+    agent.limit_files("1000000");
+    let jobs = vec![
+        job("large", "null", large, short()),
+        job("small", "null", small, short()),
+    ];
+    controller.measure(batch("b1", jobs)).await;
+    controller.until("two outcomes", |c| c.outcomes.len() == 2).await;
+    let said = failure(&controller, "large");
+    assert_eq!(said.stage, Stage::Fetch);
+    assert!(
+        said.error.starts_with("the device cannot store the blob: "),
+        "{}",
+        said.error
+    );
+    assert_eq!(
+        (
+            agent.files("partial"),
+            agent.files("blobs"),
+            agent.files("outcomes")
+        ),
+        (0, 1, 2)
+    );
+
+    let open = vec![job("open", "null", small, long())];
+    controller.measure(batch("b2", open)).await;
+    let measures = |state: Option<&JobState>| matches!(state, Some(JobState::Measuring { .. }));
+    let open: JobId = "open".parse().unwrap();
+    controller
+        .until("measuring", |c| measures(c.states.get(&open)))
+        .await;
+    agent.limit_files("0");
+    let batch_2 = "b2".parse().unwrap();
+    controller.send(Topic::Cancel, &Cancel { batch: batch_2 }).await;
+    controller
+        .measure(batch("b3", vec![job("late", "null", small, short())]))
+        .await;
+    controller.until("four outcomes", |c| c.outcomes.len() == 4).await;
+    assert_eq!(failure(&controller, "open").stage, Stage::Cancelled);
+    let said = failure(&controller, "late");
+    assert_eq!(said.stage, Stage::Fetch);
+    assert!(
+        said.error.starts_with("the device cannot store the batch: "),
+        "{}",
+        said.error
+    );
+    assert_eq!((agent.files("batches"), agent.files("outcomes")), (2, 2));
+
+    agent.limit_files("unlimited");
+    controller
+        .measure(batch("b4", vec![job("last", "null", large, short())]))
+        .await;
+    controller.until("five outcomes", |c| c.outcomes.len() == 5).await;
+    assert!(
+        controller.outcomes[&"last".parse::<JobId>().unwrap()]
+            .result
+            .is_ok()
+    );
+    assert!(agent.child.try_wait().unwrap().is_none());
 }
 
 /// The second run of an agent is there, and announced itself more than `count` times.

@@ -14,6 +14,8 @@ pub(crate) enum Event {
     Connected,
     /// A controller sent a batch.
     Batch(Batch),
+    /// A batch cannot be stored, and why.
+    Unstorable(BatchId, String),
     /// A controller wants no more of a batch.
     Cancel(Cancel),
     /// A controller has an outcome.

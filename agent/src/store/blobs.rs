@@ -81,6 +81,11 @@ impl Blobs {
         Partial::open(&self.partial, blob)
     }
 
+    /// Removes what is here of a blob that cannot be stored.
+    pub(crate) fn discard_partial(&self, blob: BlobRef) -> io::Result<()> {
+        Partial::remove(&self.partial, blob)
+    }
+
     /// Removes partial blobs that no batch needs, and of the whole ones the longest unused until the rest is no
     /// larger than `max`. What is in `needed` stays.
     pub(crate) fn evict(&self, needed: &BTreeSet<Digest>, max: Bytes) -> io::Result<()> {

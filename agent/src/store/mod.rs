@@ -84,6 +84,10 @@ impl Store {
         write(&self.batch(&saved.batch.id), saved)
     }
 
+    pub(crate) fn has_batch(&self, id: &BatchId) -> bool {
+        self.batch(id).exists()
+    }
+
     pub(crate) fn remove_batch(&self, id: &BatchId) -> Result<(), Error> {
         remove(&self.batch(id))
     }

@@ -3,7 +3,7 @@
 //! Neither file is flushed to the disk chunk by chunk. After a loss of power the journal may name chunks whose
 //! data never arrived there; the digest of the whole finds that out.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -69,11 +69,23 @@ impl Partial {
         has_digest(&self.data, &self.blob.digest)
     }
 
-    /// Moves the verified content to `place`.
-    pub(crate) fn complete(self, place: &Path) -> io::Result<()> {
+    /// Moves the verified content to `place`. What fails leaves it where it is.
+    pub(crate) fn complete(&self, place: &Path) -> io::Result<()> {
         self.data.sync_all()?;
         edgefront_files::rename(&self.path, place)?;
-        std::fs::remove_file(journal_of(&self.path))
+        fs::remove_file(journal_of(&self.path))
+    }
+
+    /// Removes the files of a blob that cannot be stored, which gives their room back.
+    pub(crate) fn remove(folder: &Path, blob: BlobRef) -> io::Result<()> {
+        let data = folder.join(blob.digest.to_string());
+        for path in [journal_of(&data), data] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// `None` where the journal is not of this chunk size. A last entry that was cut short is not counted.
