@@ -9,6 +9,7 @@ use edgefront_protocol::{Pack, PictureShape};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::jobs::tiny;
 use crate::program;
 
 /// The device of every test.
@@ -27,6 +28,16 @@ impl Running {
     /// Kills it, as `kill -9` does.
     pub fn kill(mut self) {
         self.end();
+    }
+
+    /// Interrupts it, as Ctrl-C does.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn interrupt(&self) {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
     }
 
     /// Waits until it ends by itself, and gives its exit code.
@@ -58,6 +69,24 @@ pub fn agent(broker: &BrokerUrl, state: &Path) -> Running {
     let mut command = Command::new(program::path("edgefront-agent"));
     command.args(["--id", DEVICE, "--broker", &broker.to_string(), "--state"]);
     Running::start(command.arg(state).env("EDGEFRONT_LOG", "info"))
+}
+
+/// Starts `edgefront bench` of the tiny fixture on [`DEVICE`], for `time`.
+pub fn bench(broker: &BrokerUrl, time: &str) -> Running {
+    let mut command = Command::new(program::path("edgefront"));
+    command
+        .arg("bench")
+        .arg(tiny())
+        .args(["--runtime", "tract", "--device", DEVICE]);
+    command.args([
+        "--broker",
+        &broker.to_string(),
+        "--min-time",
+        time,
+        "--max-time",
+        time,
+    ]);
+    Running::start(&mut command)
 }
 
 /// A study of two variants with one and two threads: four jobs and two artifacts.

@@ -5,6 +5,9 @@
 //! which remembers anything after a restart. Each test acts when a device said something or a wire carried so
 //! many bytes.
 
+#![allow(clippy::unwrap_used)]
+
+use edgefront_protocol::outcome::Stage;
 use edgefront_tests::broker::{Broker, Kind};
 use edgefront_tests::fleet::{self, Study};
 use edgefront_tests::gate::Gate;
@@ -148,6 +151,32 @@ async fn what_is_measured_while_the_controller_is_away_waits_for_it(kind: Kind) 
     assert_eq!(observer.outcomes().len(), Study::JOBS);
 }
 
+async fn an_interrupted_bench_leaves_nothing_on_the_device(kind: Kind) {
+    let broker = Broker::start(kind);
+    let mut observer = Observer::connect(broker.url()).await;
+    let state = tempfile::tempdir().unwrap();
+    let _agent = fleet::agent(&broker.url(), state.path());
+    observer.until_online().await;
+    let bench = fleet::bench(&broker.url(), "1h");
+    observer.until_measuring().await;
+    bench.interrupt();
+    assert_eq!(bench.exit_code().await, 1);
+    observer.until_ended(1).await;
+    let ended = observer.outcomes().values().next().unwrap();
+    assert_eq!(ended.result.as_ref().unwrap_err().stage, Stage::Cancelled);
+    // The acknowledgement is before the next jobs.
+    assert_eq!(fleet::bench(&broker.url(), "1ms").exit_code().await, 0);
+    let kept = |folder: &str| std::fs::read_dir(state.path().join(folder)).unwrap();
+    let kept = kept("batches")
+        .chain(kept("outcomes"))
+        .map(|file| file.unwrap().file_name());
+    let of_interrupted = [ended.batch.as_str(), ended.job.as_str()];
+    assert!(
+        kept.into_iter()
+            .all(|name| !of_interrupted.contains(&name.to_str().unwrap()))
+    );
+}
+
 macro_rules! on_both_brokers {
     ($($name:ident),* $(,)?) => {
         mod built_in {
@@ -177,4 +206,5 @@ on_both_brokers!(
     a_controller_killed_during_a_transfer_resumes,
     a_controller_killed_at_the_first_outcome_resumes_and_measures_nothing_twice,
     what_is_measured_while_the_controller_is_away_waits_for_it,
+    an_interrupted_bench_leaves_nothing_on_the_device,
 );

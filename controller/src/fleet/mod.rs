@@ -18,7 +18,7 @@ use edgefront_link::transfer::Serve;
 use edgefront_link::{BrokerUrl, Connection, Event as LinkEvent, Publisher, Qos, Settings};
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
-    Ack, Batch, BatchId, Cancel, ControllerId, DeviceId, Outcome, Presence, Progress, Topic, wire,
+    Ack, Batch, BatchId, Cancel, ControllerId, DeviceId, JobId, Outcome, Presence, Progress, Topic, wire,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -35,6 +35,9 @@ use crate::ui::Ui;
 
 /// How often the clocks of devices that are out of reach are looked at.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long devices have to answer a controller that leaves.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a study asks of its devices.
 #[derive(Debug)]
@@ -81,11 +84,55 @@ pub async fn run(work: Work<'_>, store: &Store, ui: &Ui) -> anyhow::Result<BTree
     Ok(session.fleet.lost())
 }
 
-/// How this directory's controller connects; its session holds what devices send while it is away.
+/// Calls off the open jobs of `store`, and waits a moment for the devices to say so: what is acknowledged they
+/// forget.
+pub async fn call_off(url: &BrokerUrl, store: &Store) -> anyhow::Result<()> {
+    let batches = store.open_batches()?;
+    let jobs = batches.iter().flat_map(|(_, batch)| &batch.jobs);
+    let mut open: BTreeSet<JobId> = jobs.map(|job| job.id.clone()).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let (publisher, mut connection) = Connection::open(settings(url, store.controller())).await?;
+    let say = async |topic: Topic, message: Vec<u8>| {
+        let said = publisher.publish(&topic, message, Qos::AtLeastOnce, false).await;
+        said.map_err(anyhow::Error::new)
+    };
+    let answered = async {
+        while !open.is_empty() {
+            let event = connection.next().await;
+            match event.context("the connection to the broker was closed")? {
+                LinkEvent::Connected => {
+                    for (device, Batch { id, .. }) in &batches {
+                        let cancel = Cancel { batch: id.clone() };
+                        say(Topic::Cancel(device.clone()), wire::encode(&cancel)).await?;
+                    }
+                }
+                LinkEvent::Message { topic, payload, .. } => {
+                    if let Topic::Outcome(_, device) = &topic
+                        && let Some(Outcome { job, .. }) = decoded(&topic, &payload)
+                    {
+                        open.remove(&job);
+                        say(Topic::Ack(device.clone()), wire::encode(&Ack { job })).await?;
+                    }
+                }
+                LinkEvent::Interrupted { .. } => {}
+            }
+        }
+        Ok(())
+    };
+    let answered = tokio::time::timeout(LEAVE_PATIENCE, answered).await;
+    connection.close().await;
+    // A device that is out of reach finds the cancellation at the broker.
+    answered.unwrap_or(Ok(()))
+}
+
+/// How this directory's controller connects. The broker keeps nothing for it while it is away, and nothing when it is
+/// done: devices keep their outcomes until they are acknowledged, and say them again when they are asked.
 fn settings(url: &BrokerUrl, controller: &ControllerId) -> Settings {
     Settings {
         url: url.clone(),
-        client_id: controller.to_string(),
+        client_id: String::new(),
         subscriptions: vec![Topic::all_presence(), Topic::to_controller(controller)],
         will: None,
     }
@@ -233,4 +280,17 @@ fn decoded<T: DeserializeOwned>(topic: &Topic, payload: &[u8]) -> Option<T> {
     wire::decode(payload)
         .inspect_err(|error| tracing::warn!("skipped a message on `{topic}`: {error}"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::id;
+
+    /// A session of a name of its own would stay at the broker for ever, and gather every presence.
+    #[test]
+    fn the_broker_forgets_a_controller_that_is_gone() {
+        let settings = settings(&BrokerUrl::new("localhost", 1883), &id("c1"));
+        assert_eq!(settings.client_id, "");
+    }
 }

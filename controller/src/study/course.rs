@@ -195,11 +195,16 @@ impl Course<'_> {
         cancelled: Vec<(DeviceId, BatchId)>,
     ) -> anyhow::Result<()> {
         tokio::select! {
-            ended = self.steps(store, url, devices, cancelled) => ended,
-            () = interrupted() => {
-                Err(anyhow::anyhow!("interrupted, and devices go on with the jobs that they have"))
-            }
+            ended = self.steps(store, url, devices, cancelled) => return ended,
+            () = interrupted() => {}
         }
+        if self.options.resumable {
+            anyhow::bail!("interrupted, and devices go on with the jobs that they have");
+        }
+        // Nobody could collect their outcomes.
+        let called_off = fleet::call_off(url, store).await;
+        called_off.context("interrupted, and devices go on with the jobs that they have")?;
+        anyhow::bail!("interrupted, and the jobs were called off");
     }
 
     async fn locally(&self, store: &mut Store, state: &Path) -> anyhow::Result<()> {
