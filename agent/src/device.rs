@@ -92,9 +92,14 @@ async fn runtimes(config: &Config) -> Vec<RuntimeStatus> {
     let names: Vec<&str> = registry.iter().map(Runtime::name).collect();
     let mut statuses = Vec::new();
     for name in names {
+        let state = probe(name, &limits).await;
+        // A wrong path must not take the device from its fleet: what needs no library can still be measured.
+        if let RuntimeState::Absent(Absence { reason }) = &state {
+            tracing::info!("{name} is left out: {reason}");
+        }
         statuses.push(RuntimeStatus {
             name: name.to_owned(),
-            state: probe(name, &limits).await,
+            state,
         });
     }
     statuses

@@ -85,7 +85,7 @@ pub fn compare(
         reason,
     };
     let read = Pairs::of(data::arrays(pairs)?, summary).map_err(mismatch)?;
-    let runtime = runtime(registry)?;
+    let runtime = registry.preferred()?;
     let outputs = read.run(runtime, model)?;
     let compared = summary.outputs.iter().zip(outputs.iter().zip(&read.outputs));
     let outputs = compared
@@ -105,13 +105,6 @@ impl Difference {
     /// exact as they are large.
     pub fn within(&self, tolerance: f64) -> bool {
         self.max <= tolerance * self.magnitude.max(1.0)
-    }
-}
-
-fn runtime(registry: &Registry) -> Result<&dyn Runtime, runtimes::Error> {
-    match registry.get("ort") {
-        Ok(ort) if ort.probe().is_ok() => Ok(ort),
-        _ => registry.get("tract"),
     }
 }
 

@@ -55,18 +55,28 @@ impl Place {
     }
 
     fn run(&self, args: &[&str]) -> Output {
+        self.run_with(&[], args)
+    }
+
+    fn run_with(&self, environment: &[(&str, &Path)], args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_edgefront"))
             .args(args)
             .current_dir(self.0.path())
             .env("EDGEFRONT_LOG", "off")
+            .envs(environment.iter().copied())
             .output()
             .unwrap()
     }
 
     /// Exit code and words of a command, and the files that it left.
     fn said(&self, args: &[&str]) -> String {
+        self.said_with(&[], args)
+    }
+
+    /// The same with some variables of the environment.
+    fn said_with(&self, environment: &[(&str, &Path)], args: &[&str]) -> String {
         let before = self.files();
-        let output = self.run(args);
+        let output = self.run_with(environment, args);
         let mut left = self.files();
         left.retain(|file| !before.contains(file));
         let words = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
@@ -270,8 +280,74 @@ fn devices_without_a_broker() {
 fn a_runtime_that_is_not_installed() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
-    let said = place.said(&with(&[], &["--runtimes", "ort", "--runtime-path", "empty"]));
+    let cache = place.path("empty");
+    let said = place.said_with(
+        &[("XDG_CACHE_HOME", &cache), ("ORT_DYLIB_PATH", Path::new(""))],
+        &with(&[], &["--runtimes", "ort"]),
+    );
     insta::assert_snapshot!(said);
+}
+
+/// Whoever names a library wants no other one, and not tract, in its place.
+#[test]
+fn a_library_that_is_named_and_does_not_serve() {
+    let place = Place::new();
+    place.write(
+        "cut.so",
+        &fs::read(env!("CARGO_BIN_EXE_edgefront")).unwrap()[..1 << 20],
+    );
+    let quantize = [
+        "quantize",
+        "tiny.onnx",
+        "-o",
+        "q.onnx",
+        "--calib",
+        "val.safetensors",
+    ];
+    let named = |args: &[&str], path| place.said(&[args, &["--runtime-path", path][..]].concat());
+    let in_environment = |args: &[&str]| place.said_with(&[("ORT_DYLIB_PATH", Path::new("nowhere"))], args);
+    insta::assert_snapshot!(
+        [
+            named(&quantize, "nowhere"),
+            named(&quantize, "cut.so"),
+            named(&GOOD, "nowhere"),
+            named(&["bench", "tiny.onnx"], "nowhere"),
+            named(&["check", "tiny.onnx"], "nowhere"),
+            named(&["runtimes"], "tiny.onnx"),
+            in_environment(&quantize),
+            in_environment(&["demo"]),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn a_damaged_library_is_not_replaced_by_another_runtime() {
+    let place = Place::new();
+    let home = place.path("cache/edgefront/runtimes/ort-9");
+    fs::create_dir_all(&home).unwrap();
+    fs::write(home.join("libonnxruntime.so.9"), "half").unwrap();
+    fs::write(home.join("installed.txt"), format!("{} 8\n", "0".repeat(64))).unwrap();
+    let cache = place.path("cache");
+    let environment = [
+        ("XDG_CACHE_HOME", cache.as_path()),
+        ("ORT_DYLIB_PATH", Path::new("")),
+    ];
+    let quantize = [
+        "quantize",
+        "tiny.onnx",
+        "-o",
+        "q.onnx",
+        "--calib",
+        "val.safetensors",
+    ];
+    insta::assert_snapshot!(
+        [
+            place.said_with(&environment, &quantize),
+            place.said_with(&environment, &["runtimes"])
+        ]
+        .join("\n")
+    );
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! that it loaded, a [`Session`] is the mutable state of running it. What was asked for and is missing is an
 //! error: no runtime falls back to another provider, precision or thread count.
 
+#[cfg(feature = "ort")]
+mod elf;
 #[cfg(any(feature = "ort", feature = "tract"))]
 mod guard;
 mod library;
@@ -11,6 +13,7 @@ mod null;
 #[cfg(feature = "ort")]
 pub mod ort;
 mod port;
+mod record;
 mod registry;
 mod tensor;
 #[cfg(feature = "tract")]
@@ -19,6 +22,7 @@ mod tract;
 use std::path::{Path, PathBuf};
 
 pub use library::{Search, folder};
+pub use record::Record;
 pub use registry::Registry;
 pub use tensor::{Data, DataType, Floats, Tensor};
 
@@ -30,7 +34,12 @@ pub trait Runtime: Send + Sync {
     /// Whether the library is on this machine, and which one it is.
     fn probe(&self) -> Result<Probe, Error>;
 
-    /// Loads the artifact at `path`.
+    /// Makes the library ready in this process, so that the time of [`load`](Self::load) is the artifact's alone.
+    fn open(&self) -> Result<Probe, Error> {
+        self.probe()
+    }
+
+    /// Loads the artifact at `path`, having [opened](Self::open) the library if that was not done.
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error>;
 }
 
@@ -128,6 +137,14 @@ pub enum Error {
         /// The runtime.
         runtime: &'static str,
         /// What is missing and what would mend it.
+        reason: String,
+    },
+    /// A library that the user named, or that lies where it is installed, does not serve.
+    #[error("runtime `{runtime}` cannot be used: {reason}")]
+    Unusable {
+        /// The runtime.
+        runtime: &'static str,
+        /// Which library, what is wrong with it and what would mend it.
         reason: String,
     },
     /// The provider is not in the library, or it did not take the model.

@@ -3,6 +3,9 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "ort")]
+use crate::{Error, Record};
+
 /// Where shared libraries are looked for, before the places that every runtime knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Search {
@@ -18,38 +21,89 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// Finds the library `stem` (`libonnxruntime.so`, with any version behind it): where `search` says, else where
-/// the environment says, else in the newest `NAME-*` of [`folder`]. A place that was named and does not hold it
-/// is an error, in one line; so nothing is replaced by another library silently.
+/// the environment says, else in the newest `NAME-*` of [`folder`]. The path is absolute. A place that was named and
+/// does not hold it is [`Error::Unusable`], as is an installed library of another length than it had; so nothing is
+/// replaced by another library silently. Where nothing was named or installed, it is [`Error::Missing`].
 #[cfg(feature = "ort")]
 pub(crate) fn locate(
-    name: &str,
+    name: &'static str,
     stem: &str,
     search: &Search,
-    environment: (&str, Option<PathBuf>),
-) -> Result<PathBuf, String> {
-    let (variable, value) = environment;
+    variable: &Variable,
+) -> Result<PathBuf, Error> {
+    let unusable = |reason| Error::Unusable {
+        runtime: name,
+        reason,
+    };
     if let Some(path) = &search.runtime_path {
-        return named_by("--runtime-path", stem, path);
+        return named_by("the runtime path", stem, path).map_err(unusable);
     }
-    if let Some(path) = value.filter(|path| !path.as_os_str().is_empty()) {
-        return named_by(variable, stem, &path);
+    if let Some(path) = &variable.value {
+        return named_by(variable.name, stem, path).map_err(unusable);
     }
-    folder()
-        .and_then(|folder| newest_installed(&folder, name, stem))
-        .ok_or_else(|| format!("install it with `edgefront runtimes install {name}`, or name the library with --runtime-path or {variable}"))
+    let installed = folder().and_then(|folder| newest_installed(&folder, name, stem));
+    let library = installed.ok_or_else(|| Error::Missing {
+        runtime: name,
+        reason: format!(
+            "install it with `edgefront runtimes install {name}`, or name the library with --runtime-path or {}",
+            variable.name
+        ),
+    })?;
+    if is_damaged(&library) {
+        return Err(unusable(format!(
+            "{} is damaged; run `edgefront runtimes install {name}`",
+            library.display()
+        )));
+    }
+    Ok(library)
+}
+
+/// An environment variable that may name a library.
+#[cfg(feature = "ort")]
+pub(crate) struct Variable {
+    name: &'static str,
+    value: Option<PathBuf>,
 }
 
 #[cfg(feature = "ort")]
+impl Variable {
+    /// The variable as it is set now; empty is not set.
+    pub(crate) fn read(name: &'static str) -> Self {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            name,
+            value: value.map(PathBuf::from),
+        }
+    }
+
+    /// Whether it names anything.
+    pub(crate) fn is_set(&self) -> bool {
+        self.value.is_some()
+    }
+}
+
+/// The library that `path` is or holds. The loader would look for a bare file name in folders of its own, so the
+/// path is made absolute.
+#[cfg(feature = "ort")]
 fn named_by(what: &str, stem: &str, path: &Path) -> Result<PathBuf, String> {
-    if path.is_file() {
-        return Ok(path.to_owned());
-    }
-    if !path.is_dir() {
+    let found = if path.is_dir() {
+        newest(path, |file| file.starts_with(stem))
+            .filter(|file| file.is_file())
+            .ok_or_else(|| format!("{what} names {}, which holds no {stem}", path.display()))?
+    } else if path.is_file() {
+        path.to_owned()
+    } else {
         return Err(format!("{what} names {}, which is not there", path.display()));
-    }
-    newest(path, |file| file.starts_with(stem))
-        .filter(|file| file.is_file())
-        .ok_or_else(|| format!("{what} names {}, which holds no {stem}", path.display()))
+    };
+    std::path::absolute(&found).map_err(|error| format!("{what} names {}: {error}", found.display()))
+}
+
+/// Whether the library has another length than was recorded when it was installed. One without a record was put
+/// there by hand.
+#[cfg(feature = "ort")]
+fn is_damaged(library: &Path) -> bool {
+    let length = std::fs::metadata(library).map(|file| file.len()).ok();
+    Record::beside(library).is_some_and(|record| Some(record.bytes) != length)
 }
 
 #[cfg(feature = "ort")]
@@ -90,11 +144,23 @@ mod tests {
 
     const STEM: &str = "libonnxruntime.so";
 
+    fn variable(value: Option<PathBuf>) -> Variable {
+        Variable {
+            name: "ORT_DYLIB_PATH",
+            value,
+        }
+    }
+
+    fn located(runtime_path: Option<PathBuf>, environment: Option<PathBuf>) -> Result<PathBuf, String> {
+        let search = Search { runtime_path };
+        locate("ort", STEM, &search, &variable(environment)).map_err(|error| match error {
+            Error::Unusable { reason, .. } => reason,
+            other => panic!("{other}"),
+        })
+    }
+
     fn in_folder(path: &Path) -> Result<PathBuf, String> {
-        let search = Search {
-            runtime_path: Some(path.to_owned()),
-        };
-        locate("ort", STEM, &search, ("ORT_DYLIB_PATH", None))
+        located(Some(path.to_owned()), None)
     }
 
     #[test]
@@ -118,13 +184,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let library = dir.path().join(STEM);
         fs::write(&library, "").unwrap();
-        let by_environment = ("ORT_DYLIB_PATH", Some(dir.path().join("other")));
-        let error = locate("ort", STEM, &Search::default(), by_environment.clone()).unwrap_err();
+        let other = dir.path().join("other");
+        let error = located(None, Some(other.clone())).unwrap_err();
         assert!(error.starts_with("ORT_DYLIB_PATH names"), "{error}");
-        let search = Search {
-            runtime_path: Some(library.clone()),
+        assert_eq!(located(Some(library.clone()), Some(other)).unwrap(), library);
+    }
+
+    #[test]
+    fn a_library_in_the_current_folder_is_not_left_to_the_loader_to_find() {
+        // Tests run in the folder of their package.
+        let found = located(Some("Cargo.toml".into()), None).unwrap();
+        assert_eq!(found, Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+        let found = located(None, Some("Cargo.toml".into())).unwrap();
+        assert!(found.is_absolute(), "{}", found.display());
+    }
+
+    #[test]
+    fn an_installed_library_is_damaged_where_its_length_is_not_the_recorded_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let library = dir.path().join(STEM);
+        fs::write(&library, "whole").unwrap();
+        assert!(!is_damaged(&library), "nothing is recorded");
+        let record = Record {
+            sha256: "0".repeat(64),
+            bytes: 5,
         };
-        assert_eq!(locate("ort", STEM, &search, by_environment).unwrap(), library);
+        fs::write(dir.path().join(Record::FILE), record.text()).unwrap();
+        assert_eq!(Record::beside(&library), Some(record));
+        assert!(!is_damaged(&library));
+        fs::write(&library, "who").unwrap();
+        assert!(is_damaged(&library));
     }
 
     #[test]

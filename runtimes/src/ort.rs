@@ -3,11 +3,9 @@
 //! Only its CPU provider is used. Once a model is loaded, ONNX Runtime is asked which provider took its nodes; any
 //! other than the one that was asked for is an error.
 
+mod handle;
 mod provider;
 
-use std::env;
-use std::error::Error as _;
-use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,11 +16,12 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 
 use crate::guard::one_line;
-use crate::library::{self, Search};
+use crate::library::{self, Search, Variable};
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use handle::Handle;
 
-const NAME: &str = "ort";
+pub(crate) const NAME: &str = "ort";
 const STEM: &str = "libonnxruntime.so";
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
@@ -43,9 +42,13 @@ impl Ort {
     }
 
     fn library(&self) -> Result<PathBuf, Error> {
-        let variable = (VARIABLE, env::var_os(VARIABLE).map(PathBuf::from));
-        library::locate(NAME, STEM, &self.search, variable).map_err(missing)
+        library::locate(NAME, STEM, &self.search, &Variable::read(VARIABLE))
     }
+}
+
+/// Whether the user named the library, rather than leave it to Edgefront to find an installed one.
+pub(crate) fn is_named(search: &Search) -> bool {
+    search.runtime_path.is_some() || Variable::read(VARIABLE).is_set()
 }
 
 impl Runtime for Ort {
@@ -55,13 +58,18 @@ impl Runtime for Ort {
 
     fn probe(&self) -> Result<Probe, Error> {
         let library = self.library()?;
-        let version = version(&library).map_err(missing)?;
-        supported(&version, &library)?;
-        Ok(Probe {
-            version,
-            providers: vec![port::CPU.to_owned()],
-            library: Some(library),
-        })
+        let version = Handle::open(&library)?.version()?;
+        Ok(found(version, library))
+    }
+
+    /// The environment is the process's, and every session needs it.
+    fn open(&self) -> Result<Probe, Error> {
+        let library = self.library()?;
+        // Kept until the environment holds the library, too, so that it is mapped once.
+        let handle = Handle::open(&library)?;
+        let version = handle.version()?;
+        environment(&library)?;
+        Ok(found(version, library))
     }
 
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
@@ -91,8 +99,16 @@ pub fn optimized_model(search: &Search, model: &Path, out: &Path) -> Result<(), 
     write().map(drop).map_err(|error| refused(model, words(&error)))
 }
 
-fn missing(reason: String) -> Error {
-    Error::Missing {
+fn found(version: String, library: PathBuf) -> Probe {
+    Probe {
+        version,
+        providers: vec![port::CPU.to_owned()],
+        library: Some(library),
+    }
+}
+
+fn unusable(reason: String) -> Error {
+    Error::Unusable {
         runtime: NAME,
         reason,
     }
@@ -117,9 +133,10 @@ fn words<T>(error: &ort::Error<T>) -> String {
     one_line(&error.to_string())
 }
 
+static LOADED: OnceLock<Result<(PathBuf, Environment), String>> = OnceLock::new();
+
 /// The process's environment. A process holds one library, so that another one cannot take its place unseen.
 fn environment(library: &Path) -> Result<&'static Environment, Error> {
-    static LOADED: OnceLock<Result<(PathBuf, Environment), String>> = OnceLock::new();
     let open = || {
         let builder = ort::init_from(library).map_err(|error| one_line(&error.to_string()))?;
         let environment = builder
@@ -131,61 +148,13 @@ fn environment(library: &Path) -> Result<&'static Environment, Error> {
     };
     match LOADED.get_or_init(open) {
         Ok((loaded, environment)) if loaded == library => Ok(environment),
-        Ok((loaded, _)) => Err(missing(format!(
+        Ok((loaded, _)) => Err(unusable(format!(
             "this process has already loaded {}, and {} is asked for",
             loaded.display(),
             library.display()
         ))),
-        Err(reason) => Err(missing(reason.clone())),
+        Err(reason) => Err(unusable(reason.clone())),
     }
-}
-
-/// The version that the library states.
-#[expect(unsafe_code, reason = "a C library is asked")]
-fn version(library: &Path) -> Result<String, String> {
-    #[repr(C)]
-    struct ApiBase {
-        get_api: unsafe extern "C" fn(u32) -> *const std::ffi::c_void,
-        get_version_string: unsafe extern "C" fn() -> *const c_char,
-    }
-    let broken = |error: libloading::Error| {
-        // The error says which call failed; why is in its source.
-        let why = error
-            .source()
-            .map_or_else(|| error.to_string(), ToString::to_string);
-        // glibc names the library itself.
-        let named = format!("{}: ", library.display());
-        one_line(&format!("cannot load {named}{}", why.trim_start_matches(&named)))
-    };
-    // SAFETY: the user named this library as ONNX Runtime; its initializers run as they do when a model is
-    // loaded with it.
-    let handle = unsafe { libloading::Library::new(library) }.map_err(broken)?;
-    // SAFETY: ONNX Runtime's C API declares this function with this signature since its first version.
-    let get_base: libloading::Symbol<'_, unsafe extern "C" fn() -> *const ApiBase> =
-        unsafe { handle.get(b"OrtGetApiBase") }.map_err(broken)?;
-    // SAFETY: the function has no preconditions; a null pointer is checked for, and the C API declares that the
-    // struct and the string live as long as the library, which `handle` keeps open to the end of this function.
-    let version = unsafe {
-        let base = get_base().as_ref().ok_or("it has no API")?;
-        CStr::from_ptr((base.get_version_string)())
-    };
-    let version = version.to_str().map_err(|_| "its version is not text")?;
-    Ok(version.to_owned())
-}
-
-fn supported(version: &str, library: &Path) -> Result<(), Error> {
-    let minor = version
-        .split('.')
-        .nth(1)
-        .and_then(|minor| minor.parse::<u32>().ok());
-    if minor.is_some_and(|minor| minor >= ort::MINOR_VERSION) {
-        return Ok(());
-    }
-    Err(missing(format!(
-        "{} is version {version}, 1.{} or newer is needed; `edgefront runtimes install ort` gets one",
-        library.display(),
-        ort::MINOR_VERSION
-    )))
 }
 
 struct OrtModel {
@@ -405,16 +374,16 @@ fn from_ort(element: TensorElementType) -> Option<DataType> {
 mod tests {
     use super::*;
 
+    /// What loading would do first otherwise, within the time that is taken of it.
     #[test]
-    fn an_old_library_is_refused_with_the_mend() {
-        let refused = supported("1.16.3", Path::new("/lib/x.so"))
-            .err()
-            .map(|e| e.to_string());
-        let expected = "runtime `ort` is not installed: /lib/x.so is version 1.16.3, 1.24 or newer is needed; \
-                        `edgefront runtimes install ort` gets one";
-        assert_eq!(refused.as_deref(), Some(expected));
-        assert!(supported("1.32.0", Path::new("x")).is_ok());
-        assert!(supported("nonsense", Path::new("x")).is_err());
+    fn opening_makes_the_environment_and_probing_does_not() {
+        let runtime = Ort::new(&Search::default());
+        // Other tests of this process may have made it.
+        let was_made = LOADED.get().is_some();
+        let probed = runtime.probe().unwrap();
+        assert_eq!(LOADED.get().is_some(), was_made);
+        assert_eq!(runtime.open().unwrap(), probed);
+        assert!(LOADED.get().is_some());
     }
 
     #[test]
@@ -437,7 +406,7 @@ mod tests {
             .map(|error| error.to_string())
             .unwrap_or_default();
         assert!(
-            error.starts_with("runtime `ort` is not installed: cannot load "),
+            error.starts_with("runtime `ort` cannot be used: cannot load "),
             "{error}"
         );
         let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");

@@ -10,17 +10,44 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The runtimes, which look for their libraries where `search` says.
-    #[cfg_attr(not(feature = "ort"), allow(unused_variables))]
-    pub fn new(search: &Search) -> Self {
+    /// The runtimes that need no library: what they compute depends on nothing that is or is not installed.
+    pub fn built_in() -> Self {
         Self {
             runtimes: vec![
                 Box::new(Null),
                 #[cfg(feature = "tract")]
                 Box::new(crate::tract::Tract),
-                #[cfg(feature = "ort")]
-                Box::new(crate::ort::Ort::new(search)),
             ],
+        }
+    }
+
+    /// The runtimes, which look for their libraries where `search` says.
+    #[cfg_attr(not(feature = "ort"), allow(unused_mut, unused_variables))]
+    pub fn new(search: &Search) -> Self {
+        let mut registry = Self::built_in();
+        #[cfg(feature = "ort")]
+        registry.runtimes.push(Box::new(crate::ort::Ort::new(search)));
+        registry
+    }
+
+    /// All runtimes of this build, once a library that the user named serves: whoever names one wants nothing else
+    /// in its place.
+    pub fn checked(search: &Search) -> Result<Self, Error> {
+        let registry = Self::new(search);
+        #[cfg(feature = "ort")]
+        if crate::ort::is_named(search) {
+            registry.get(crate::ort::NAME)?.probe()?;
+        }
+        Ok(registry)
+    }
+
+    /// The runtime for models where the user chose none: ONNX Runtime, or tract where that is not installed. A
+    /// library that is there and does not serve is an error.
+    pub fn preferred(&self) -> Result<&dyn Runtime, Error> {
+        let ort = self.get("ort").and_then(|ort| ort.probe().map(|_| ort));
+        match ort {
+            Err(Error::Missing { .. } | Error::Unknown { .. }) => self.get("tract"),
+            found => found,
         }
     }
 

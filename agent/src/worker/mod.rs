@@ -52,7 +52,10 @@ fn follow(order: Order, bench: &mut Option<Bench>, voice: &mut Voice) -> Result<
             runtime_path,
         } => probe(&runtime, runtime_path),
         Order::Load(order) => {
-            let (loaded_bench, loaded) = Bench::load(&order, &registry(order.runtime_path.clone()))?;
+            let registry = registry(order.runtime_path.clone());
+            let runtime = registry.get(&order.target.runtime);
+            let runtime = runtime.map_err(|error| failure(Stage::Load, &error))?;
+            let (loaded_bench, loaded) = Bench::load(&order, runtime)?;
             *bench = Some(loaded_bench);
             Ok(Answer::Loaded(loaded))
         }

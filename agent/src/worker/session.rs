@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use edgefront_protocol::outcome::{Failure, Stage};
 use edgefront_protocol::{Nanos, UnixMillis};
-use edgefront_runtimes::{Model, Options, Registry, Session};
+use edgefront_runtimes::{Model, Options, Runtime, Session};
 
 use super::inputs;
 use super::memory::peak_rss;
@@ -80,12 +80,11 @@ pub(crate) fn failure(stage: Stage, error: &impl ToString) -> Trouble {
 }
 
 impl Bench {
-    /// Loads the artifact. Timed is what comes after the runtime's own library is there: from the artifact's
-    /// path to a session that can run.
-    pub(crate) fn load(order: &Load, registry: &Registry) -> Result<(Self, Loaded), Trouble> {
+    /// Loads the artifact. Timed is what comes after the runtime's own library is open: from the artifact's path
+    /// to a session that can run.
+    pub(crate) fn load(order: &Load, runtime: &dyn Runtime) -> Result<(Self, Loaded), Trouble> {
         let failed = |error: edgefront_runtimes::Error| failure(Stage::Load, &error);
-        let runtime = registry.get(&order.target.runtime).map_err(failed)?;
-        let probe = runtime.probe().map_err(failed)?;
+        let opened = runtime.open().map_err(failed)?;
         let extents = |shape: &Vec<u64>| shape.iter().map(|&extent| extent as usize).collect();
         let options = Options {
             provider: order.target.provider.clone(),
@@ -104,7 +103,7 @@ impl Bench {
             inputs::tensors(&order.feed, model.inputs()).map_err(|error| failure(Stage::Score, &error))?;
         session.bind(&tensors).map_err(failed)?;
         let loaded = Loaded {
-            runtime_version: probe.version,
+            runtime_version: opened.version,
             provider: model.provider().to_owned(),
             remark: model.remark().map(str::to_owned),
             time,
@@ -194,4 +193,68 @@ impl Bench {
 fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(since.as_millis() as u64)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use edgefront_protocol::{Precision, Target};
+    use edgefront_runtimes::{Error, Probe, Registry};
+
+    use super::super::message::Feed;
+    use super::*;
+
+    /// The `null` runtime behind a library that must be opened.
+    struct Closed {
+        registry: Registry,
+        open: AtomicBool,
+    }
+
+    impl Runtime for Closed {
+        fn name(&self) -> &'static str {
+            "closed"
+        }
+
+        fn probe(&self) -> Result<Probe, Error> {
+            self.registry.get("null")?.probe()
+        }
+
+        fn open(&self) -> Result<Probe, Error> {
+            self.open.store(true, Ordering::Relaxed);
+            self.probe()
+        }
+
+        fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
+            assert!(
+                self.open.load(Ordering::Relaxed),
+                "the library was not open when the clock started"
+            );
+            self.registry.get("null")?.load(path, options)
+        }
+    }
+
+    #[test]
+    fn the_library_is_open_before_the_load_is_timed() {
+        let order = Load {
+            artifact: concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").to_owned(),
+            target: Target {
+                runtime: "closed".to_owned(),
+                provider: "cpu".to_owned(),
+                precision: Precision::Fp32,
+                threads: 1,
+                batch: 1,
+            },
+            inputs: vec![vec![1, 3, 8, 8]],
+            runtime_path: None,
+            feed: Feed::Random { seed: 0 },
+        };
+        let runtime = Closed {
+            registry: Registry::built_in(),
+            open: AtomicBool::new(false),
+        };
+        let (_, loaded) = Bench::load(&order, &runtime).map_err(|_| ()).unwrap();
+        assert_eq!(loaded.provider, "cpu");
+    }
 }

@@ -91,10 +91,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
             "--resume and --fresh need a directory; give --out",
         ));
     }
+    let search = args.search.search()?;
     let options = |out: PathBuf| Options {
         existing,
         device_timeout: args.device_timeout,
-        search: args.search.search(),
+        search: search.clone(),
         ..Options::new(out)
     };
     if let Some(out) = args.out {

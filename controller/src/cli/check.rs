@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use edgefront_optimizer::check::{Port, Summary, check};
-use edgefront_runtimes::Registry;
 use serde::Serialize;
 
 use super::files::Source;
@@ -50,9 +49,9 @@ struct Outcome<'a> {
 
 /// Runs the command. All findings are in the error.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let registry = args.runtime.registry()?;
     let Source { model, .. } = Source::read(&args.model, ui)?;
     let summary = check(&model).map_err(|error| error.in_file(&args.model))?;
-    let registry = Registry::new(&args.runtime.search());
     let compared = args
         .reference
         .map(|pairs| reference::compare(&args.model, &summary, &pairs, args.tolerance, &registry))

@@ -10,7 +10,7 @@ use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Recipe, Step};
 use edgefront_optimizer::{Model, PassReport};
 use edgefront_protocol::Bytes;
-use edgefront_runtimes::{Registry, Search};
+use edgefront_runtimes::Registry;
 use serde::Serialize;
 
 use super::files::{Source, check_output, size};
@@ -138,7 +138,7 @@ fn converted(model: &Model, step: Step) -> Result<(Model, Vec<PassReport>), edge
     let context = recipe::Context {
         calibration: None,
         training: None,
-        runtimes: &Registry::new(&Search::default()),
+        runtimes: &Registry::built_in(),
         threads: 1,
         activations: ActivationType::for_architecture(std::env::consts::ARCH),
         progress: &|_| {},

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use edgefront_protocol::Plan;
-use edgefront_runtimes::{Registry, Search};
+use edgefront_runtimes::{Error, Registry};
 
 use super::files::temporary_folder;
+use super::shared::RuntimeArgs;
 use super::study_args::ExistingArgs;
 use crate::demo::{self, Set};
 use crate::runtime_install;
@@ -49,27 +50,27 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let out = &args.out;
     let options = Options {
         existing: args.existing.existing(),
+        search: RuntimeArgs::default().search()?,
         ..Options::new(out)
     };
     let contents = Contents::draw(ui);
     // A directory that must be left alone is left without the inputs, too.
     let trial = temporary_folder()?;
     study::check(&contents.write(trial.path())?.study(), &options, ui)?;
-    provide_ort(ui);
+    provide_ort(&Registry::new(&options.search), ui)?;
     let inputs = contents.write(&out.join("demo"))?;
     let exit = study::run(&inputs.study(), &options, ui)?;
     ui.note(next_steps(out, &inputs));
     Ok(exit)
 }
 
-/// Installs ONNX Runtime where it is not on this machine. Without it there is still something to see.
-fn provide_ort(ui: &Ui) {
+/// Installs ONNX Runtime where it is not on this machine, or is damaged. Without it there is still something to see.
+fn provide_ort(registry: &Registry, ui: &Ui) -> anyhow::Result<()> {
     const ORT: &str = "ort";
-    let registry = Registry::new(&Search::default());
-    let probe = || anyhow::Ok(registry.get(ORT)?.probe()?);
-    if probe().is_ok() {
-        return;
-    }
+    let probe = || registry.get(ORT)?.probe();
+    let Err(before) = probe() else {
+        return Ok(());
+    };
     let install = || {
         let spinner = ui.spinner("installing ONNX Runtime");
         let installed = runtime_install::ensure(ORT, |what| {
@@ -79,11 +80,15 @@ fn provide_ort(ui: &Ui) {
         });
         spinner.finish_and_clear();
         installed?;
-        probe()
+        probe()?;
+        anyhow::Ok(())
     };
-    if let Err(error) = install() {
-        ui.warn(format_args!("going on with tract alone: {}", one_line(&error)));
+    match install() {
+        Err(error) if matches!(before, Error::Unusable { .. }) => return Err(error.context(before)),
+        Err(error) => ui.warn(format_args!("going on with tract alone: {}", one_line(&error))),
+        Ok(()) => {}
     }
+    Ok(())
 }
 
 impl Contents {

@@ -7,7 +7,6 @@ use clap::{Subcommand, ValueHint};
 use edgefront_optimizer::Model;
 use edgefront_optimizer::check::check;
 use edgefront_protocol::Shape;
-use edgefront_runtimes::Registry;
 
 use super::check::present;
 use super::files::check_output;
@@ -86,13 +85,13 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let inputs = || [order.file(), Path::new(&order.weights)];
     check_output(&args.output, inputs())?;
     check_output(&pairs, inputs())?;
+    let registry = args.runtime.registry()?;
     let spinner = ui.spinner(format!("exporting {}", order.source));
     let exported = torch_export::export(&order, &args.output, &pairs)?;
     spinner.set_message("comparing");
     let summary = Model::read(&args.output)
         .and_then(|model| check(&model))
         .map_err(|error| error.in_file(&args.output))?;
-    let registry = Registry::new(&args.runtime.search());
     let compared = reference::compare(&args.output, &summary, &pairs, TOLERANCE, &registry)
         .with_context(|| format!("{} was written, and cannot be compared", args.output.display()))?;
     spinner.finish_and_clear();

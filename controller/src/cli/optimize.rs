@@ -82,7 +82,7 @@ fn variants_help() -> String {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let options = args.place.options();
+    let options = args.place.options()?;
     let defaults = Study::new(study::stem(&args.model), args.model);
     let study = Study {
         written: defaults.written,

@@ -10,7 +10,6 @@ use edgefront_optimizer::quantize::{ActivationType, Activations, Options, Roundi
 use edgefront_optimizer::recipe::{self, Progress, Recipe, Step};
 use edgefront_optimizer::{PassReport, check};
 use edgefront_protocol::Bytes;
-use edgefront_runtimes::Registry;
 use serde::Serialize;
 
 use super::files::{Source, check_output, size};
@@ -149,6 +148,7 @@ struct Outcome {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let registry = args.runtime.registry()?;
     let named = || args.model.display().to_string();
     let Source { model, files, bytes } = Source::read(&args.model, ui)?;
     let data = [
@@ -174,7 +174,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let context = recipe::Context {
         calibration: Some(&pictures),
         training: None,
-        runtimes: &Registry::new(&args.runtime.search()),
+        runtimes: &registry,
         threads: std::thread::available_parallelism().map_or(1, Into::into),
         activations: ActivationType::for_architecture(std::env::consts::ARCH),
         progress: &|progress| match progress {

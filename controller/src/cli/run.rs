@@ -21,6 +21,6 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let study = Study::read(&args.study)?;
-    study::run(&study, &args.place.options(), ui)
+    let options = args.place.options()?;
+    study::run(&Study::read(&args.study)?, &options, ui)
 }

@@ -1,12 +1,12 @@
 //! `edgefront runtimes`.
 
-use comfy_table::{ContentArrangement, Table, presets};
-use edgefront_runtimes::{Registry, Runtime};
+use comfy_table::CellAlignment::Left;
+use edgefront_runtimes::{Error as RuntimeError, Registry, Runtime};
 use serde::Serialize;
 
 use super::shared::RuntimeArgs;
 use crate::runtime_install::{self, InstallError, Installed};
-use crate::ui::{Exit, Ui, UsageError};
+use crate::ui::{Column, Exit, Ui, UsageError, fitted};
 
 /// Lists the inference runtimes of this machine, or installs one.
 #[derive(Debug, clap::Args)]
@@ -51,7 +51,7 @@ struct Row {
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     match &args.action {
         Some(Action::Install(install)) => install.names.iter().try_for_each(|name| installed(name, ui))?,
-        None => list(&Registry::new(&args.runtime.search()), ui)?,
+        None => list(&args.runtime.registry()?, ui)?,
     }
     Ok(Exit::Done)
 }
@@ -92,21 +92,42 @@ fn list(registry: &Registry, ui: &Ui) -> anyhow::Result<()> {
     if ui.json() {
         return ui.data_json(&rows);
     }
-    let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(["runtime", "version", "providers", "library"]);
-    for row in rows {
-        let library = row.library.or(row.missing.map(|why| format!("missing: {why}")));
-        table.add_row([
-            row.name.to_owned(),
-            row.version.unwrap_or_else(|| "-".to_owned()),
-            row.providers.join(", "),
-            library.unwrap_or_else(|| "built in".to_owned()),
-        ]);
+    ui.data(fitted(&rows, &COLUMNS, ui.width()))?;
+    // Paths and reasons are longer than a column can be.
+    rows.iter()
+        .filter_map(Row::remark)
+        .try_for_each(|remark| ui.data(remark))
+}
+
+const COLUMNS: [Column<Row>; 3] = [
+    column("runtime", |row| row.name.to_owned()),
+    column("version", |row| {
+        row.version.clone().unwrap_or_else(|| "-".to_owned())
+    }),
+    column("providers", |row| {
+        if row.ready {
+            row.providers.join(", ")
+        } else {
+            "missing".to_owned()
+        }
+    }),
+];
+
+const fn column(head: &'static str, cell: fn(&Row) -> String) -> Column<Row> {
+    Column {
+        head,
+        side: Left,
+        gives_way: None,
+        cell,
     }
-    ui.data(table)
+}
+
+impl Row {
+    /// Where its library is, or why it is missing; `None` where it is built in.
+    fn remark(&self) -> Option<String> {
+        let text = self.library.as_ref().or(self.missing.as_ref())?;
+        Some(format!("{}: {text}", self.name))
+    }
 }
 
 fn row(runtime: &dyn Runtime) -> Row {
@@ -132,9 +153,9 @@ fn row(runtime: &dyn Runtime) -> Row {
 }
 
 /// The reason alone: the table already names the runtime.
-fn why(error: &edgefront_runtimes::Error) -> String {
+fn why(error: &RuntimeError) -> String {
     match error {
-        edgefront_runtimes::Error::Missing { reason, .. } => reason.clone(),
+        RuntimeError::Missing { reason, .. } | RuntimeError::Unusable { reason, .. } => reason.clone(),
         error => error.to_string(),
     }
 }

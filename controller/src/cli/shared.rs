@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use edgefront_protocol::Shape;
-use edgefront_runtimes::Search;
+use edgefront_runtimes::{Registry, Search};
+
+use crate::ui::UsageError;
 
 /// Arguments of every command that runs models on this machine.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -14,12 +16,26 @@ pub struct RuntimeArgs {
 }
 
 impl RuntimeArgs {
-    /// Where the runtimes look for their libraries.
-    pub fn search(&self) -> Search {
-        Search {
+    /// Where the runtimes look for their libraries. A library that was named, here or in the environment, and does
+    /// not serve is refused.
+    pub fn search(&self) -> anyhow::Result<Search> {
+        let search = Search {
             runtime_path: self.runtime_path.clone(),
-        }
+        };
+        checked(&search)?;
+        Ok(search)
     }
+
+    /// The runtimes of this machine, as [`search`](Self::search) finds them.
+    pub fn registry(&self) -> anyhow::Result<Registry> {
+        checked(&Search {
+            runtime_path: self.runtime_path.clone(),
+        })
+    }
+}
+
+fn checked(search: &Search) -> anyhow::Result<Registry> {
+    Registry::checked(search).map_err(|error| UsageError::new(error.to_string()))
 }
 
 /// Reads `1x3x224x224`.

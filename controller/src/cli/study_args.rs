@@ -74,14 +74,14 @@ pub struct PlaceArgs {
 
 impl PlaceArgs {
     /// How the study is run.
-    pub fn options(&self) -> Options {
-        Options {
+    pub fn options(&self) -> anyhow::Result<Options> {
+        Ok(Options {
             existing: self.existing.existing(),
-            search: self.runtime.search(),
+            search: self.runtime.search()?,
             device_timeout: self.device_timeout,
             cache: if self.no_cache { None } else { Cache::of_user() },
             ..Options::new(&self.out)
-        }
+        })
     }
 }
 

@@ -9,7 +9,6 @@ use edgefront_optimizer::quantize::{self, ActivationType};
 use edgefront_optimizer::recipe::{Context, Progress};
 use edgefront_optimizer::train::{self, Augment, Checkpoint, Distil, Extras, Options};
 use edgefront_optimizer::{Model, PassReport, check, passes};
-use edgefront_runtimes::Registry;
 use serde::Serialize;
 
 use super::files::{Source, check_output, is_same};
@@ -146,6 +145,7 @@ struct Epoch {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let registry = args.runtime.registry()?;
     let named = || args.model.display().to_string();
     let Source { model, files, .. } = Source::read(&args.model, ui)?;
     args.check_outputs(&files)?;
@@ -172,7 +172,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let context = Context {
         calibration: Some(calibration.as_ref().unwrap_or(&training)),
         training: Some(&training),
-        runtimes: &Registry::new(&args.runtime.search()),
+        runtimes: &registry,
         threads: args.threads(),
         activations: ActivationType::for_architecture(std::env::consts::ARCH),
         progress: &|progress| watch.see(progress, ui),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use edgefront_protocol::Digest;
+use edgefront_runtimes::Record;
 
 pub use error::InstallError;
 pub use wheel::installable;
@@ -37,7 +38,7 @@ pub fn ensure(name: &str, before_download: impl FnOnce(&str)) -> Result<Installe
         library: home.join(source.library),
         fresh,
     };
-    if installed(false).library.is_file() {
+    if is_whole(&installed(false).library) {
         return Ok(installed(false));
     }
     let wheel = source.wheel(std::env::consts::ARCH)?;
@@ -47,7 +48,7 @@ pub fn ensure(name: &str, before_download: impl FnOnce(&str)) -> Result<Installe
         source,
     };
     fs::create_dir_all(&folder).map_err(unwritable)?;
-    // Beside its place, so that moving it there is atomic: a half-unpacked folder is never taken for a library.
+    // Beside its place, so that moving files there is atomic: one that is half-unpacked is never taken for whole.
     let fetched = tempfile::Builder::new()
         .prefix(".download-")
         .tempdir_in(&folder)
@@ -56,6 +57,7 @@ pub fn ensure(name: &str, before_download: impl FnOnce(&str)) -> Result<Installe
     verify(&file, wheel)?;
     let unpacked = fetched.path().join("unpacked");
     unpack::unpack(&file, source.files(), &unpacked)?;
+    record(&unpacked.join(source.library))?;
     move_into_place(&unpacked, &home).map_err(unwritable)?;
     Ok(installed(true))
 }
@@ -76,12 +78,40 @@ fn verify(file: &Path, wheel: &Wheel) -> Result<(), InstallError> {
     })
 }
 
-/// Another process may have installed the same while this one did; its files are as good.
+/// Whether the library is as it was installed, to the last bit. Without a record it cannot be told.
+fn is_whole(library: &Path) -> bool {
+    let recorded = Record::beside(library);
+    recorded.is_some() && recorded == record_of(library).ok()
+}
+
+fn record_of(library: &Path) -> io::Result<Record> {
+    let content = fs::read(library)?;
+    Ok(Record {
+        sha256: Digest::of(&content).to_string(),
+        bytes: content.len() as u64,
+    })
+}
+
+/// Writes the record of the library beside it.
+fn record(library: &Path) -> Result<(), InstallError> {
+    let path = library.with_file_name(Record::FILE);
+    let written =
+        record_of(library).and_then(|record| edgefront_files::replace(&path, record.text().as_bytes()));
+    written.map_err(|source| InstallError::Write { path, source })
+}
+
+/// Moves each file by itself: a process that runs the library which lies there keeps it, and another process that
+/// installs the same may do so meanwhile. The record comes last, so that what it tells of is there.
 fn move_into_place(unpacked: &Path, home: &Path) -> io::Result<()> {
-    match fs::rename(unpacked, home) {
-        Err(_) if home.is_dir() => Ok(()),
-        result => result,
+    fs::create_dir_all(home)?;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(unpacked)? {
+        names.push(entry?.file_name());
     }
+    names.sort_by_key(|name| name == Record::FILE);
+    names
+        .iter()
+        .try_for_each(|name| fs::rename(unpacked.join(name), home.join(name)))
 }
 
 #[cfg(test)]
@@ -102,14 +132,23 @@ mod tests {
     }
 
     #[test]
-    fn what_another_process_installed_stays() {
+    fn a_damaged_library_is_replaced_by_a_whole_one() {
         let dir = tempfile::tempdir().unwrap();
         let (unpacked, home) = (dir.path().join("unpacked"), dir.path().join("ort-1"));
         for folder in [&unpacked, &home] {
             fs::create_dir(folder).unwrap();
         }
-        fs::write(home.join("library"), "theirs").unwrap();
+        let library = home.join("library");
+        assert!(!is_whole(&library), "there is none");
+        fs::write(&library, "whol").unwrap();
+        assert!(!is_whole(&library), "nothing is recorded");
+        fs::write(unpacked.join("library"), "whole").unwrap();
+        record(&unpacked.join("library")).unwrap();
         move_into_place(&unpacked, &home).unwrap();
-        assert_eq!(fs::read_to_string(home.join("library")).unwrap(), "theirs");
+        assert!(is_whole(&library));
+        assert_eq!(fs::read_dir(&unpacked).unwrap().count(), 0);
+        // Of the same length, so that only the digest tells.
+        fs::write(&library, "whale").unwrap();
+        assert!(!is_whole(&library));
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::bail;
 use edgefront_optimizer::Model;
-use edgefront_optimizer::calibrate::{self, Samples};
+use edgefront_optimizer::calibrate::Samples;
 use edgefront_optimizer::check::{not_a_number, not_finite};
 use edgefront_optimizer::obstacles::Obstacles;
 use edgefront_optimizer::quantize::ActivationType;
@@ -66,7 +66,7 @@ impl Order {
     /// What the key within a study leaves open: this program, and the runtime that runs models.
     fn key_beyond_study(&self, program: Program, registry: &Registry) -> anyhow::Result<Digest> {
         let runtime = if self.recipe.needs_calibration() {
-            let runtime = calibrate::runtime(registry)?;
+            let runtime = registry.preferred()?;
             Some((runtime.name(), runtime.probe()?.version))
         } else {
             None

@@ -25,7 +25,6 @@ pub use extremes::{Extremes, NotFinite};
 pub use histogram::Histogram;
 pub use observe::{Statistics, observe};
 pub use observer::Method;
-pub use run::runtime;
 
 /// Samples of a model's input, streamed: none is held longer than its batch.
 pub trait Samples: Sync {

@@ -18,7 +18,7 @@ pub(crate) struct Source<'a> {
     pub(crate) samples: &'a dyn Samples,
     /// How many of them, from the first on.
     pub(crate) total: usize,
-    /// Where to run the model: on `ort` where its library is found, else on `tract`.
+    /// Where to run the model: on the preferred one.
     pub(crate) runtimes: &'a Registry,
     /// Threads of the runtime, at least 1.
     pub(crate) threads: usize,
@@ -40,7 +40,8 @@ pub(crate) fn each_batch(
         return Err(refused("there are no samples; give some with `--calib`"));
     }
     let artifact = Artifact::with_outputs(model, values)?;
-    let runtime = runtime(source.runtimes)?;
+    // Which one it is shows in the ranges by rounding alone.
+    let runtime = source.runtimes.preferred()?;
     let batch = batch::size(model, values, &samples.sample(0), total)?;
     let mut loaded: Option<Loaded> = None;
     for start in (0..total).step_by(batch) {
@@ -109,16 +110,6 @@ impl Part {
     fn label(&self) -> String {
         format!("samples {} to {}", self.samples.start, self.samples.end - 1)
     }
-}
-
-/// The runtime to calibrate with. Which one it is shows in the ranges by rounding alone.
-pub fn runtime(registry: &Registry) -> Result<&dyn Runtime, Error> {
-    if let Ok(ort) = registry.get("ort")
-        && ort.probe().is_ok()
-    {
-        return Ok(ort);
-    }
-    Ok(registry.get("tract")?)
 }
 
 /// A model file that returns the activations as well.

@@ -32,9 +32,7 @@ fn calibrated(model: &Model, options: &Options, samples: &dyn Samples) -> Result
         calibration: Some(samples),
         training: None,
         // The tests of this module are to need no library.
-        runtimes: &Registry::new(&Search {
-            runtime_path: Some("nowhere".into()),
-        }),
+        runtimes: &Registry::built_in(),
         threads: 1,
         activations: ActivationType::U8,
         progress: &|_| {},

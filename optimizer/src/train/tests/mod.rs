@@ -4,7 +4,7 @@ mod differentiation;
 mod fitting;
 mod quantized;
 
-use edgefront_runtimes::{Data, Registry, Search, Tensor};
+use edgefront_runtimes::{Data, Registry, Tensor};
 
 use super::*;
 use crate::graph::build::Builder;
@@ -94,9 +94,7 @@ fn train_on(
         calibration: Some(&Spots(16)),
         training: Some(data),
         // No library is needed.
-        runtimes: &Registry::new(&Search {
-            runtime_path: Some("nowhere".into()),
-        }),
+        runtimes: &Registry::built_in(),
         threads: 1,
         activations: ActivationType::U8,
         progress: &|progress| {

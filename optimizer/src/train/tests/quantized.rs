@@ -15,9 +15,7 @@ fn quantized(model: &Model) -> Model {
     let context = Context {
         calibration: Some(&Spots(16)),
         training: None,
-        runtimes: &Registry::new(&Search {
-            runtime_path: Some("nowhere".into()),
-        }),
+        runtimes: &Registry::built_in(),
         threads: 1,
         activations: ActivationType::U8,
         progress: &|_| {},

@@ -1,0 +1,93 @@
+//! What of a shared library can be checked before the system maps it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// Whether the file is a 64-bit little-endian ELF image that ends before its sections or segments do. To map one is
+/// to be killed by SIGBUS, without a word. Of other files the loader itself says what is wrong.
+///
+/// Offsets are those of `Elf64_Ehdr` and `Elf64_Phdr` in the System V ABI.
+pub(crate) fn is_cut_short(library: &Path) -> io::Result<bool> {
+    const IDENTITY: &[u8] = b"\x7fELF\x02\x01";
+    let file = File::open(library)?;
+    let length = file.metadata()?.len();
+    let mut head = [0; 64];
+    if length < head.len() as u64 {
+        return Ok(false);
+    }
+    file.read_exact_at(&mut head, 0)?;
+    if !head.starts_with(IDENTITY) {
+        return Ok(false);
+    }
+    let sections = number(&head[40..48]).saturating_add(number(&head[58..60]) * number(&head[60..62]));
+    let segments = number(&head[32..40]);
+    let (size, count) = (number(&head[54..56]), number(&head[56..58]));
+    if length < sections || length < segments.saturating_add(size * count) {
+        return Ok(true);
+    }
+    let mut table = vec![0; (size * count) as usize];
+    file.read_exact_at(&mut table, segments)?;
+    let end = |segment: &[u8]| Some(number(segment.get(8..16)?).saturating_add(number(segment.get(32..40)?)));
+    let ends = table.chunks_exact(size.max(1) as usize).filter_map(end);
+    Ok(ends.max().is_some_and(|end| length < end))
+}
+
+fn number(little_endian: &[u8]) -> u64 {
+    little_endian
+        .iter()
+        .rfold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_library_is_whole_to_its_last_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        // This test is an ELF image, too; its sections end the file.
+        let whole = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let path = dir.path().join("lib.so");
+        for (kept, cut_short) in [
+            (whole.len(), false),
+            (whole.len() - 1, true),
+            (whole.len() / 2, true),
+            (100, true),
+            (10, false),
+        ] {
+            fs::write(&path, &whole[..kept]).unwrap();
+            assert_eq!(is_cut_short(&path).unwrap(), cut_short, "{kept} bytes");
+        }
+    }
+
+    #[test]
+    fn segments_are_looked_at_where_there_are_no_sections() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lib.so");
+        let mut whole = fs::read(std::env::current_exe().unwrap()).unwrap();
+        whole[40..48].fill(0);
+        whole[60..62].fill(0);
+        fs::write(&path, &whole).unwrap();
+        assert!(!is_cut_short(&path).unwrap());
+        fs::write(&path, &whole[..whole.len() / 100]).unwrap();
+        assert!(is_cut_short(&path).unwrap());
+    }
+
+    #[test]
+    fn headers_of_nonsense_are_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lib.so");
+        let mut nonsense = vec![0xff; 4096];
+        nonsense[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        fs::write(&path, &nonsense).unwrap();
+        assert!(is_cut_short(&path).unwrap());
+        nonsense[32..64].fill(0);
+        fs::write(&path, &nonsense).unwrap();
+        assert!(!is_cut_short(&path).unwrap());
+    }
+}
