@@ -12,6 +12,6 @@ const PICTURE: PictureShape = PictureShape {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     with_file("npz", bytes, |path| {
-        let _ = data::load(path, Some("unit"), PICTURE, Labels::Read);
+        let _ = data::load(path, Some("unit"), PICTURE, Labels::Read, None);
     });
 });

@@ -97,6 +97,14 @@ pub enum Error {
         /// Why, and what to do instead.
         reason: String,
     },
+    /// A picture could not be read again.
+    #[error("cannot read sample {index}: {source}")]
+    Sample {
+        /// Its place among the samples.
+        index: usize,
+        /// Why, with the file.
+        source: io::Error,
+    },
     /// A runtime failed, during calibration.
     #[error(transparent)]
     Runtime(#[from] edgefront_runtimes::Error),

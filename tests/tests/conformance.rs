@@ -45,12 +45,12 @@ impl Samples for Waves {
         8
     }
 
-    fn sample(&self, index: usize) -> Vec<Tensor> {
+    fn sample(&self, index: usize) -> std::io::Result<Vec<Tensor>> {
         let mut shape = self.0.clone();
         shape[0] = 1;
         let elements = shape.iter().product();
         let values = (0..elements).map(|i: usize| ((i + index * 811) * 7919 % 2003) as f32 / 1024.0 - 1.0);
-        vec![Tensor::new(shape, Data::F32(values.collect())).unwrap()]
+        Ok(vec![Tensor::new(shape, Data::F32(values.collect())).unwrap()])
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use edgefront_protocol::pack::Pack;
+use edgefront_protocol::pack::Head;
 use edgefront_protocol::{Bytes, Digest};
 use serde::Serialize;
 
@@ -72,32 +72,32 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let rule = preprocess.as_deref().map(Path::new);
     check_output(&output, std::iter::once(data.as_path()).chain(rule))?;
     let bar = ui.bar(0, "packing");
-    let pack = load_to_pack(&data, preprocess.as_deref(), size, &|done, total| {
+    let pictures = load_to_pack(&data, preprocess.as_deref(), size, &|done, total| {
         bar.set_length(total);
         bar.inc(done);
     })?;
     bar.finish_and_clear();
-    let bytes = pack.encode();
+    let bytes = pictures.encode()?;
     edgefront_files::replace(&output, &bytes)
         .with_context(|| format!("cannot write {}", output.display()))?;
-    present(&pack, &output, &bytes, ui)?;
+    present(pictures.head(), &output, &bytes, ui)?;
     Ok(Exit::Done)
 }
 
-fn present(pack: &Pack, file: &Path, bytes: &[u8], ui: &Ui) -> anyhow::Result<()> {
-    let picture = pack.picture();
+fn present(head: &Head, file: &Path, bytes: &[u8], ui: &Ui) -> anyhow::Result<()> {
+    let picture = head.picture();
     if ui.json() {
         return ui.data_json(&Summary {
             file,
             sha256: Digest::of(bytes),
             bytes: Bytes(bytes.len() as u64),
-            pictures: pack.len(),
+            pictures: head.len(),
             shape: [picture.channels, picture.height, picture.width],
-            labels: pack.labels().is_some(),
-            classes: pack.classes(),
+            labels: head.labels().is_some(),
+            classes: head.classes(),
         });
     }
-    let labels = match (pack.labels(), pack.classes().len()) {
+    let labels = match (head.labels(), head.classes().len()) {
         (None, _) => "without labels".to_owned(),
         (Some(_), 0) => "with labels".to_owned(),
         (Some(_), classes) => format!("of {classes} classes"),
@@ -105,7 +105,7 @@ fn present(pack: &Pack, file: &Path, bytes: &[u8], ui: &Ui) -> anyhow::Result<()
     ui.data(format_args!(
         "{}: {} pictures of {}, {labels}, {:.1} MB",
         file.display(),
-        pack.len(),
+        head.len(),
         Extents(picture),
         bytes.len() as f64 / 1e6
     ))

@@ -16,7 +16,7 @@ use super::files::{Source, check_output, size};
 use super::sensitivity;
 use super::shared::RuntimeArgs;
 use crate::data::{self, Labels};
-use crate::study::{Interface, Pictures};
+use crate::study::Interface;
 use crate::ui::{Exit, Ui};
 
 /// Quantizes a model to INT8 after training, in QDQ form.
@@ -162,13 +162,17 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     interface.take_size_of(&args.calib, args.preprocess.as_deref())?;
     interface.check_all_axes().with_context(named)?;
     let recipe = args.recipe();
-    let pack = data::load(
+    let labels = Labels::read_if(recipe.uses_calibration_labels());
+    let pictures = data::load(
         &args.calib,
         args.preprocess.as_deref(),
         interface.picture().with_context(named)?,
-        Labels::read_if(recipe.uses_calibration_labels()),
+        labels,
+        // Accuracy is counted on all of them.
+        args.samples
+            .filter(|_| labels == Labels::Ignore)
+            .map(|samples| samples as usize),
     )?;
-    let pictures = Pictures::new(pack);
 
     let bar = ui.bar(pictures.len() as u64, "calibrating");
     let context = recipe::Context {

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::files::{Source, check_output, is_same};
 use super::shared::RuntimeArgs;
-use crate::data::{self, Labels};
-use crate::study::{Interface, Pictures};
+use crate::data::{self, Labels, Pictures};
+use crate::study::Interface;
 use crate::ui::{Exit, Ui, UsageError};
 
 /// Pictures that calibrate the ranges of activations where `--calib` names none.
@@ -155,8 +155,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     interface.check_all_axes().with_context(named)?;
     let picture = interface.picture().with_context(named)?;
     let load = |path: &Path, labels| -> anyhow::Result<Pictures> {
-        let pack = data::load(path, args.preprocess.as_deref(), picture, labels)?;
-        Ok(Pictures::new(pack))
+        let rule = args.preprocess.as_deref();
+        Ok(data::load(path, rule, picture, labels, None)?)
     };
     let training = load(&args.train, Labels::Read)?;
     let load_optional = |path: &Option<PathBuf>, labels| {

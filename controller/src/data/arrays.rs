@@ -8,7 +8,7 @@ use half::f16;
 
 use super::error::{DataError, Problem};
 use super::npy::Header;
-use super::npz::{Archive, elements};
+use super::npz::{Archive, Elements};
 
 /// The arrays of the file by name, of the types that models have.
 pub fn arrays(path: &Path) -> Result<BTreeMap<String, Tensor>, DataError> {
@@ -23,7 +23,7 @@ pub fn arrays(path: &Path) -> Result<BTreeMap<String, Tensor>, DataError> {
 
 fn tensor(archive: &mut Archive, name: &str) -> Result<Tensor, Problem> {
     let found = archive.listed();
-    let (header, mut entry) = archive.array(name)?.ok_or_else(|| Problem::NoArray {
+    let (header, entry) = archive.array(name)?.ok_or_else(|| Problem::NoArray {
         name: name.to_owned(),
         found,
     })?;
@@ -38,9 +38,9 @@ fn tensor(archive: &mut Archive, name: &str) -> Result<Tensor, Problem> {
         );
         return Err(array(why));
     };
-    let bytes = elements(&header, &mut entry, name, size)?;
-    let data = decoded(&header.descr, &bytes);
-    Tensor::new(header.shape, data).map_err(|error| array(error.to_string()))
+    let (descr, shape) = (header.descr.clone(), header.shape.clone());
+    let data = decoded(&descr, &Elements::new(header, entry, name, size)?.all()?);
+    Tensor::new(shape, data).map_err(|error| array(error.to_string()))
 }
 
 fn size_of_element(header: &Header) -> Option<usize> {

@@ -54,6 +54,17 @@ pub enum Problem {
     /// A picture that cannot be decoded.
     #[error("cannot decode the picture: {0}; replace or remove it")]
     Picture(String),
+    /// There is no room for decoded pictures.
+    #[error(
+        "cannot keep its decoded pictures in a temporary file in {}; set TMPDIR to a folder with room: {source}",
+        folder.display()
+    )]
+    Spool {
+        /// The folder for such files.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Pictures do not fit the model.
     #[error("pictures are {found} and {wanted} are wanted; {mend}")]
     Size {
@@ -89,6 +100,14 @@ impl Problem {
             path: path.to_owned(),
             problem: self,
         }
+    }
+
+    /// Decoded pictures could not be written.
+    pub(super) fn spool(source: io::Error) -> Self {
+        let folder = std::env::temp_dir();
+        // The name of a temporary file tells nobody anything; what is wrong with the folder does.
+        let source = std::fs::metadata(&folder).err().unwrap_or(source);
+        Self::Spool { folder, source }
     }
 
     /// An error in what the user wrote.

@@ -3,14 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use edgefront_protocol::pack::{Pack, PictureShape};
+use edgefront_protocol::pack::{Form, Head, PictureShape};
 use image::{ColorType, DynamicImage, ImageReader};
 use rayon::prelude::*;
 
-use super::Progress;
+use super::Wanted;
 use super::error::{DataError, Problem};
+use super::pictures::{Pictures, Spool};
 use super::preprocess::Preprocess;
 use super::resample::Size;
+
+/// Pictures that a thread decodes before they are all written: enough that none waits long for another.
+const PICTURES_OF_A_THREAD: usize = 8;
 
 const EXTENSIONS: [&str; 3] = ["png", "jpg", "jpeg"];
 
@@ -22,53 +26,52 @@ struct Listing {
 
 /// Loads the data set. Classes are numbered by the order of their names. Pictures follow one another class by
 /// class in turn, so that the first so many are as balanced as the folder lets them be.
-pub(super) fn load(
-    folder: &Path,
-    preprocess: Option<&str>,
-    channels: usize,
-    size: Option<Size>,
-    progress: Progress<'_>,
-) -> Result<Pack, DataError> {
-    let rule = Preprocess::named(preprocess.unwrap_or("imagenet"), channels)?;
-    let listing = list(folder)?;
-    let total = listing.files.len() as u64;
-    let size = match size.or(rule.own_size()) {
+pub(super) fn load(folder: &Path, wanted: &Wanted<'_>) -> Result<Pictures, DataError> {
+    let channels = wanted.channels;
+    let rule = Preprocess::named(wanted.preprocess.unwrap_or("imagenet"), channels)?;
+    let Listing { classes, mut files } = list(folder)?;
+    files.truncate(wanted.count(files.len()));
+    let total = files.len() as u64;
+    let size = match wanted.size.or(rule.own_size()) {
         Some(size) => size,
-        None => decode(&listing.files[0].0, channels)?.1,
+        None => decode(&files[0].0, channels)?.1,
     };
     let target = PictureShape {
         channels,
         height: size.height,
         width: size.width,
     };
-    // Whole first, so that of several bad pictures the first is named, whichever thread was fastest.
-    let pictures: Vec<Result<_, DataError>> = listing
-        .files
-        .par_iter()
-        .map(|(file, _)| {
-            let (pixels, own) = decode(file, channels)?;
-            let found = PictureShape {
-                channels,
-                height: own.height,
-                width: own.width,
-            };
-            let prepared = rule
-                .apply(pixels, found, target)
-                .map_err(|problem| problem.at(file))?;
-            progress(1, total);
-            Ok(prepared)
-        })
-        .collect();
-    let labels = listing.files.iter().map(|&(_, label)| label).collect();
-    Pack::from_bytes(
-        listing.files.len(),
-        target,
-        pictures.into_iter().collect::<Result<Vec<_>, _>>()?.concat(),
-        rule.normalization,
-    )
-    .and_then(|pack| pack.with_labels(labels))
-    .and_then(|pack| pack.with_classes(listing.classes))
-    .map_err(|error| Problem::from(error).at(folder))
+    let here = |problem: Problem| problem.at(folder);
+    let mut spool = Spool::new().map_err(here)?;
+    for files in files.chunks(PICTURES_OF_A_THREAD * rayon::current_num_threads()) {
+        // Whole first, so that of several bad pictures the first is named, whichever thread was fastest.
+        let pictures: Vec<Result<_, DataError>> = files
+            .par_iter()
+            .map(|(file, _)| {
+                let (pixels, own) = decode(file, channels)?;
+                let found = PictureShape {
+                    channels,
+                    height: own.height,
+                    width: own.width,
+                };
+                let prepared = rule
+                    .apply(pixels, found, target)
+                    .map_err(|problem| problem.at(file))?;
+                (wanted.progress)(1, total);
+                Ok(prepared)
+            })
+            .collect();
+        for picture in pictures {
+            spool.push(&picture?).map_err(here)?;
+        }
+    }
+    let labels = files.iter().map(|&(_, label)| label).collect();
+    Head::new(files.len(), target, Form::Bytes(rule.normalization))
+        .and_then(|head| head.with_labels(labels))
+        .and_then(|head| head.with_classes(classes))
+        .map_err(Problem::from)
+        .and_then(|head| spool.finish(head, folder))
+        .map_err(here)
 }
 
 fn list(folder: &Path) -> Result<Listing, DataError> {

@@ -1,20 +1,22 @@
-//! Labelled data sets, as users have them: an image folder, an `.npz`, or a pack. All become a [`Pack`] whose
-//! pictures have the model's size.
+//! Labelled data sets, as users have them: an image folder, an `.npz`, or a pack. All become [`Pictures`] of the
+//! model's size, which stay on the disk.
 
 mod arrays;
 mod error;
 mod folder;
 mod npy;
 mod npz;
+mod pictures;
 mod preprocess;
 mod resample;
 
 use std::path::Path;
 
-use edgefront_protocol::pack::{Pack, PictureShape};
+use edgefront_protocol::pack::PictureShape;
 
 pub use arrays::arrays;
 pub use error::{DataError, Extents, Problem};
+pub use pictures::Pictures;
 use resample::Size;
 
 /// Told from any thread after each picture: pictures that it stands for, and how many there are in all.
@@ -39,32 +41,60 @@ impl Labels {
 /// Channels of pictures where no model says otherwise.
 const COLOURS: usize = 3;
 
-/// Loads the data set at `path` for a model that takes pictures of `model_input`.
+/// What is asked of a reader.
+struct Wanted<'a> {
+    preprocess: Option<&'a str>,
+    channels: usize,
+    /// By default what the preprocessing gives, or else the pictures' own.
+    size: Option<Size>,
+    labels: Labels,
+    /// How many pictures, from the first on; all where it is not given.
+    limit: Option<usize>,
+    progress: Progress<'a>,
+}
+
+impl Wanted<'_> {
+    /// How many of `count` pictures are read.
+    fn count(&self, count: usize) -> usize {
+        self.limit.map_or(count, |limit| limit.min(count))
+    }
+}
+
+/// Loads the data set at `path` for a model that takes pictures of `model_input`; of `limit` pictures only the
+/// first so many, at least 1.
 ///
 /// `preprocess` is `imagenet`, `unit`, `none` or a TOML file; by default `imagenet` for byte pictures and
 /// `none` for floats. A pack has its preprocessing already and takes none. Labels are not needed here; ask
-/// [`Pack::labels_for`].
+/// [`edgefront_protocol::pack::Head::labels_for`].
 pub fn load(
     path: &Path,
     preprocess: Option<&str>,
     model_input: PictureShape,
     labels: Labels,
-) -> Result<Pack, DataError> {
+    limit: Option<usize>,
+) -> Result<Pictures, DataError> {
     let size = Size {
         height: model_input.height,
         width: model_input.width,
     };
-    if !is_pack(path) {
-        let channels = model_input.channels;
-        return read(path, preprocess, channels, Some(size), labels, &|_, _| {});
-    }
-    let pack = read_pack(path, preprocess)?;
-    if pack.picture() == model_input {
-        return Ok(pack);
+    let pictures = read(
+        path,
+        &Wanted {
+            preprocess,
+            channels: model_input.channels,
+            size: Some(size),
+            labels,
+            limit,
+            progress: &|_, _| {},
+        },
+    )?;
+    let found = pictures.head().picture();
+    if found == model_input {
+        return Ok(pictures);
     }
     let mend = "pack the pictures again with `edgefront pack --size`";
     Err(Problem::Size {
-        found: Extents(pack.picture()),
+        found: Extents(found),
         wanted: Extents(model_input),
         mend,
     }
@@ -74,12 +104,18 @@ pub fn load(
 /// Extents of the pictures of the data set at `path`, for a model that takes any: those of a pack, what the
 /// preprocessing gives, or else the pictures' own.
 pub fn picture(path: &Path, preprocess: Option<&str>) -> Result<PictureShape, DataError> {
-    let pack = if is_pack(path) {
-        read_pack(path, preprocess)?
-    } else {
-        read(path, preprocess, COLOURS, None, Labels::Ignore, &|_, _| {})?
-    };
-    Ok(pack.picture())
+    let pictures = read(
+        path,
+        &Wanted {
+            preprocess,
+            channels: COLOURS,
+            size: None,
+            labels: Labels::Ignore,
+            limit: Some(1),
+            progress: &|_, _| {},
+        },
+    )?;
+    Ok(pictures.head().picture())
 }
 
 /// Loads an image folder or an `.npz` to be packed. `size`, rows and columns, is by default what the
@@ -89,45 +125,43 @@ pub fn load_to_pack(
     preprocess: Option<&str>,
     size: Option<[usize; 2]>,
     progress: Progress<'_>,
-) -> Result<Pack, DataError> {
+) -> Result<Pictures, DataError> {
     if is_pack(path) {
+        Pictures::of_pack(path, None)?;
         return Err(Problem::usage("is a pack already").at(path));
     }
     read(
         path,
-        preprocess,
-        COLOURS,
-        size.map(|[height, width]| Size { height, width }),
-        Labels::Read,
-        progress,
+        &Wanted {
+            preprocess,
+            channels: COLOURS,
+            size: size.map(|[height, width]| Size { height, width }),
+            labels: Labels::Read,
+            limit: None,
+            progress,
+        },
     )
 }
 
-fn read(
-    path: &Path,
-    preprocess: Option<&str>,
-    channels: usize,
-    size: Option<Size>,
-    labels: Labels,
-    progress: Progress<'_>,
-) -> Result<Pack, DataError> {
+fn read(path: &Path, wanted: &Wanted<'_>) -> Result<Pictures, DataError> {
     let metadata = std::fs::metadata(path).map_err(|error| Problem::from(error).at(path))?;
     if metadata.is_dir() {
-        folder::load(path, preprocess, channels, size, progress)
+        folder::load(path, wanted)
+    } else if is_pack(path) {
+        read_pack(path, wanted)
     } else if has_extension(path, "npz") {
-        npz::Archive::open(path)?.load(preprocess, channels, size, labels, progress)
+        npz::Archive::open(path)?.load(wanted)
     } else {
         Err(Problem::UnknownForm.at(path))
     }
 }
 
-fn read_pack(path: &Path, preprocess: Option<&str>) -> Result<Pack, DataError> {
-    if let Some(name) = preprocess {
+fn read_pack(path: &Path, wanted: &Wanted<'_>) -> Result<Pictures, DataError> {
+    if let Some(name) = wanted.preprocess {
         let message = format!("a pack has its preprocessing already; leave out `--preprocess {name}`");
         return Err(Problem::usage(message).at(path));
     }
-    let bytes = std::fs::read(path).map_err(|error| Problem::from(error).at(path))?;
-    Pack::decode(bytes).map_err(|error| Problem::from(error).at(path))
+    Pictures::of_pack(path, wanted.limit)
 }
 
 fn is_pack(path: &Path) -> bool {

@@ -1,23 +1,20 @@
 //! Reads a data set from NumPy's `.npz`: `images` and, where there are any, `labels`.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use edgefront_protocol::pack::{Pack, PictureShape};
+use edgefront_protocol::pack::{Form, Head, PictureShape};
 use rayon::prelude::*;
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
 use super::error::{DataError, Extents, Problem};
 use super::npy::{Header, read_header};
+use super::pictures::{PIECE, Pictures, Spool};
 use super::preprocess::{Layout, Preprocess};
 use super::resample::Size;
-use super::{Labels, Progress};
-
-/// Elements are read in pieces of this many bytes, so that memory follows what the file really holds and not
-/// what its header claims.
-const PIECE: usize = 1 << 20;
+use super::{Labels, Wanted};
 
 type Entry<'a> = ZipFile<'a, BufReader<File>>;
 
@@ -27,10 +24,24 @@ pub(super) struct Archive<'a> {
     zip: ZipArchive<BufReader<File>>,
 }
 
-/// The pictures as they are in the file.
-enum Images {
-    Bytes { shape: [usize; 4], pixels: Vec<u8> },
-    Floats { shape: [usize; 4], values: Vec<f32> },
+/// The elements of an array, read from its first on.
+pub(super) struct Elements<'a, R> {
+    reader: R,
+    name: &'a str,
+    shape: Vec<usize>,
+    /// Bytes of all of them.
+    pub(super) length: usize,
+}
+
+/// What becomes of the pictures of an array.
+struct Plan<'a> {
+    count: usize,
+    /// Extents in the file, and in the data set.
+    found: PictureShape,
+    wanted: PictureShape,
+    form: Form,
+    /// How byte pictures get from one to the other.
+    rule: Option<&'a Preprocess>,
 }
 
 impl<'a> Archive<'a> {
@@ -41,45 +52,29 @@ impl<'a> Archive<'a> {
         Ok(Self { path, zip })
     }
 
-    /// Loads the data set. `size` is the pictures' own where it is `None`.
-    pub(super) fn load(
-        mut self,
-        preprocess: Option<&str>,
-        channels: usize,
-        size: Option<Size>,
-        labels: Labels,
-        progress: Progress<'_>,
-    ) -> Result<Pack, DataError> {
+    /// Loads the data set.
+    pub(super) fn load(mut self, wanted: &Wanted<'_>) -> Result<Pictures, DataError> {
         let path = self.path;
         // The rule is checked before the pictures are read, so that a typing error is told at once.
-        let rule = preprocess
-            .map(|name| Preprocess::named(name, channels))
+        let rule = wanted
+            .preprocess
+            .map(|name| Preprocess::named(name, wanted.channels))
             .transpose()?;
-        let pack = match self.images().map_err(|problem| problem.at(path))? {
-            Images::Floats { shape, values } => floats(shape, &values, rule.as_ref(), channels, size),
-            Images::Bytes { shape, pixels } => {
-                let rule = rule.map_or_else(|| Preprocess::named("imagenet", channels), Ok)?;
-                bytes(shape, pixels, &rule, channels, size, progress)
-            }
-        }
-        .map_err(|problem| problem.at(path))?;
-        let labels = match labels {
-            Labels::Read => self.labels().map_err(|problem| problem.at(path))?,
-            Labels::Ignore => None,
-        };
-        match labels {
-            None => Ok(pack),
-            Some(labels) => pack
-                .with_labels(labels)
-                .map_err(|error| Problem::from(error).at(path)),
-        }
+        let imagenet = Preprocess::named("imagenet", wanted.channels)?;
+        self.spool(rule.as_ref(), &imagenet, wanted)
+            .map_err(|problem| problem.at(path))
     }
 
-    fn images(&mut self) -> Result<Images, Problem> {
+    fn spool(
+        &mut self,
+        rule: Option<&Preprocess>,
+        default: &Preprocess,
+        wanted: &Wanted<'_>,
+    ) -> Result<Pictures, Problem> {
         const NAME: &str = "images";
         const WANTED: &str = "save uint8 [N, H, W, C] or float32 [N, C, H, W]";
         let found = self.listed();
-        let (header, mut entry) = self.array(NAME)?.ok_or(Problem::NoArray {
+        let (header, entry) = self.array(NAME)?.ok_or(Problem::NoArray {
             name: NAME.to_owned(),
             found,
         })?;
@@ -93,24 +88,29 @@ impl<'a> Archive<'a> {
                 header.shape
             ))
         })?;
-        match header.descr.as_str() {
-            "|u1" | "<u1" | "u1" => Ok(Images::Bytes {
-                shape,
-                pixels: elements(&header, &mut entry, NAME, 1)?,
-            }),
-            "<f4" => {
-                let bytes = elements(&header, &mut entry, NAME, size_of::<f32>())?;
-                let value = |b: &[u8]| b.try_into().map_or(0.0, f32::from_le_bytes);
-                let values = bytes.chunks_exact(size_of::<f32>()).map(value).collect();
-                Ok(Images::Floats { shape, values })
-            }
-            other => Err(array(format!("has type `{other}`; {WANTED}"))),
-        }
+        let (plan, item) = match header.descr.as_str() {
+            "|u1" | "<u1" | "u1" => (Plan::bytes(shape, rule.unwrap_or(default), wanted)?, 1),
+            "<f4" => (Plan::floats(shape, rule, wanted)?, size_of::<f32>()),
+            other => return Err(array(format!("has type `{other}`; {WANTED}"))),
+        };
+        let elements = Elements::new(header, entry, NAME, item)?;
+        let mut spool = Spool::new()?;
+        plan.run(elements, wanted, &mut spool)?;
+        let head = Head::new(plan.count, plan.wanted, plan.form)?;
+        let labels = match wanted.labels {
+            Labels::Read => self.labels()?,
+            Labels::Ignore => None,
+        };
+        let head = match labels {
+            None => head,
+            Some(labels) => head.with_labels(labels)?,
+        };
+        spool.finish(head.first(wanted.count(plan.count)), self.path)
     }
 
     fn labels(&mut self) -> Result<Option<Vec<i64>>, Problem> {
         const NAME: &str = "labels";
-        let Some((header, mut entry)) = self.array(NAME)? else {
+        let Some((header, entry)) = self.array(NAME)? else {
             return Ok(None);
         };
         if header.descr != "<i8" || header.shape.len() != 1 {
@@ -123,9 +123,9 @@ impl<'a> Archive<'a> {
                 why,
             });
         }
-        let bytes = elements(&header, &mut entry, NAME, size_of::<i64>())?;
-        let label = |b: &[u8]| b.try_into().map_or(0, i64::from_le_bytes);
-        Ok(Some(bytes.chunks_exact(size_of::<i64>()).map(label).collect()))
+        let bytes = Elements::new(header, entry, NAME, size_of::<i64>())?.all()?;
+        let labels = bytes.as_chunks().0.iter();
+        Ok(Some(labels.map(|&label| i64::from_le_bytes(label)).collect()))
     }
 
     /// The header of an array, and its elements to read; `None` where it is not there.
@@ -163,145 +163,221 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// The bytes of an array's elements.
-pub(super) fn elements(
-    header: &Header,
-    entry: &mut impl Read,
-    name: &str,
-    item: usize,
-) -> Result<Vec<u8>, Problem> {
-    let array = |why: String| Problem::Array {
-        name: name.to_owned(),
-        why,
-    };
-    if header.fortran_order && header.shape.len() > 1 {
-        return Err(array(
-            "is in Fortran order; save `numpy.ascontiguousarray` of it".to_owned(),
-        ));
+impl<'a, R: Read> Elements<'a, R> {
+    /// The elements, of `item` bytes each, of an array whose header was read.
+    pub(super) fn new(header: Header, reader: R, name: &'a str, item: usize) -> Result<Self, Problem> {
+        let array = |why: String| Problem::Array {
+            name: name.to_owned(),
+            why,
+        };
+        if header.fortran_order && header.shape.len() > 1 {
+            return Err(array(
+                "is in Fortran order; save `numpy.ascontiguousarray` of it".to_owned(),
+            ));
+        }
+        let length = header
+            .shape
+            .iter()
+            .try_fold(item, |n, &extent| n.checked_mul(extent));
+        let length = length.ok_or_else(|| array(format!("has the impossible shape {:?}", header.shape)))?;
+        Ok(Self {
+            reader,
+            name,
+            shape: header.shape,
+            length,
+        })
     }
-    let length = header
-        .shape
-        .iter()
-        .try_fold(item, |n, &extent| n.checked_mul(extent));
-    let length = length.ok_or_else(|| array(format!("has the impossible shape {:?}", header.shape)))?;
-    let mut bytes = Vec::with_capacity(length.min(PIECE));
-    // One byte more than wanted shows whether there is too much.
-    entry
-        .take(length as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| array(format!("cannot be read: {error}; the file is damaged")))?;
-    if bytes.len() == length {
+
+    /// All of them.
+    pub(super) fn all(mut self) -> Result<Vec<u8>, Problem> {
+        let bytes = self.next(self.length)?;
+        self.end()?;
         Ok(bytes)
-    } else {
-        let kind = if bytes.len() < length { "fewer" } else { "more" };
-        Err(array(format!(
+    }
+
+    /// The next so many bytes. Memory follows what the file really holds and not what its header claims.
+    fn next(&mut self, length: usize) -> Result<Vec<u8>, Problem> {
+        let mut bytes = Vec::with_capacity(length.min(PIECE));
+        let read = (&mut self.reader).take(length as u64).read_to_end(&mut bytes);
+        match read {
+            Err(error) => Err(self.damaged(&error)),
+            Ok(read) if read < length => Err(self.other_count("fewer")),
+            Ok(_) => Ok(bytes),
+        }
+    }
+
+    /// Refuses what follows the last element. The archive's checksum is checked here, too.
+    fn end(&mut self) -> Result<(), Problem> {
+        match self.reader.read(&mut [0]) {
+            Err(error) => Err(self.damaged(&error)),
+            Ok(0) => Ok(()),
+            Ok(_) => Err(self.other_count("more")),
+        }
+    }
+
+    fn damaged(&self, error: &io::Error) -> Problem {
+        self.problem(format!("cannot be read: {error}; the file is damaged"))
+    }
+
+    fn other_count(&self, kind: &str) -> Problem {
+        self.problem(format!(
             "holds {kind} elements than its shape {:?} says; the file is damaged",
-            header.shape
-        )))
+            self.shape
+        ))
+    }
+
+    fn problem(&self, why: String) -> Problem {
+        Problem::Array {
+            name: self.name.to_owned(),
+            why,
+        }
     }
 }
 
-fn floats(
-    [count, channels, height, width]: [usize; 4],
-    values: &[f32],
-    rule: Option<&Preprocess>,
-    wanted_channels: usize,
-    size: Option<Size>,
-) -> Result<Pack, Problem> {
-    if let Some(rule) = rule.filter(|rule| rule.name != "none") {
-        let message = format!(
-            "float32 pictures enter the model as they are; leave out `--preprocess {}` or save uint8",
-            rule.name
-        );
-        return Err(Problem::usage(message));
-    }
-    let found = PictureShape {
-        channels,
-        height,
-        width,
-    };
-    let size = size.unwrap_or(Size { height, width });
-    let wanted = PictureShape {
-        channels: wanted_channels,
-        height: size.height,
-        width: size.width,
-    };
-    if found != wanted && found.volume() > 0 {
-        let mend = "float32 pictures are [N, C, H, W] and are not resized; save them in that shape";
-        return Err(Problem::Size {
-            found: Extents(found),
-            wanted: Extents(wanted),
-            mend,
-        });
-    }
-    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-        let picture = at / found.volume().max(1);
-        let why = format!("holds {} in picture {picture}; save finite numbers", values[at]);
-        return Err(Problem::Array {
-            name: "images".to_owned(),
-            why,
-        });
-    }
-    Ok(Pack::from_floats(count, found, values)?)
-}
-
-fn bytes(
-    shape: [usize; 4],
-    pixels: Vec<u8>,
-    rule: &Preprocess,
-    wanted_channels: usize,
-    size: Option<Size>,
-    progress: Progress<'_>,
-) -> Result<Pack, Problem> {
-    let [count, height, width, channels] = match rule.layout {
-        Layout::Nhwc => shape,
-        Layout::Nchw => [shape[0], shape[2], shape[3], shape[1]],
-    };
-    let found = PictureShape {
-        channels,
-        height,
-        width,
-    };
-    if rule.layout == Layout::Nhwc && channels != wanted_channels && shape[1] == wanted_channels {
-        let why = format!(
-            "has the shape {shape:?}, and bytes are [N, H, W, C]; save `images.transpose(0, 2, 3, 1)`, or give a \
-             preprocessing file with `layout = \"nchw\"`"
-        );
-        return Err(Problem::Array {
-            name: "images".to_owned(),
-            why,
-        });
-    }
-    let size = size.or(rule.written_size()).unwrap_or(Size { height, width });
-    let wanted = PictureShape {
-        channels: wanted_channels,
-        height: size.height,
-        width: size.width,
-    };
-    if found == wanted && rule.layout == Layout::Nhwc || count * found.volume() == 0 {
-        return Ok(Pack::from_bytes(
+impl<'a> Plan<'a> {
+    /// Floats enter the model as they are.
+    fn floats(
+        [count, channels, height, width]: [usize; 4],
+        rule: Option<&Preprocess>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Self, Problem> {
+        if let Some(rule) = rule.filter(|rule| rule.name != "none") {
+            let message = format!(
+                "float32 pictures enter the model as they are; leave out `--preprocess {}` or save uint8",
+                rule.name
+            );
+            return Err(Problem::usage(message));
+        }
+        let found = PictureShape {
+            channels,
+            height,
+            width,
+        };
+        let size = wanted.size.unwrap_or(Size { height, width });
+        let wanted = PictureShape {
+            channels: wanted.channels,
+            height: size.height,
+            width: size.width,
+        };
+        let is_hollow = [count, channels, height, width].contains(&0);
+        if found != wanted && !is_hollow {
+            let mend = "float32 pictures are [N, C, H, W] and are not resized; save them in that shape";
+            return Err(Problem::Size {
+                found: Extents(found),
+                wanted: Extents(wanted),
+                mend,
+            });
+        }
+        Ok(Self {
             count,
             found,
-            pixels,
-            rule.normalization.clone(),
-        )?);
+            wanted: found,
+            form: Form::Floats,
+            rule: None,
+        })
     }
-    let prepare = |picture: &[u8]| {
+
+    /// Bytes are resized as the rule says.
+    fn bytes(shape: [usize; 4], rule: &'a Preprocess, wanted: &Wanted<'_>) -> Result<Self, Problem> {
+        let [count, height, width, channels] = match rule.layout {
+            Layout::Nhwc => shape,
+            Layout::Nchw => [shape[0], shape[2], shape[3], shape[1]],
+        };
+        let found = PictureShape {
+            channels,
+            height,
+            width,
+        };
+        if rule.layout == Layout::Nhwc && channels != wanted.channels && shape[1] == wanted.channels {
+            let why = format!(
+                "has the shape {shape:?}, and bytes are [N, H, W, C]; save `images.transpose(0, 2, 3, 1)`, or give a \
+                 preprocessing file with `layout = \"nchw\"`"
+            );
+            return Err(Problem::Array {
+                name: "images".to_owned(),
+                why,
+            });
+        }
+        let size = wanted
+            .size
+            .or(rule.written_size())
+            .unwrap_or(Size { height, width });
+        let wanted = PictureShape {
+            channels: wanted.channels,
+            height: size.height,
+            width: size.width,
+        };
+        let is_hollow = shape.contains(&0);
+        let stays = is_hollow || found == wanted && rule.layout == Layout::Nhwc;
+        Ok(Self {
+            count,
+            found,
+            wanted: if is_hollow { found } else { wanted },
+            form: Form::Bytes(rule.normalization.clone()),
+            rule: (!stays).then_some(rule),
+        })
+    }
+
+    /// Copies the pictures, a few at a time.
+    fn run(
+        &self,
+        mut elements: Elements<'_, impl Read>,
+        wanted: &Wanted<'_>,
+        spool: &mut Spool,
+    ) -> Result<(), Problem> {
+        let count = wanted.count(self.count);
+        let size = elements.length / self.count.max(1);
+        // As many as fill a piece, and one for each thread that prepares them.
+        let at_once = (PIECE / size.max(1)).max(rayon::current_num_threads());
+        for start in (0..count).step_by(at_once) {
+            let pixels = elements.next(at_once.min(count - start) * size)?;
+            match (&self.form, self.rule) {
+                (Form::Bytes(_), None) => spool.push(&pixels)?,
+                (Form::Bytes(_), Some(rule)) => {
+                    let prepare = |picture| self.prepare(picture, rule, wanted);
+                    let prepared: Vec<Result<_, _>> = pixels.par_chunks_exact(size).map(prepare).collect();
+                    for picture in prepared {
+                        spool.push(&picture?)?;
+                    }
+                }
+                (Form::Floats, _) => {
+                    check_finite(&pixels, start, size)?;
+                    spool.push(&pixels)?;
+                }
+            }
+        }
+        if count == self.count {
+            elements.end()?;
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, picture: &[u8], rule: &Preprocess, wanted: &Wanted<'_>) -> Result<Vec<u8>, Problem> {
         let picture = match rule.layout {
             Layout::Nhwc => picture.to_vec(),
-            Layout::Nchw => interleave(picture, channels),
+            Layout::Nchw => interleave(picture, self.found.channels),
         };
-        let prepared = rule.apply(picture, found, wanted);
-        progress(1, count as u64);
+        let prepared = rule.apply(picture, self.found, self.wanted);
+        (wanted.progress)(1, wanted.count(self.count) as u64);
         prepared
+    }
+}
+
+/// Every value of the pictures from number `first` on, of `size` bytes each, is finite.
+fn check_finite(pixels: &[u8], first: usize, size: usize) -> Result<(), Problem> {
+    let values = pixels
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&value| f32::from_le_bytes(value));
+    let Some((at, value)) = values.enumerate().find(|(_, value)| !value.is_finite()) else {
+        return Ok(());
     };
-    let prepared: Vec<Result<_, _>> = pixels.par_chunks_exact(found.volume()).map(prepare).collect();
-    Ok(Pack::from_bytes(
-        count,
-        wanted,
-        prepared.into_iter().collect::<Result<Vec<_>, _>>()?.concat(),
-        rule.normalization.clone(),
-    )?)
+    let picture = first + at * size_of::<f32>() / size;
+    Err(Problem::Array {
+        name: "images".to_owned(),
+        why: format!("holds {value} in picture {picture}; save finite numbers"),
+    })
 }
 
 /// `[C, H, W]` to `[H, W, C]`.

@@ -2,6 +2,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use edgefront_optimizer::calibrate::Samples as _;
+use edgefront_protocol::{Digest, Pack};
 use proptest::prelude::*;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -49,7 +51,10 @@ fn labels(values: &[i64]) -> Vec<u8> {
 
 /// The data set with its labels.
 fn load(path: &Path, preprocess: Option<&str>, model: PictureShape) -> Result<Pack, DataError> {
-    super::load(path, preprocess, model, Labels::Read)
+    let pictures = super::load(path, preprocess, model, Labels::Read, None)?;
+    let pack = pictures.encode()?;
+    assert_eq!(pictures.digest()?, Digest::of(&pack));
+    Ok(Pack::decode(pack).unwrap())
 }
 
 /// The message, without the folder of temporary files.
@@ -164,8 +169,9 @@ fn a_pack_comes_back_as_it_was_packed() {
     let pack = load_to_pack(&fixtures().join("photos"), None, Some([32, 32]), &|_, _| {}).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("val.safetensors");
-    fs::write(&path, pack.encode()).unwrap();
-    assert_eq!(load(&path, None, model).unwrap(), pack);
+    let bytes = pack.encode().unwrap();
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(load(&path, None, model).unwrap().encode(), bytes);
     insta::assert_snapshot!(message(&path, None, shape(3, 64, 64)), @"val.safetensors: pictures are 3x32x32 and 3x64x64 are wanted; pack the pictures again with `edgefront pack --size`");
     insta::assert_snapshot!(message(&path, Some("unit"), model), @"val.safetensors: a pack has its preprocessing already; leave out `--preprocess unit`");
 }
@@ -209,8 +215,8 @@ fn labels_that_do_not_matter_may_be_anything() {
     let images = || npy("|u1", "(2, 1, 1, 3)", &[1; 6]);
     for labels in [labels(&[7]), labels(&[-1, 0]), npy("<f4", "(2,)", &[0; 8])] {
         let path = npz(&[("images", images()), ("labels", labels)]);
-        let pack = super::load(&path, None, shape(3, 1, 1), Labels::Ignore).unwrap();
-        assert_eq!((pack.len(), pack.labels()), (2, None));
+        let pack = super::load(&path, None, shape(3, 1, 1), Labels::Ignore, None).unwrap();
+        assert_eq!((pack.head().len(), pack.head().labels()), (2, None));
         assert!(picture(&path, None).is_ok());
     }
 }
@@ -276,6 +282,35 @@ fn deep_colours_keep_their_high_byte() {
     deep.save(class.join("deep.png")).unwrap();
     let pack = load(folder.path(), Some("none"), shape(3, 2, 2)).unwrap();
     assert_eq!(pack.input(0..1), [[1.0; 4], [128.0; 4], [255.0; 4]].concat());
+}
+
+#[test]
+fn the_first_pictures_are_those_of_the_whole_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = shape(1, 2, 2);
+    let values: Vec<u8> = (0..5 * 4).flat_map(|v| (v as f32).to_le_bytes()).collect();
+    let floats = npz(&[
+        ("images", npy("<f4", "(5, 1, 2, 2)", &values)),
+        ("labels", labels(&[4, 3, 2, 1, 0])),
+    ]);
+    let pixels: Vec<u8> = (0..5 * 36).collect();
+    let resized = npz(&[("images", npy("|u1", "(5, 3, 4, 3)", &pixels))]);
+    let pack = folder.path().join("all.safetensors");
+    fs::write(&pack, load(&floats, None, model).unwrap().encode()).unwrap();
+    let (floats, resized): (&Path, &Path) = (&floats, &resized);
+    for (path, rule, model) in [
+        (floats, None, model),
+        (&pack, None, model),
+        (resized, Some("imagenet"), shape(3, 2, 2)),
+        (&fixtures().join("photos"), None, shape(3, 32, 32)),
+    ] {
+        let whole = super::load(path, rule, model, Labels::Read, None).unwrap();
+        let first = super::load(path, rule, model, Labels::Read, Some(2)).unwrap();
+        assert_eq!(first.head().len(), 2);
+        assert_eq!(first.class(1), whole.class(1));
+        let read = |pictures: &Pictures| pictures.sample(1).unwrap()[0].as_f32().unwrap().to_vec();
+        assert_eq!(read(&first), read(&whole));
+    }
 }
 
 proptest! {

@@ -31,7 +31,6 @@ use findings::REFERENCE;
 pub use cache::Cache;
 pub use course::{Findings, check, measure, run};
 pub(crate) use model::Interface;
-pub(crate) use prepare::Pictures;
 
 /// What is to be measured, as the user wrote it.
 #[derive(Debug, Clone, PartialEq)]

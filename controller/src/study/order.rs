@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 
 use super::cache::{Cache, Entry};
 use super::explain::Making;
-use super::prepare::Pictures;
+use crate::data::Pictures;
 
 /// Where a variant comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

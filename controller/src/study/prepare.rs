@@ -6,17 +6,15 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use edgefront_optimizer::Model;
-use edgefront_optimizer::calibrate::Samples;
 use edgefront_optimizer::check::{check, not_a_number, not_finite};
 use edgefront_optimizer::recipe::Recipe;
-use edgefront_protocol::pack::{Pack, PictureShape};
+use edgefront_protocol::pack::Head;
 use edgefront_protocol::{BlobRef, Bytes, DeviceId, Digest, Plan, Shape};
-use edgefront_runtimes::{Data, Tensor};
 use serde::Serialize;
 
 use super::Study;
 use super::model::Interface;
-use crate::data::{self, Labels};
+use crate::data::{self, Labels, Pictures};
 use crate::torch_export::{self, Order};
 use crate::ui::Ui;
 
@@ -100,25 +98,35 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
         let picture = interface
             .picture()
             .with_context(|| study.model.display().to_string())?;
-        anyhow::Ok(data::load(path, study.preprocess.as_deref(), picture, labels)?)
+        anyhow::Ok(data::load(
+            path,
+            study.preprocess.as_deref(),
+            picture,
+            labels,
+            None,
+        )?)
     };
     let load_labelled = |path: &Path| {
-        let pack = load(path, Labels::Read)?;
-        if let Some(warning) = few_classes(&pack, &interface, path) {
+        let pictures = load(path, Labels::Read)?;
+        let head = pictures.head();
+        if let Some(warning) = few_classes(head, &interface, path) {
             ui.warn(warning);
         }
-        let labels = pack.labels_for(interface.classes.unwrap_or(usize::MAX));
+        let labels = head.labels_for(interface.classes.unwrap_or(usize::MAX));
         labels.with_context(|| path.display().to_string())?;
-        anyhow::Ok(pack)
+        anyhow::Ok(pictures)
     };
     let labels = Labels::read_if(study.variants.iter().any(Recipe::uses_calibration_labels));
     let calibration = study.calibration.as_deref();
     let calibration = calibration.map(|path| load(path, labels)).transpose()?;
     let training = study.training.as_deref().map(load_labelled).transpose()?;
     let validation = study.validation.as_deref().map(load_labelled).transpose()?;
-    let calibration = calibration.map(Pictures::with_digest);
-    let training = training.map(Pictures::with_digest);
-    let validation = validation.map(|pack| Encoded::new(pack.encode()));
+    let calibration = calibration.map(with_digest).transpose()?;
+    let training = training.map(with_digest).transpose()?;
+    let validation = validation
+        .map(|pictures| pictures.encode())
+        .transpose()?
+        .map(Encoded::new);
     spinner.finish_and_clear();
     let definition = Definition {
         name: study.name.clone(),
@@ -173,10 +181,16 @@ fn exported(study: &Study, ui: &Ui) -> anyhow::Result<Model> {
     Ok(model)
 }
 
+/// Pictures, and the digest of their pack.
+fn with_digest(pictures: Pictures) -> anyhow::Result<(Arc<Pictures>, Digest)> {
+    let digest = pictures.digest()?;
+    Ok((Arc::new(pictures), digest))
+}
+
 /// A warning where the data set names fewer classes than the model tells apart: its labels are then likely to
 /// be others than the model's.
-fn few_classes(pack: &Pack, interface: &Interface, path: &Path) -> Option<String> {
-    let (named, wanted) = (pack.classes().len(), interface.classes?);
+fn few_classes(head: &Head, interface: &Interface, path: &Path) -> Option<String> {
+    let (named, wanted) = (head.classes().len(), interface.classes?);
     (1..wanted).contains(&named).then(|| {
         format!(
             "{} has {named} classes and the model {wanted}; classes are numbered from 0 by the order of their \
@@ -199,43 +213,5 @@ impl Definition {
         };
         let differs = |(key, value): &(String, serde_json::Value)| stored.get(key) != Some(value);
         Ok(own.into_iter().filter(differs).map(|(key, _)| key).collect())
-    }
-}
-
-/// Pictures as samples of a model's one input.
-#[derive(Debug)]
-pub(crate) struct Pictures(Pack);
-
-impl Pictures {
-    /// The pictures of a pack.
-    pub(crate) fn new(pack: Pack) -> Self {
-        Self(pack)
-    }
-
-    /// The pictures of a pack, and its digest.
-    fn with_digest(pack: Pack) -> (Arc<Self>, Digest) {
-        let digest = Digest::of(&pack.encode());
-        (Arc::new(Self(pack)), digest)
-    }
-}
-
-impl Samples for Pictures {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn sample(&self, index: usize) -> Vec<Tensor> {
-        let PictureShape {
-            channels,
-            height,
-            width,
-        } = self.0.picture();
-        let data = Data::F32(self.0.input(index..index + 1));
-        let tensor = Tensor::new(vec![1, channels, height, width], data);
-        vec![tensor.expect("invariant: a pack's picture fills its shape")]
-    }
-
-    fn class(&self, index: usize) -> Option<usize> {
-        usize::try_from(*self.0.labels()?.get(index)?).ok()
     }
 }

@@ -15,7 +15,8 @@ use indicatif::ProgressBar;
 use super::Options;
 use super::order::{self, Order, Source};
 use super::plan::Variant;
-use super::prepare::{Encoded, Pictures, Prepared};
+use super::prepare::{Encoded, Prepared};
+use crate::data::Pictures;
 use crate::store::{Store, StoredJob};
 use crate::ui::{Ui, one_line};
 

@@ -16,6 +16,7 @@ pub(crate) mod run;
 mod tables;
 
 use std::collections::HashSet;
+use std::io;
 
 use edgefront_runtimes::{Registry, Tensor};
 
@@ -36,8 +37,9 @@ pub trait Samples: Sync {
         self.len() == 0
     }
 
-    /// One tensor an input of the model, in its order, each with a leading batch axis of 1.
-    fn sample(&self, index: usize) -> Vec<Tensor>;
+    /// One tensor an input of the model, in its order, each with a leading batch axis of 1. The error names the
+    /// file that cannot be read.
+    fn sample(&self, index: usize) -> io::Result<Vec<Tensor>>;
 
     /// The class of a sample, where it is known.
     fn class(&self, _index: usize) -> Option<usize> {
@@ -65,6 +67,12 @@ pub struct Calibration<'a> {
     pub threads: usize,
     /// Is told how many samples of how many are done.
     pub progress: &'a dyn Fn(usize, usize),
+}
+
+/// A sample, or why it cannot be had.
+pub(crate) fn read(samples: &dyn Samples, index: usize) -> Result<Vec<Tensor>, Error> {
+    let read = samples.sample(index);
+    read.map_err(|source| Error::Sample { index, source })
 }
 
 fn refused(reason: impl Into<String>) -> Error {

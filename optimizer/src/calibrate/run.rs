@@ -6,7 +6,7 @@ use std::ops::Range;
 use edgefront_runtimes::{self as runtimes, Floats, Options, Registry, Runtime, Session, Tensor};
 use tempfile::NamedTempFile;
 
-use super::{Samples, batch, refused};
+use super::{Samples, batch, read, refused};
 use crate::error::Error;
 use crate::graph::build::value_info;
 use crate::model::Model;
@@ -42,7 +42,7 @@ pub(crate) fn each_batch(
     let artifact = Artifact::with_outputs(model, values)?;
     // Which one it is shows in the ranges by rounding alone.
     let runtime = source.runtimes.preferred()?;
-    let batch = batch::size(model, values, &samples.sample(0), total)?;
+    let batch = batch::size(model, values, &read(samples, 0)?, total)?;
     let mut loaded: Option<Loaded> = None;
     for start in (0..total).step_by(batch) {
         let part = Part {
@@ -68,7 +68,8 @@ pub(crate) struct Part {
 impl Part {
     /// The samples, one tensor an input, joined along the batch axis.
     fn stack(&self, samples: &dyn Samples) -> Result<Vec<Tensor>, Error> {
-        let rows: Vec<Vec<Tensor>> = self.samples.clone().map(|index| samples.sample(index)).collect();
+        let rows = self.samples.clone().map(|index| read(samples, index));
+        let rows: Vec<Vec<Tensor>> = rows.collect::<Result<_, Error>>()?;
         let inputs = rows.first().map_or(0, Vec::len);
         let filled = || rows.iter().cycle().take(self.batch);
         (0..inputs)

@@ -71,7 +71,7 @@ fn run_on(runtime: &str, model: &Model, input: &[Tensor]) -> Vec<f32> {
 fn fidelity(model: &Model, int8: &Model, pictures: &Pictures) -> f32 {
     let (mut signal, mut noise) = (0.0, 0.0);
     for index in 1000..1008 {
-        let input = pictures.sample(index);
+        let input = pictures.sample(index).unwrap();
         for (a, b) in run(model, &input).iter().zip(run(int8, &input)) {
             signal += a * a;
             noise += (a - b) * (a - b);

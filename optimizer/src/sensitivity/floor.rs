@@ -109,7 +109,7 @@ mod tests {
             self.0.len()
         }
 
-        fn sample(&self, _: usize) -> Vec<Tensor> {
+        fn sample(&self, _: usize) -> std::io::Result<Vec<Tensor>> {
             unreachable!("only the labels are asked for")
         }
 

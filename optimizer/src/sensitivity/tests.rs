@@ -18,9 +18,9 @@ impl Samples for Pictures {
         self.count
     }
 
-    fn sample(&self, index: usize) -> Vec<Tensor> {
+    fn sample(&self, index: usize) -> std::io::Result<Vec<Tensor>> {
         let values = Noise(index as u64 + 1).take(3 * 36);
-        vec![Tensor::new(vec![1, 3, 6, 6], Data::F32(values)).unwrap()]
+        Ok(vec![Tensor::new(vec![1, 3, 6, 6], Data::F32(values)).unwrap()])
     }
 
     fn class(&self, index: usize) -> Option<usize> {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::options::Augment;
 use super::program::refused;
-use crate::calibrate::Samples;
+use crate::calibrate::{Samples, read};
 use crate::error::Error;
 
 /// Samples that run at once.
@@ -65,13 +65,13 @@ impl Epoch {
             .map(|place| {
                 let mut random = ChaCha8Rng::seed_from_u64(self.seed);
                 random.set_stream(place as u64);
-                let sample = data.sample(self.order[place]);
-                sample
+                let sample = read(data, self.order[place])?;
+                let varied = sample
                     .into_iter()
-                    .map(|tensor| vary(tensor, self.augment, &mut random))
-                    .collect()
+                    .map(|tensor| vary(tensor, self.augment, &mut random));
+                Ok(varied.collect())
             })
-            .collect();
+            .collect::<Result<_, Error>>()?;
         let labels: Option<Vec<usize>> = self.order[places]
             .iter()
             .map(|&index| data.class(index))
@@ -163,9 +163,9 @@ mod tests {
             self.0
         }
 
-        fn sample(&self, index: usize) -> Vec<Tensor> {
+        fn sample(&self, index: usize) -> std::io::Result<Vec<Tensor>> {
             let values = (0..6).map(|at| (index * 6 + at) as f32 + 1.0).collect();
-            vec![Tensor::new(vec![1, 1, 2, 3], Data::F32(values)).unwrap()]
+            Ok(vec![Tensor::new(vec![1, 1, 2, 3], Data::F32(values)).unwrap()])
         }
 
         fn class(&self, index: usize) -> Option<usize> {
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn pictures_are_mirrored_and_moved_within_bounds() {
         let augment = Augment { flip: true, shift: 1 };
-        let picture = Numbered(1).sample(0).remove(0);
+        let picture = Numbered(1).sample(0).unwrap().remove(0);
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..200 {
             let mut random = ChaCha8Rng::seed_from_u64(seed);

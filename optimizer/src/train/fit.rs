@@ -20,7 +20,7 @@ use super::parameter::Parameter;
 use super::program::{Program, Shapes, refused};
 use super::run::{Mode, Run, Seen, answer, rows};
 use super::tape::{Tape as _, Taped, elements, packed, tensor};
-use crate::calibrate::Samples;
+use crate::calibrate::{Samples, read};
 use crate::error::Error;
 
 /// How far training is, and how well it goes.
@@ -162,7 +162,7 @@ impl<'a> Fit<'a> {
 
     fn count_classes(&mut self) -> Result<usize, Error> {
         let batch = self.batch();
-        let sample = self.data.sample(0);
+        let sample = read(self.data, 0)?;
         let inputs: Vec<Vec<usize>> = sample
             .iter()
             .map(|tensor| {

@@ -37,6 +37,9 @@ pub enum PackError {
     /// Not one picture, or pictures without pixels.
     #[error("data set is empty: images have shape {0:?}")]
     Empty(Vec<usize>),
+    /// More pixels than a program can address.
+    #[error("images of shape {0:?} are larger than any memory")]
+    TooLarge(Vec<usize>),
     /// As many pixels as the shape does not hold.
     #[error("{found} pixel values do not fill images of shape {shape:?}")]
     PixelCount {

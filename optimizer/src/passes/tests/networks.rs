@@ -206,10 +206,10 @@ impl Samples for Pictures {
         8
     }
 
-    fn sample(&self, index: usize) -> Vec<Tensor> {
+    fn sample(&self, index: usize) -> std::io::Result<Vec<Tensor>> {
         let values = Noise(index as u64).take(self.0.iter().product());
         let data = edgefront_runtimes::Data::F32(values);
-        vec![Tensor::new(self.0.clone(), data).unwrap()]
+        Ok(vec![Tensor::new(self.0.clone(), data).unwrap()])
     }
 }
 

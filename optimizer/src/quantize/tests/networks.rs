@@ -38,9 +38,9 @@ impl Samples for Pictures {
         self.count
     }
 
-    fn sample(&self, index: usize) -> Vec<Tensor> {
+    fn sample(&self, index: usize) -> std::io::Result<Vec<Tensor>> {
         let values = Noise(index as u64 + 1).take(self.shape.iter().product());
-        vec![Tensor::new(self.shape.clone(), Data::F32(values)).unwrap()]
+        Ok(vec![Tensor::new(self.shape.clone(), Data::F32(values)).unwrap()])
     }
 }
 

@@ -61,7 +61,7 @@ fn answers_as_tract_does() {
         for activations in [Activations::U8, Activations::S8] {
             let (int8, _) = quantized(&model, &options(true, activations), &PICTURES(12)).unwrap();
             let float = fidelity(&model, &int8, &PICTURES(0));
-            let input = PICTURES(0).sample(2000);
+            let input = PICTURES(0).sample(2000).unwrap();
             let (a, b) = (run(&int8, &input), run_on("ort", &int8, &input));
             let signal: f32 = a.iter().map(|a| a * a).sum();
             let noise: f32 = a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum();

@@ -21,12 +21,12 @@ impl Samples for Spots {
         self.0
     }
 
-    fn sample(&self, index: usize) -> Vec<Tensor> {
+    fn sample(&self, index: usize) -> std::io::Result<Vec<Tensor>> {
         let mut values = Noise(index as u64).take(72);
         if index % 2 == 1 {
             values[(index * 5) % 4 * 6 + 6] += 3.0;
         }
-        vec![Tensor::new(vec![1, 2, 6, 6], Data::F32(values)).unwrap()]
+        Ok(vec![Tensor::new(vec![1, 2, 6, 6], Data::F32(values)).unwrap()])
     }
 
     fn class(&self, index: usize) -> Option<usize> {

@@ -66,7 +66,7 @@ fn a_runtime_answers_as_the_training_did() {
         .0;
     // Without further steps, the program of the trained model is what was trained.
     let validation = Spots(40);
-    let sample = |index: usize| validation.sample(index).remove(0);
+    let sample = |index: usize| validation.sample(index).unwrap().remove(0);
     let program = Program::of(&trained, None).unwrap();
     let shapes = program.shapes(&[vec![1, 2, 6, 6]]).unwrap();
     let of =
