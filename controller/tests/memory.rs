@@ -76,7 +76,7 @@ fn calibration_holds_no_more_of_ten_times_the_pictures() {
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     let mut b = Builder::new(17);
     let x = b.input("x", &["batch", "3", "64", "64"]);
-    let weights = b.floats(&[4, 3, 64, 64], &[0.01; 4 * 3 * 64 * 64]);
+    let weights = b.floats(&[4, 3, 64, 64], &vec![0.01; 4 * 3 * 64 * 64]);
     let y = b.op("Conv", &[&x, &weights], &[]);
     write("model.onnx", &b.finish(&[&y]).encode());
     for (count, name) in [(FEW, "few"), (MANY, "many")] {
