@@ -48,6 +48,10 @@ const PATIENT: train::Distil = train::Distil {
     temperature: 4.0,
 };
 
+/// Labels alone teach a model little that it does not know from its training in float, and larger steps lead it away
+/// from what it knows: `docs/training.md` has figures.
+const RATE_FROM_LABELS: f32 = 0.000_03;
+
 /// The recipe of this name.
 pub fn named(name: &str) -> Option<Recipe> {
     let fold = Step::FoldBatchNorm {};
@@ -81,11 +85,13 @@ pub fn named(name: &str) -> Option<Recipe> {
     };
     let aware = train::Options {
         batch: 32,
+        learning_rate: Some(RATE_FROM_LABELS),
         augment: SHIFTED,
         qat: Some(quantize::Options::default()),
         ..train::Options::default()
     };
     let taught = train::Options {
+        learning_rate: None,
         distil: Some(PATIENT),
         ..aware.clone()
     };
