@@ -39,9 +39,11 @@ impl Scale {
         } else {
             high.abs().max(1.0) * 0.2
         };
+        let high = (high + span * 0.12).min(f64::MAX);
         Self {
-            low: (low - span * 0.12).max(f64::MIN),
-            high: (high + span * 0.12).min(f64::MAX),
+            // The range itself must be a float too, or nothing has a place in it.
+            low: (low - span * 0.12).max(high - f64::MAX),
+            high,
             logarithmic: false,
         }
     }
@@ -139,6 +141,17 @@ mod tests {
         assert_eq!(
             Scale::over([10.0, 90.0].into_iter(), false).ticks(),
             [20.0, 40.0, 60.0, 80.0]
+        );
+    }
+
+    #[test]
+    fn the_range_of_the_largest_floats_is_a_float() {
+        let values = [1.605_083_156_127_067_9e308, 5e-324];
+        let scale = Scale::over(values.into_iter(), false);
+        assert!(
+            values
+                .iter()
+                .all(|value| (0.0..=1.0).contains(&scale.place(*value)))
         );
     }
 
