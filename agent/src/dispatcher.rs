@@ -102,7 +102,7 @@ impl Dispatcher {
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<(), Error> {
         self.carry_out(mended, &mut VecDeque::new()).await?;
-        self.evict();
+        self.evict(Bytes(0));
         self.handle(Event::Started).await?;
         let ended = loop {
             let input = tokio::select! {
@@ -265,7 +265,7 @@ impl Dispatcher {
                 }
                 Effect::RemoveBatch(id) => {
                     go_on(self.store.remove_batch(&id));
-                    self.evict();
+                    self.evict(Bytes(0));
                 }
                 Effect::SaveSettled(settled) => go_on(self.store.save_settled(&settled)),
                 Effect::SaveOutcome(outcome) => go_on(self.store.save_outcome(&outcome)),
@@ -279,6 +279,7 @@ impl Dispatcher {
                     self.say(&topic, &outcome, Qos::AtLeastOnce, false).await?;
                 }
                 Effect::Fetch(controller, blob) => {
+                    self.evict(self.store.blobs().room_for(blob));
                     let steps = self.fetcher.start(controller, blob, Instant::now());
                     self.take_steps(steps, events).await?;
                 }
@@ -331,12 +332,11 @@ impl Dispatcher {
         }
     }
 
-    /// A folder that is too large is a nuisance and no reason to end.
-    fn evict(&self) {
-        let evicted = self
-            .store
-            .blobs()
-            .evict(&self.machine.needed_blobs(), self.config.store_max);
+    /// Removes blobs that no batch needs, where they are too many or `room` is wanted. A folder that is too large is
+    /// a nuisance and no reason to end.
+    fn evict(&self, room: Bytes) {
+        let needed = self.machine.needed_blobs();
+        let evicted = self.store.blobs().evict(&needed, self.config.store_max, room);
         if let Err(error) = evicted {
             tracing::warn!("cannot remove old blobs: {error}");
         }

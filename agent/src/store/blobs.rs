@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,6 +17,9 @@ use super::Partial;
 
 /// Bytes read at once to compute a digest.
 const READ: usize = 1 << 20;
+
+/// Bytes of the disk that are left for journals and outcomes when a blob is fetched.
+const SPARE: u64 = 4 << 20;
 
 /// The two folders of blobs.
 #[derive(Debug, Clone)]
@@ -86,9 +90,20 @@ impl Blobs {
         Partial::remove(&self.partial, blob)
     }
 
+    /// What the disk must have free for the rest of the blob to come.
+    pub(crate) fn room_for(&self, blob: BlobRef) -> Bytes {
+        if self.path(&blob.digest).exists() {
+            return Bytes(0);
+        }
+        let here = fs::metadata(self.partial.join(blob.digest.to_string()));
+        // A partial blob has its full length from the start, but blocks only where chunks are.
+        let here = here.map_or(0, |partial| partial.blocks() * 512);
+        Bytes(blob.bytes.0.saturating_sub(here) + SPARE)
+    }
+
     /// Removes partial blobs that no batch needs, and of the whole ones the longest unused until the rest is no
-    /// larger than `max`. What is in `needed` stays.
-    pub(crate) fn evict(&self, needed: &BTreeSet<Digest>, max: Bytes) -> io::Result<()> {
+    /// larger than `max` and the disk has `room` free. What is in `needed` stays.
+    pub(crate) fn evict(&self, needed: &BTreeSet<Digest>, max: Bytes, room: Bytes) -> io::Result<()> {
         for (path, digest) in files(&self.partial)? {
             if digest.is_none_or(|digest| !needed.contains(&digest)) {
                 fs::remove_file(&path)?;
@@ -108,14 +123,22 @@ impl Blobs {
         }
         idle.sort_by_key(|blob| blob.used);
         let mut total: u64 = idle.iter().map(|blob| blob.bytes).sum();
+        let lacking = room.0.saturating_sub(self.free()?);
+        let max = max.0.min(total.saturating_sub(lacking));
         for blob in idle {
-            if total <= max.0 {
+            if total <= max {
                 break;
             }
             fs::remove_file(&blob.path)?;
             total -= blob.bytes;
         }
         Ok(())
+    }
+
+    /// Bytes of the disk that this process may still write.
+    fn free(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.whole)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 }
 
@@ -241,13 +264,31 @@ mod tests {
         }
         drop(blobs.open_partial(blob()).unwrap());
         let needed = BTreeSet::from([digests[0]]);
-        blobs.evict(&needed, Bytes(20)).unwrap();
+        blobs.evict(&needed, Bytes(20), Bytes(0)).unwrap();
         let here = |digest: &Digest| blobs.path(digest).exists();
         assert_eq!(
             digests.iter().map(here).collect::<Vec<_>>(),
             [true, false, true, true]
         );
         assert_eq!(fs::read_dir(dir.path().join("partial")).unwrap().count(), 0);
+        // No disk has so much room.
+        blobs.evict(&needed, Bytes(20), Bytes(u64::MAX)).unwrap();
+        assert_eq!(
+            digests.iter().map(here).collect::<Vec<_>>(),
+            [true, false, false, false]
+        );
+    }
+
+    #[test]
+    fn a_blob_needs_room_for_what_is_not_there_yet() {
+        let (_dir, blobs) = blobs();
+        let length = content().len() as u64;
+        assert_eq!(blobs.room_for(blob()), Bytes(length + SPARE));
+        let (mut partial, _) = blobs.open_partial(blob()).unwrap();
+        write(&mut partial, 0);
+        assert!(blobs.room_for(blob()) <= Bytes(length + SPARE));
+        fs::write(blobs.path(&blob().digest), content()).unwrap();
+        assert_eq!(blobs.room_for(blob()), Bytes(0));
     }
 
     #[test]
