@@ -1,7 +1,8 @@
 //! Entrances for fuzz targets to decoders that are nobody else's.
 
-use edgefront_protocol::{BlobRef, Bytes, Digest};
+use edgefront_protocol::{BatchId, BlobRef, Bytes, DeviceId, Digest, wire};
 
+use crate::machine::{Event, Machine, Memory, Saved};
 use crate::store::Partial;
 use crate::worker::message::{self, Answer, Order};
 
@@ -10,6 +11,18 @@ pub fn worker_frames(bytes: &[u8]) {
     let (mut orders, mut answers) = (bytes, bytes);
     while let Ok(Some(_)) = message::read::<Order>(&mut orders) {}
     while let Ok(Some(_)) = message::read::<Answer>(&mut answers) {}
+}
+
+/// Goes on from what a restarted agent may find on its disk: a batch, and the names of those that are settled.
+pub fn stored_state(device: &DeviceId, batch: &[u8], settled: &[u8]) {
+    let memory = Memory {
+        batches: wire::decode::<Saved>(batch).into_iter().collect(),
+        outcomes: Vec::new(),
+        settled: wire::decode::<Vec<BatchId>>(settled).unwrap_or_default(),
+    };
+    let (mut machine, _) = Machine::restore(device.clone(), memory);
+    machine.handle(Event::Started);
+    machine.handle(Event::Connected);
 }
 
 /// Reads the journal of a partial blob in `folder`, and goes on from it.
@@ -54,6 +67,14 @@ mod tests {
             bytes.splice(0..0, [1, 0]);
             bytes.splice(0..0, length.to_le_bytes());
             worker_frames(&bytes);
+        }
+
+        #[test]
+        fn whatever_is_stored_does_no_harm(mut batch in vec(any::<u8>(), 0..256), mut settled in vec(any::<u8>(), 0..64)) {
+            // With the version that a reader takes.
+            batch.splice(0..0, [1, 0]);
+            settled.splice(0..0, [1, 0]);
+            stored_state(&"device".parse().unwrap(), &batch, &settled);
         }
 
         #[test]

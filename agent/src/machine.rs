@@ -132,7 +132,7 @@ impl Machine {
         let last = self.batches.iter().map(|saved| saved.sequence).max();
         let id = batch.id.clone();
         let saved = Saved {
-            sequence: last.map_or(0, |last| last + 1),
+            sequence: last.map_or(0, |last| last.saturating_add(1)),
             batch,
         };
         self.effects.push(Effect::SaveBatch(saved.clone()));

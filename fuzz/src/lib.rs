@@ -2,6 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use edgefront_protocol::PictureShape;
+
+/// What a model takes, as small as pictures can be and still be scaled.
+pub const PICTURE: PictureShape = PictureShape {
+    channels: 3,
+    height: 2,
+    width: 2,
+};
+
 /// Calls `read` with a file of this content, for decoders that take paths.
 pub fn with_file(extension: &str, content: &[u8], read: impl FnOnce(&Path)) {
     let path = folder().join(format!("file.{extension}"));
