@@ -8,7 +8,8 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::fit::Fit;
+use super::fit::{Fit, State};
+use super::kernels::Kernels;
 use super::options::Options;
 use super::program::refused;
 use crate::error::Error;
@@ -42,7 +43,12 @@ struct Header {
 
 impl Checkpoint<'_> {
     /// Restores the state if that is wanted, and returns how many epochs are done.
-    pub(super) fn begin(&self, fit: &mut Fit<'_>, samples: usize, options: &Options) -> Result<usize, Error> {
+    pub(super) fn begin(
+        &self,
+        fit: &mut Fit<'_, impl Kernels>,
+        samples: usize,
+        options: &Options,
+    ) -> Result<usize, Error> {
         let path = self.path.display();
         match (self.resume, self.path.exists()) {
             (false, false) => return Ok(0),
@@ -59,7 +65,9 @@ impl Checkpoint<'_> {
             (true, true) => {}
         }
         let bytes = fs::read(self.path).map_err(|source| self.io(source))?;
-        let (header, state) = decode(&bytes, fit).map_err(|reason| refused(format!("{path}: {reason}")))?;
+        let known = fit.state()?;
+        let (header, state) =
+            decode(&bytes, &known).map_err(|reason| refused(format!("{path}: {reason}")))?;
         if header != Header::new(fit, header.epochs, samples, options) {
             return Err(refused(format!(
                 "{path} was made with another model, other data or other options; train without `--resume`"
@@ -72,15 +80,16 @@ impl Checkpoint<'_> {
     /// Writes the state so that at no moment a part of it is in the file.
     pub(super) fn write(
         &self,
-        fit: &Fit<'_>,
+        fit: &Fit<'_, impl Kernels>,
         epochs: usize,
         samples: usize,
         options: &Options,
     ) -> Result<(), Error> {
         let header = Header::new(fit, epochs, samples, options);
         let header = serde_json::to_string(&header).expect("a header holds only types that JSON can write");
-        let tensors: Vec<(String, Elements<'_>)> = fit
-            .state()
+        let state = fit.state()?;
+        let tensors: Vec<(String, Elements)> = state
+            .iter()
             .enumerate()
             .flat_map(|(index, (values, memory))| {
                 [
@@ -103,12 +112,9 @@ impl Checkpoint<'_> {
 }
 
 impl Header {
-    fn new(fit: &Fit<'_>, epochs: usize, samples: usize, options: &Options) -> Self {
-        let names = fit
-            .program
-            .parameters
-            .iter()
-            .map(|parameter| parameter.name.clone());
+    fn new(fit: &Fit<'_, impl Kernels>, epochs: usize, samples: usize, options: &Options) -> Self {
+        let parameters = fit.program().parameters.iter();
+        let names = parameters.map(|parameter| parameter.name.clone());
         Self {
             major: MAJOR,
             epochs,
@@ -119,11 +125,8 @@ impl Header {
     }
 }
 
-/// Values and memory of each parameter.
-type State = Vec<(Vec<f32>, Vec<f32>)>;
-
-/// Header and state, whose lengths are those of the program where the names are.
-fn decode(bytes: &[u8], fit: &Fit<'_>) -> Result<(Header, State), String> {
+/// Header and state, whose lengths are those of the known state where the names are.
+fn decode(bytes: &[u8], known: &State) -> Result<(Header, State), String> {
     let damaged = || "it is no checkpoint, or a damaged one".to_owned();
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|_| damaged())?;
     let header = metadata
@@ -150,7 +153,7 @@ fn decode(bytes: &[u8], fit: &Fit<'_>) -> Result<(Header, State), String> {
         let values = chunks.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
         Ok::<Vec<f32>, String>(values.collect())
     };
-    let state = fit.state().enumerate().map(|(index, (values, memory))| {
+    let state = known.iter().enumerate().map(|(index, (values, memory))| {
         Ok((
             read(format!("{index}.values"), values.len())?,
             read(format!("{index}.memory"), memory.len())?,
@@ -160,13 +163,13 @@ fn decode(bytes: &[u8], fit: &Fit<'_>) -> Result<(Header, State), String> {
 }
 
 /// Numbers as safetensors takes them.
-struct Elements<'a> {
+struct Elements {
     shape: [usize; 1],
-    bytes: Cow<'a, [u8]>,
+    bytes: Vec<u8>,
 }
 
-impl<'a> Elements<'a> {
-    fn new(values: &'a [f32]) -> Self {
+impl Elements {
+    fn new(values: &[f32]) -> Self {
         Self {
             shape: [values.len()],
             bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
@@ -174,7 +177,7 @@ impl<'a> Elements<'a> {
     }
 }
 
-impl safetensors::View for Elements<'_> {
+impl safetensors::View for Elements {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }

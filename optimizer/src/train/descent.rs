@@ -2,10 +2,12 @@
 
 use std::f32::consts::PI;
 
-use rayon::prelude::*;
+use burn_backend::tensor::FloatTensor;
 
 use super::Options;
+use super::kernels::{Adam, Descent, Kernels};
 use super::parameter::{Parameter, Role};
+use crate::error::Error;
 
 /// The largest step of the logarithm of an activation's scale: 1 %.
 ///
@@ -14,89 +16,90 @@ use super::parameter::{Parameter, Role};
 const RANGE_RATE: f32 = 0.01;
 
 /// Decay of Adam's moments, and what keeps it from dividing by zero. Source: Kingma and Ba, "Adam", 2015.
-const MOMENTS: (f32, f32) = (0.9, 0.999);
+const MOMENTS: [f32; 2] = [0.9, 0.999];
 const EPSILON: f32 = 1e-8;
 
-/// Elements that one thread takes at a time.
-const CHUNK: usize = 1 << 14;
-
 /// What descent remembers of one parameter between steps: the velocity of each element, or for the scale of an
-/// activation its two moments.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Memory {
-    pub(super) values: Vec<f32>,
-    /// Elements that stay zero.
-    mask: Option<Vec<bool>>,
+/// activation its two moments. Statistics have none.
+pub(super) struct Memory<B: Kernels> {
+    moments: Option<FloatTensor<B>>,
+    /// 0 where elements stay zero, and 1 elsewhere.
+    mask: Option<FloatTensor<B>>,
+    /// How many elements stay zero.
+    pub(super) masked: usize,
 }
 
-impl Memory {
-    pub(super) fn of(parameter: &Parameter) -> Self {
-        let count = match parameter.role {
-            Role::LogScale => 2,
+impl<B: Kernels> Memory<B> {
+    pub(super) fn of(parameter: &Parameter, device: &B::Device) -> Self {
+        let mask = parameter.mask();
+        let masked = mask.iter().flatten().filter(|&&masked| masked).count();
+        let upload = |mask: Vec<bool>| {
+            let kept = mask.iter().map(|&masked| f32::from(u8::from(!masked)));
+            B::upload(kept.collect(), parameter.shape.clone(), device)
+        };
+        let mut memory = Self {
+            moments: None,
+            mask: mask.map(upload),
+            masked,
+        };
+        memory.restore(vec![0.0; Self::count(parameter)], parameter, device);
+        memory
+    }
+
+    /// How many numbers are remembered.
+    fn count(parameter: &Parameter) -> usize {
+        match parameter.role {
+            Role::LogScale => MOMENTS.len(),
             Role::Statistic => 0,
             _ => parameter.values.len(),
-        };
-        Self {
-            values: vec![0.0; count],
-            mask: parameter.mask(),
         }
     }
 
-    /// How many elements stay zero.
-    pub(super) fn masked(&self) -> usize {
-        let mask = self.mask.iter().flatten();
-        mask.filter(|&&masked| masked).count()
+    /// What is remembered, empty for a statistic.
+    pub(super) fn values(&self) -> Result<Vec<f32>, Error> {
+        self.moments.as_ref().map_or(Ok(Vec::new()), B::download)
+    }
+
+    /// Goes on from what was remembered of this parameter.
+    pub(super) fn restore(&mut self, values: Vec<f32>, parameter: &Parameter, device: &B::Device) {
+        let shape = match parameter.role {
+            Role::LogScale => vec![MOMENTS.len()],
+            _ => parameter.shape.clone(),
+        };
+        self.moments = (parameter.is_trained()).then(|| B::upload(values, shape, device));
     }
 
     /// One step, the `number`th from 0, at `rate` of the largest learning rate.
     pub(super) fn step(
         &mut self,
         parameter: &Parameter,
-        values: &mut [f32],
-        gradient: &[f32],
+        values: &mut FloatTensor<B>,
+        gradient: &FloatTensor<B>,
         (number, rate): (usize, f32),
         options: &Options,
     ) {
+        let moments = self.moments.as_mut().expect("what has a gradient is trained");
         if parameter.role == Role::LogScale {
-            self.adapt(values, gradient, (number, rate));
+            let steps = number as i32 + 1;
+            let adam = Adam {
+                decays: MOMENTS,
+                corrections: MOMENTS.map(|decay| 1.0 - decay.powi(steps)),
+                rate: RANGE_RATE * rate,
+                epsilon: EPSILON,
+            };
+            B::adapt(values, moments, gradient, adam);
             return;
         }
-        let (momentum, rate) = (options.momentum, rate * options.rate());
-        let decay = if parameter.decays {
-            options.weight_decay
-        } else {
-            0.0
+        let descent = Descent {
+            momentum: options.momentum,
+            decay: if parameter.decays {
+                options.weight_decay
+            } else {
+                0.0
+            },
+            rate: rate * options.rate(),
         };
-        values
-            .par_chunks_mut(CHUNK)
-            .zip(self.values.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)))
-            .for_each(|(values, (velocities, gradients))| {
-                for ((value, velocity), gradient) in values.iter_mut().zip(velocities).zip(gradients) {
-                    *velocity = momentum * *velocity + gradient + decay * *value;
-                    *value -= rate * *velocity;
-                }
-            });
-        if let Some(mask) = &self.mask {
-            let masked = values.iter_mut().zip(&mut self.values).zip(mask);
-            for ((value, velocity), _) in masked.filter(|(_, masked)| **masked) {
-                *value = 0.0;
-                *velocity = 0.0;
-            }
-        }
-    }
-
-    /// Adam, for numbers whose gradients may have any magnitude.
-    fn adapt(&mut self, values: &mut [f32], gradient: &[f32], (number, rate): (usize, f32)) {
-        let [first, second] = &mut self.values[..] else {
-            unreachable!("a scale has two moments")
-        };
-        let gradient = gradient[0];
-        *first = MOMENTS.0 * *first + (1.0 - MOMENTS.0) * gradient;
-        *second = MOMENTS.1 * *second + (1.0 - MOMENTS.1) * gradient * gradient;
-        let steps = number as i32 + 1;
-        let mean = *first / (1.0 - MOMENTS.0.powi(steps));
-        let square = *second / (1.0 - MOMENTS.1.powi(steps));
-        values[0] -= RANGE_RATE * rate * mean / (square.sqrt() + EPSILON);
+        B::descend(values, moments, gradient, self.mask.as_ref(), descent);
     }
 }
 
@@ -112,7 +115,10 @@ pub(super) fn schedule(number: usize, steps: usize, warm_up: f32) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use burn_flex::{Flex, FlexDevice};
+
     use super::*;
 
     #[test]
@@ -133,19 +139,22 @@ mod tests {
             role: Role::Float,
             decays: true,
         };
-        let mut memory = Memory::of(&parameter);
-        let mut values = parameter.values.clone();
+        let device = FlexDevice;
+        let mut memory = Memory::<Flex>::of(&parameter, &device);
+        let mut values = Flex::upload(parameter.values.clone(), [4], &device);
+        let gradient = Flex::upload(vec![1.0; 4], [4], &device);
         for number in 0..3 {
             memory.step(
                 &parameter,
                 &mut values,
-                &[1.0; 4],
+                &gradient,
                 (number, 1.0),
                 &Options::default(),
             );
         }
+        let values = Flex::download(&values).unwrap();
         assert_eq!((values[0], values[2]), (0.0, 0.0));
         assert!(values[1] < 1.0 && values[3] < -1.0);
-        assert_eq!(memory.masked(), 2);
+        assert_eq!(memory.masked, 2);
     }
 }

@@ -6,20 +6,19 @@ use std::time::Instant;
 
 use burn_backend::ops::FloatTensorOps as _;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{AutodiffBackend as _, Shape};
-use burn_flex::{Flex, FlexTensor};
+use burn_backend::{AutodiffBackend as _, TensorMetadata as _};
 use rayon::ThreadPool;
 
 use super::DIVERGED;
 use super::batch::{Batch, Epoch};
 use super::descent::{Memory, schedule};
-use super::kernels::Statistics;
+use super::kernels::{Kernels, Statistics};
 use super::loss::{Loss, Taught, best, loss};
 use super::options::Options;
 use super::parameter::Parameter;
 use super::program::{Program, Shapes, refused};
-use super::run::{Mode, Run, Seen, answer, rows};
-use super::tape::{Tape as _, Taped, elements, packed, tensor};
+use super::run::{Loaded, Mode, Outcome, Run, Seen, answer};
+use super::tape::{Tape as _, Taped};
 use crate::calibrate::{Samples, read};
 use crate::error::Error;
 
@@ -51,31 +50,48 @@ const OBSERVED: usize = 512;
 const EPSILON: f32 = 1e-5;
 
 /// A program whose parameters move.
-pub(super) struct Fit<'a> {
-    pub(super) program: Program,
+pub(super) struct Fit<'a, B: Kernels> {
+    loaded: Loaded<B>,
     options: &'a Options,
-    teacher: Option<Fixed>,
+    teacher: Option<Fixed<B>>,
     data: &'a dyn Samples,
     pool: Arc<ThreadPool>,
     /// The parameters' elements.
-    values: Vec<FlexTensor>,
-    memories: Vec<Memory>,
+    values: Vec<FloatTensor<B>>,
+    memories: Vec<Memory<B>>,
     shapes: Cache,
     /// Classes that the model tells apart.
     classes: usize,
 }
 
 /// A program whose parameters stay, such as a teacher.
-struct Fixed {
-    program: Program,
-    values: Vec<FlexTensor>,
+struct Fixed<B: Kernels> {
+    loaded: Loaded<B>,
+    values: Vec<FloatTensor<B>>,
     shapes: Cache,
 }
+
+impl<B: Kernels> Fixed<B> {
+    fn new(program: Program, device: &B::Device) -> Self {
+        let loaded = Loaded::new(program, device);
+        Self {
+            values: loaded.parameters(),
+            loaded,
+            shapes: Cache::new(),
+        }
+    }
+}
+
+/// Elements and memory of each parameter.
+pub(super) type State = Vec<(Vec<f32>, Vec<f32>)>;
+
+/// What a step needs of a batch: its loss, the gradient of each parameter that has one, and what was seen.
+type Gradients<B> = (Loss, Vec<Option<FloatTensor<B>>>, Vec<Seen<B>>);
 
 /// Inferred extents by batch.
 type Cache = HashMap<usize, Shapes>;
 
-impl<'a> Fit<'a> {
+impl<'a, B: Kernels> Fit<'a, B> {
     /// The data must have samples whose labels the model's answer has classes for.
     pub(super) fn new(
         program: Program,
@@ -83,6 +99,7 @@ impl<'a> Fit<'a> {
         data: &'a dyn Samples,
         options: &'a Options,
         threads: usize,
+        device: &B::Device,
     ) -> Result<Self, Error> {
         if data.is_empty() {
             return Err(refused(
@@ -92,20 +109,20 @@ impl<'a> Fit<'a> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .build();
+        let loaded = Loaded::new(program, device);
+        let parameters = loaded.program.parameters.iter();
         let mut fit = Self {
             options,
             data,
             pool: Arc::new(
                 pool.map_err(|error| refused(format!("cannot start {threads} threads: {error}")))?,
             ),
-            values: program.parameters.iter().map(elements_of).collect(),
-            memories: program.parameters.iter().map(Memory::of).collect(),
-            teacher: teacher.map(|program| Fixed {
-                values: program.parameters.iter().map(elements_of).collect(),
-                program,
-                shapes: Cache::new(),
-            }),
-            program,
+            values: loaded.parameters(),
+            memories: parameters
+                .map(|parameter| Memory::of(parameter, device))
+                .collect(),
+            teacher: teacher.map(|program| Fixed::new(program, device)),
+            loaded,
             shapes: Cache::new(),
             classes: 0,
         };
@@ -124,19 +141,24 @@ impl<'a> Fit<'a> {
         self.data.len() / self.batch()
     }
 
+    /// What is trained.
+    pub(super) fn program(&self) -> &Program {
+        &self.loaded.program
+    }
+
     /// How many elements stay zero.
     pub(super) fn masked(&self, parameter: usize) -> usize {
-        self.memories[parameter].masked()
+        self.memories[parameter].masked
     }
 
     /// Refuses what the last step of an epoch made, whose loss nobody has looked at.
     fn check_finite(&self) -> Result<(), Error> {
-        let is_finite = |values: &FlexTensor| elements(values).iter().all(|value| value.is_finite());
-        if self.values.iter().all(is_finite) {
-            Ok(())
-        } else {
-            Err(refused(DIVERGED))
+        for values in &self.values {
+            if !B::download(values)?.iter().all(|value| value.is_finite()) {
+                return Err(refused(DIVERGED));
+            }
         }
+        Ok(())
     }
 
     /// Labels must be classes of the model. `kind` calls the samples.
@@ -173,11 +195,13 @@ impl<'a> Fit<'a> {
                 shape
             })
             .collect();
-        let shapes = shapes(&mut self.shapes, &self.program, &inputs)?;
-        let classes = classes(&self.program, shapes, batch)?;
+        let program = &self.loaded.program;
+        let shapes = shapes(&mut self.shapes, program, &inputs)?;
+        let classes = classes(program, shapes, batch)?;
         if let Some(teacher) = &mut self.teacher {
-            let shapes = self::shapes(&mut teacher.shapes, &teacher.program, &inputs)?;
-            let taught = self::classes(&teacher.program, shapes, batch)?;
+            let program = &teacher.loaded.program;
+            let shapes = self::shapes(&mut teacher.shapes, program, &inputs)?;
+            let taught = self::classes(program, shapes, batch)?;
             if taught != classes {
                 return Err(refused(format!(
                     "the teacher tells {taught} classes apart and the model {classes}"
@@ -239,11 +263,11 @@ impl<'a> Fit<'a> {
         pool.install(|| {
             let batch = epoch.batch(self.data, places)?;
             let extents = batch.extents();
-            shapes(&mut self.shapes, &self.program, &extents)?;
+            shapes(&mut self.shapes, &self.loaded.program, &extents)?;
             if let Some(teacher) = &mut self.teacher {
-                shapes(&mut teacher.shapes, &teacher.program, &extents)?;
+                shapes(&mut teacher.shapes, &teacher.loaded.program, &extents)?;
             }
-            let (made, gradients, seen) = self.gradients(batch);
+            let (made, gradients, seen) = self.gradients(batch)?;
             if !made.sum.is_finite() {
                 return Err(refused(format!(
                     "the loss is not finite any more at step {number}; use a smaller learning rate"
@@ -251,12 +275,11 @@ impl<'a> Fit<'a> {
             }
             for (index, gradient) in gradients.iter().enumerate() {
                 let Some(gradient) = gradient else { continue };
-                let values = self.values[index].storage_mut();
-                let parameter = &self.program.parameters[index];
+                let parameter = &self.loaded.program.parameters[index];
                 self.memories[index].step(
                     parameter,
-                    values,
-                    elements(gradient),
+                    &mut self.values[index],
+                    gradient,
                     (number, rate),
                     self.options,
                 );
@@ -269,58 +292,59 @@ impl<'a> Fit<'a> {
     }
 
     /// The loss of a batch, the gradients of the parameters, and the statistics of the batch.
-    fn gradients(&self, batch: Batch) -> (Loss, Vec<Option<FlexTensor>>, Vec<Seen>) {
+    fn gradients(&self, batch: Batch) -> Result<Gradients<B>, Error> {
         let count = batch.labels.len();
-        let inputs: Vec<FlexTensor> = inputs(batch.inputs);
+        let inputs = self.upload(batch.inputs);
         let taught = self.teacher.as_ref().map(|teacher| {
-            let outcome = Run::<Flex>::new(
-                &teacher.program,
+            let run = Run::<B>::new(
+                &teacher.loaded,
                 &teacher.shapes[&count],
                 &teacher.values,
                 Mode::Infer,
-            )
-            .run(inputs.clone());
-            answer(&outcome)
+            );
+            answer(&run.run(inputs.clone()))
         });
-        let taught = taught.as_ref().map(|answer| Taught {
-            logits: elements(answer),
+        let taught = taught.transpose()?;
+        let taught = taught.as_deref().map(|logits| Taught {
+            logits,
             options: self.options.distil.unwrap_or_default(),
         });
 
-        let leaves: Vec<FloatTensor<Taped>> = self
-            .program
-            .parameters
-            .iter()
+        let parameters = self.loaded.program.parameters.iter();
+        let leaves: Vec<FloatTensor<Taped<B>>> = parameters
             .zip(&self.values)
             .map(|(parameter, values)| {
-                let leaf = Taped::constant(values.clone());
-                Taped::float_set_require_grad(leaf, parameter.is_trained())
+                let leaf = Taped::<B>::constant(values.clone());
+                Taped::<B>::float_set_require_grad(leaf, parameter.is_trained())
             })
             .collect();
         let outcome =
-            Run::<Taped>::new(&self.program, &self.shapes[&count], &leaves, Mode::Train).run(inputs);
-        let logits = answer(&outcome);
-        let made = loss(elements(&logits), self.classes, &batch.labels, taught);
+            Run::<Taped<B>>::new(&self.loaded, &self.shapes[&count], &leaves, Mode::Train).run(inputs);
+        let made = loss(&answer(&outcome)?, self.classes, &batch.labels, taught);
         // The sum of logits times constants has these constants as its gradient.
-        let slope = Taped::constant(tensor(made.gradient.clone(), [count, self.classes]));
-        let root = Taped::float_sum(Taped::float_mul(outcome.answer, slope));
-        let mut gradients = Taped::backward(root);
-        let of = |leaf: &FloatTensor<Taped>| {
-            Taped::grad_remove(leaf, &mut gradients).map(|gradient| packed(&gradient))
-        };
+        let slope = B::upload(made.gradient.clone(), [count, self.classes], &self.loaded.device);
+        let slope = Taped::<B>::constant(slope);
+        let root = Taped::<B>::float_sum(Taped::<B>::float_mul(outcome.answer, slope));
+        let mut gradients = Taped::<B>::backward(root);
+        let of = |leaf: &FloatTensor<Taped<B>>| Taped::<B>::grad_remove(leaf, &mut gradients);
         let found = leaves.iter().map(of).collect();
-        (made, found, outcome.seen)
+        Ok((made, found, outcome.seen))
+    }
+
+    fn upload(&self, inputs: Vec<(Vec<usize>, Vec<f32>)>) -> Vec<FloatTensor<B>> {
+        let inputs = inputs.into_iter();
+        inputs
+            .map(|(shape, values)| B::upload(values, shape, &self.loaded.device))
+            .collect()
     }
 
     /// Moves the running statistics of a batch normalization towards those of a batch.
-    fn collect(&mut self, seen: Seen) {
+    fn collect(&mut self, seen: Seen<B>) {
         let [_, _, mean, variance] = seen.parameters;
         let (kept, new) = (seen.momentum, 1.0 - seen.momentum);
         for (index, seen) in [(mean, seen.statistics.mean), (variance, seen.statistics.variance)] {
-            let running: &mut [f32] = self.values[index].storage_mut();
-            for (running, seen) in running.iter_mut().zip(seen) {
-                *running = kept * *running + new * seen;
-            }
+            let running = B::float_mul_scalar(self.values[index].clone(), kept.into());
+            self.values[index] = B::float_add(running, B::float_mul_scalar(seen, new.into()));
         }
     }
 
@@ -334,19 +358,19 @@ impl<'a> Fit<'a> {
             let pool = Arc::clone(&self.pool);
             let seen = pool.install(|| {
                 let batch = epoch.batch(self.data, step * batch..(step + 1) * batch)?;
-                let shapes = shapes(&mut self.shapes, &self.program, &batch.extents())?;
-                let run = Run::<Flex>::new(&self.program, shapes, &self.values, Mode::Observe);
-                Ok::<_, Error>(run.run(inputs(batch.inputs)).seen)
+                shapes(&mut self.shapes, &self.loaded.program, &batch.extents())?;
+                Ok::<_, Error>(self.run(batch.inputs, batch.labels.len(), Mode::Observe).seen)
             })?;
             if sums.is_empty() {
-                let empty = |seen: &Seen| {
-                    let zeros = vec![0.0; seen.statistics.mean.len()];
+                let empty = |seen: &Seen<B>| {
+                    let zeros = vec![0.0; seen.statistics.mean.shape().num_elements()];
                     (seen.parameters, zeros.clone(), zeros)
                 };
                 sums = seen.iter().map(empty).collect();
             }
             for ((_, means, squares), seen) in sums.iter_mut().zip(seen) {
                 let Statistics { mean, variance } = seen.statistics;
+                let (mean, variance) = (B::download(&mean)?, B::download(&variance)?);
                 let channels = means.iter_mut().zip(squares).zip(mean.into_iter().zip(variance));
                 for ((sum, square), (mean, variance)) in channels {
                     *sum += mean / count as f32;
@@ -369,8 +393,7 @@ impl<'a> Fit<'a> {
                 (mean, means),
                 (variance, variances),
             ] {
-                let shape = self.program.parameters[index].shape.clone();
-                self.values[index] = tensor(values, shape);
+                self.values[index] = self.loaded.parameter(index, values);
             }
         }
         Ok(())
@@ -385,51 +408,51 @@ impl<'a> Fit<'a> {
             let pool = Arc::clone(&self.pool);
             let (answered, labels) = pool.install(|| {
                 let batch = epoch.batch(data, places)?;
-                let shapes = shapes(&mut self.shapes, &self.program, &batch.extents())?;
-                let run = Run::<Flex>::new(&self.program, shapes, &self.values, Mode::Infer);
-                Ok::<_, Error>((answer(&run.run(inputs(batch.inputs))), batch.labels))
+                shapes(&mut self.shapes, &self.loaded.program, &batch.extents())?;
+                let outcome = self.run(batch.inputs, batch.labels.len(), Mode::Infer);
+                Ok::<_, Error>((answer(&outcome)?, batch.labels))
             })?;
-            let pairs = rows(&answered).zip(&labels);
+            let pairs = answered.chunks(self.classes).zip(&labels);
             right += pairs.filter(|(logits, label)| best(logits) == **label).count();
         }
         Ok(right as f64 / data.len().max(1) as f64)
     }
 
+    /// Runs inputs whose shapes are known, without a tape.
+    fn run(&self, inputs: Vec<(Vec<usize>, Vec<f32>)>, count: usize, mode: Mode) -> Outcome<B> {
+        let run = Run::<B>::new(&self.loaded, &self.shapes[&count], &self.values, mode);
+        run.run(self.upload(inputs))
+    }
+
     /// What is kept between steps: the parameters' elements and the memory of each.
-    pub(super) fn state(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
-        let memories = self.memories.iter().map(|memory| &memory.values[..]);
-        self.values.iter().map(elements).zip(memories)
+    pub(super) fn state(&self) -> Result<State, Error> {
+        let pairs = self.values.iter().zip(&self.memories);
+        pairs
+            .map(|(values, memory)| Ok((B::download(values)?, memory.values()?)))
+            .collect()
     }
 
     /// Goes on from a state of this program.
-    pub(super) fn restore(&mut self, state: Vec<(Vec<f32>, Vec<f32>)>) {
+    pub(super) fn restore(&mut self, state: State) {
         for (index, (values, memory)) in state.into_iter().enumerate() {
-            self.values[index] = tensor(values, self.program.parameters[index].shape.clone());
-            self.memories[index].values = memory;
+            let parameter = &self.loaded.program.parameters[index];
+            self.memories[index].restore(memory, parameter, &self.loaded.device);
+            self.values[index] = self.loaded.parameter(index, values);
         }
     }
 
     /// The program's parameters as they are now.
-    pub(super) fn parameters(&self) -> Vec<Parameter> {
-        let trained = self.program.parameters.iter().zip(&self.values);
+    pub(super) fn parameters(&self) -> Result<Vec<Parameter>, Error> {
+        let trained = self.loaded.program.parameters.iter().zip(&self.values);
         trained
-            .map(|(parameter, values)| Parameter {
-                values: elements(values).to_vec(),
-                ..parameter.clone()
+            .map(|(parameter, values)| {
+                Ok(Parameter {
+                    values: B::download(values)?,
+                    ..parameter.clone()
+                })
             })
             .collect()
     }
-}
-
-fn elements_of(parameter: &Parameter) -> FlexTensor {
-    tensor(parameter.values.clone(), parameter.shape.clone())
-}
-
-fn inputs(inputs: Vec<(Vec<usize>, Vec<f32>)>) -> Vec<FlexTensor> {
-    let inputs = inputs.into_iter();
-    inputs
-        .map(|(shape, values)| tensor(values, Shape::from(shape)))
-        .collect()
 }
 
 fn shapes<'a>(cache: &'a mut Cache, program: &Program, inputs: &[Vec<usize>]) -> Result<&'a Shapes, Error> {

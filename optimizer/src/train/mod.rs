@@ -10,8 +10,10 @@
 
 mod batch;
 mod checkpoint;
+mod composed;
 mod cpu;
 mod descent;
+mod differentiable;
 mod fit;
 mod kernels;
 mod loss;
@@ -23,8 +25,11 @@ mod program;
 mod reader;
 mod run;
 mod tape;
+mod window;
 
 use std::collections::HashSet;
+
+use burn_flex::{Flex, FlexDevice};
 
 use crate::calibrate::Samples;
 use crate::check::not_finite;
@@ -41,8 +46,10 @@ pub use fit::Progress;
 pub use options::{Augment, Distil, Options, RATE, RATE_IN_INTEGERS};
 
 use fit::Fit;
+use kernels::Kernels;
 use operator::Operator;
-use program::{Operand, Program, refused};
+use parameter::Parameter;
+use program::{Operand, Program, Step, refused};
 
 const DIVERGED: &str = "the weights are not finite any more; use a smaller learning rate";
 
@@ -99,18 +106,19 @@ pub fn train(
         (None, Some(normalized)) => (normalized, None),
         (None, None) => (model, None),
     };
-    let program = Program::of(start, float)?;
-    let mut fit = Fit::new(program, teacher, data, options, context.threads)?;
-    if let Some(validation) = extras.validation {
-        fit.check_labels(validation, "validation")?;
-    }
-    if normalized.is_some() {
-        fit.adopt_statistics()?;
-    }
-    run(&mut fit, data.len(), options, context, extras)?;
+    let task = Task {
+        program: Program::of(start, float)?,
+        teacher,
+        data,
+        options,
+        context,
+        extras,
+        adopts_statistics: normalized.is_some(),
+    };
+    let fitted = task.fit::<Flex>(&FlexDevice)?;
 
     let mut graph = Graph::new(start.clone())?;
-    parameter::write_back(&mut graph, &fit.parameters());
+    parameter::write_back(&mut graph, &fitted.parameters);
     let mut trained = finish(NAME, graph)?;
     if normalized.is_some() {
         (trained, _) = fold_batch_norm(&trained)?;
@@ -118,11 +126,58 @@ pub fn train(
     if not_finite(&trained).is_some() && not_finite(model).is_none() {
         return Err(refused(DIVERGED));
     }
-    Ok((trained, report(model, &fit)))
+    Ok((trained, report(model, &fitted)))
+}
+
+/// What is to be trained, on whichever backend.
+struct Task<'a> {
+    program: Program,
+    teacher: Option<Program>,
+    data: &'a dyn Samples,
+    options: &'a Options,
+    context: &'a Context<'a>,
+    extras: &'a Extras<'a>,
+    /// Whether batch normalizations begin with the statistics of what they see.
+    adopts_statistics: bool,
+}
+
+/// What training has made.
+struct Fitted {
+    /// The steps that it went through.
+    steps: Vec<Step>,
+    parameters: Vec<Parameter>,
+    /// How many elements of each stayed zero.
+    masked: Vec<usize>,
+}
+
+impl Task<'_> {
+    fn fit<B: Kernels>(self, device: &B::Device) -> Result<Fitted, Error> {
+        let Self {
+            data,
+            options,
+            context,
+            extras,
+            ..
+        } = self;
+        let mut fit = Fit::<B>::new(self.program, self.teacher, data, options, context.threads, device)?;
+        if let Some(validation) = extras.validation {
+            fit.check_labels(validation, "validation")?;
+        }
+        if self.adopts_statistics {
+            fit.adopt_statistics()?;
+        }
+        run(&mut fit, data.len(), options, context, extras)?;
+        let parameters = fit.parameters()?;
+        Ok(Fitted {
+            steps: fit.program().steps.clone(),
+            masked: (0..parameters.len()).map(|index| fit.masked(index)).collect(),
+            parameters,
+        })
+    }
 }
 
 fn run(
-    fit: &mut Fit,
+    fit: &mut Fit<impl Kernels>,
     samples: usize,
     options: &Options,
     context: &Context,
@@ -150,10 +205,10 @@ fn run(
 }
 
 /// What was trained, node by node, of the nodes that the model has or gets.
-fn report(model: &Model, fit: &Fit) -> PassReport {
+fn report(model: &Model, fitted: &Fitted) -> PassReport {
     let labels: HashSet<String> = model.graph().node.iter().map(|node| node.label()).collect();
     let mut report = PassReport::new(NAME);
-    for step in &fit.program.steps {
+    for step in &fitted.steps {
         if !labels.contains(&step.label) && step.operator != Operator::Quantize {
             continue;
         }
@@ -162,7 +217,7 @@ fn report(model: &Model, fit: &Fit) -> PassReport {
             _ => None,
         });
         let parameters: Vec<usize> = parameters.collect();
-        let zeros: usize = parameters.iter().map(|&index| fit.masked(index)).sum();
+        let zeros: usize = parameters.iter().map(|&index| fitted.masked[index]).sum();
         let what = match step.operator {
             _ if parameters.is_empty() => continue,
             Operator::Quantize => "its scale was trained".to_owned(),

@@ -1,6 +1,6 @@
 //! The operators that can be trained through, with their attributes.
 
-use super::cpu::Window;
+use super::window::Window;
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::proto::{NodeProto, TensorProto};
@@ -50,10 +50,7 @@ pub(super) enum Operator {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Map {
     Clamp { low: f32, high: f32 },
-    Leaky(f32),
-    Sigmoid,
-    HardSigmoid { alpha: f32, beta: f32 },
-    HardSwish,
+    Curve(Curve),
     Tanh,
     Erf,
     Sqrt,
@@ -61,6 +58,15 @@ pub(super) enum Map {
     Log,
     Negative,
     Reciprocal,
+}
+
+/// A function of one element that burn has not, or slowly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Curve {
+    Leaky(f32),
+    Sigmoid,
+    HardSigmoid { alpha: f32, beta: f32 },
+    HardSwish,
 }
 
 /// A function of two elements.
@@ -91,6 +97,7 @@ impl Operator {
             )));
         }
         let float = |name, default| node.float(name).unwrap_or(default);
+        let curve = |curve| Self::Map(Map::Curve(curve));
         Ok(match node.op_type() {
             "Conv" => Self::Convolution {
                 window: reader.window(reader.kernel_of_weights()?)?,
@@ -108,13 +115,13 @@ impl Operator {
                 low: reader.limit(1, f32::NEG_INFINITY)?,
                 high: reader.limit(2, f32::INFINITY)?,
             }),
-            "LeakyRelu" => Self::Map(Map::Leaky(float("alpha", 0.01))),
-            "Sigmoid" => Self::Map(Map::Sigmoid),
-            "HardSigmoid" => Self::Map(Map::HardSigmoid {
+            "LeakyRelu" => curve(Curve::Leaky(float("alpha", 0.01))),
+            "Sigmoid" => curve(Curve::Sigmoid),
+            "HardSigmoid" => curve(Curve::HardSigmoid {
                 alpha: float("alpha", 0.2),
                 beta: float("beta", 0.5),
             }),
-            "HardSwish" => Self::Map(Map::HardSwish),
+            "HardSwish" => curve(Curve::HardSwish),
             "Tanh" => Self::Map(Map::Tanh),
             "Erf" => Self::Map(Map::Erf),
             "Sqrt" => Self::Map(Map::Sqrt),

@@ -54,9 +54,9 @@ pub(super) struct Stored {
     /// The initializer of the scales.
     scale: String,
     /// Channels with a scale each, and elements from one channel to the next; one channel is the whole tensor.
-    channels: (usize, usize),
+    pub(super) channels: (usize, usize),
     /// The largest integer.
-    largest: f32,
+    pub(super) largest: f32,
 }
 
 impl Stored {

@@ -2,22 +2,23 @@
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Shape, TensorMetadata as _};
-use burn_flex::FlexTensor;
 
-use super::kernels::{self, Statistics};
+use super::differentiable;
+use super::kernels::{Kernels, Statistics};
 use super::operator::{Combine, Map, Operator};
-use super::parameter::Role;
-use super::program::{Operand, Program, Shapes, Step};
-use super::tape::{Tape, elements, packed, tensor};
+use super::parameter::{Parameter, Role};
+use super::program::{Constant, Operand, Program, Shapes, Step};
+use super::tape::Tape;
+use crate::error::Error;
 
 /// What a batch normalization saw.
-pub(super) struct Seen {
+pub(super) struct Seen<B: Kernels> {
     /// Its scale, shift, running mean and running variance.
     pub(super) parameters: [usize; 4],
     /// The part of the running statistics that stays at each step.
     pub(super) momentum: f32,
     /// Those of the batch.
-    pub(super) statistics: Statistics,
+    pub(super) statistics: Statistics<B>,
 }
 
 /// How batch normalizations work.
@@ -36,7 +37,7 @@ pub(super) struct Outcome<B: Tape> {
     /// The answer, in the layout of the model.
     pub(super) answer: FloatTensor<B>,
     /// What all batch normalizations saw, unless the run only infers.
-    pub(super) seen: Vec<Seen>,
+    pub(super) seen: Vec<Seen<B::Plain>>,
 }
 
 /// A value with its layout.
@@ -60,20 +61,12 @@ impl<B: Tape> Value<B> {
 
     /// The tensor with its axes in the order of the model.
     fn plain(self) -> FloatTensor<B> {
-        if self.by_channel {
-            B::float_swap_dims(self.tensor, 0, 1)
-        } else {
-            self.tensor
-        }
+        self.in_layout(false)
     }
 
-    /// The tensor with channels before samples.
-    fn by_channel(self) -> FloatTensor<B> {
-        if self.by_channel {
-            self.tensor
-        } else {
-            B::float_swap_dims(self.tensor, 0, 1)
-        }
+    /// The tensor as convolutions take it.
+    fn pictures(self) -> FloatTensor<B> {
+        self.in_layout(B::Plain::BY_CHANNEL)
     }
 
     /// With leading axes of one element until there are `rank`.
@@ -89,44 +82,76 @@ impl<B: Tape> Value<B> {
     }
 
     fn in_layout(self, by_channel: bool) -> FloatTensor<B> {
-        if by_channel {
-            self.by_channel()
+        if self.by_channel == by_channel {
+            self.tensor
         } else {
-            self.plain()
+            B::float_swap_dims(self.tensor, 0, 1)
         }
+    }
+}
+
+/// A program whose constants are on a device.
+pub(super) struct Loaded<B: Kernels> {
+    pub(super) program: Program,
+    constants: Vec<FloatTensor<B>>,
+    pub(super) device: B::Device,
+}
+
+impl<B: Kernels> Loaded<B> {
+    pub(super) fn new(program: Program, device: &B::Device) -> Self {
+        let upload = |constant: &Constant| B::upload(constant.values.clone(), constant.shape.clone(), device);
+        Self {
+            constants: program.constants.iter().map(upload).collect(),
+            device: device.clone(),
+            program,
+        }
+    }
+
+    /// The parameters as they were read.
+    pub(super) fn parameters(&self) -> Vec<FloatTensor<B>> {
+        let read = self.program.parameters.iter().enumerate();
+        read.map(|(index, parameter)| self.parameter(index, parameter.values.clone()))
+            .collect()
+    }
+
+    /// A parameter with these elements.
+    pub(super) fn parameter(&self, index: usize, values: Vec<f32>) -> FloatTensor<B> {
+        let shape = self.program.parameters[index].shape.clone();
+        B::upload(values, shape, &self.device)
     }
 }
 
 /// A program on its way through the steps.
 pub(super) struct Run<'a, B: Tape> {
     program: &'a Program,
+    constants: &'a [FloatTensor<B::Plain>],
     shapes: &'a Shapes,
     /// Parameters as they enter the steps: weights rounded to their grid.
     parameters: Vec<FloatTensor<B>>,
     values: Vec<Option<Value<B>>>,
     mode: Mode,
-    seen: Vec<Seen>,
+    seen: Vec<Seen<B::Plain>>,
 }
 
 impl<'a, B: Tape> Run<'a, B> {
     /// `parameters` are in the order of the program, `shapes` those of a batch like the one to come.
     pub(super) fn new(
-        program: &'a Program,
+        Loaded {
+            program, constants, ..
+        }: &'a Loaded<B::Plain>,
         shapes: &'a Shapes,
         parameters: &[FloatTensor<B>],
         mode: Mode,
     ) -> Self {
-        let enter = |(parameter, leaf): (&super::parameter::Parameter, &FloatTensor<B>)| match &parameter.role
-        {
-            Role::Weights(stored) => {
-                kernels::straight_through::<B>(leaf.clone(), |weights| stored.rounded(weights))
-            }
+        let enter = |(parameter, leaf): (&Parameter, &FloatTensor<B>)| match &parameter.role {
+            Role::Weights(stored) => differentiable::rounded::<B>(stored, leaf.clone()),
             _ => leaf.clone(),
         };
         let mut values = Vec::new();
         values.resize_with(program.value_count(), || None);
         Self {
             program,
+            constants,
             shapes,
             parameters: program.parameters.iter().zip(parameters).map(enter).collect(),
             values,
@@ -136,7 +161,7 @@ impl<'a, B: Tape> Run<'a, B> {
     }
 
     /// Runs all steps.
-    pub(super) fn run(mut self, inputs: Vec<FlexTensor>) -> Outcome<B> {
+    pub(super) fn run(mut self, inputs: Vec<FloatTensor<B::Plain>>) -> Outcome<B> {
         for (slot, input) in self.values.iter_mut().zip(inputs) {
             *slot = Some(Value::new(B::constant(input), false));
         }
@@ -161,11 +186,7 @@ impl<'a, B: Tape> Run<'a, B> {
         match operand {
             Operand::Value(index) => self.values[index].clone().expect("steps come in their order"),
             Operand::Parameter(index) => Value::new(self.parameters[index].clone(), false),
-            Operand::Constant(index) => {
-                let constant = &self.program.constants[index];
-                let made = tensor(constant.values.clone(), constant.shape.clone());
-                Value::new(B::constant(made), false)
-            }
+            Operand::Constant(index) => Value::new(B::constant(self.constants[index].clone()), false),
         }
     }
 
@@ -189,9 +210,9 @@ impl<'a, B: Tape> Run<'a, B> {
         match &step.operator {
             Operator::Convolution { window, groups } => {
                 let weights = self.input(step, 1).plain();
-                let input = self.input(step, 0).by_channel();
-                let made = kernels::convolve::<B>(*window, *groups, input, weights, self.optional(step, 2));
-                Value::new(made.expect("shape inference saw the window fit"), true)
+                let (input, bias) = (self.input(step, 0).pictures(), self.optional(step, 2));
+                let made = differentiable::convolve::<B>(*window, *groups, input, weights, bias);
+                Value::new(made, B::Plain::BY_CHANNEL)
             }
             Operator::Normalization { epsilon, momentum } => self.normalize(step, *epsilon, *momentum),
             Operator::Map(function) => {
@@ -201,8 +222,8 @@ impl<'a, B: Tape> Run<'a, B> {
             Operator::Combine(function) => combine(*function, self.input(step, 0), self.input(step, 1)),
             Operator::Pool { pool, window } => {
                 let Value { tensor, by_channel } = self.input(step, 0);
-                let made = kernels::pool::<B>(*pool, *window, tensor);
-                Value::new(made.expect("shape inference saw the window fit"), by_channel)
+                let made = differentiable::pool::<B>(*pool, *window, tensor);
+                Value::new(made, by_channel)
             }
             Operator::GlobalAverage => {
                 let Value { tensor, by_channel } = self.input(step, 0);
@@ -250,35 +271,38 @@ impl<'a, B: Tape> Run<'a, B> {
                 let Value { tensor, by_channel } = self.input(step, 0);
                 let scale = self.input(step, 1).tensor;
                 let grid = step.grid.expect("the program read its grid");
-                Value::new(kernels::fake_quantize::<B>(tensor, scale, grid), by_channel)
+                let made = differentiable::fake_quantize::<B>(tensor, scale, grid);
+                Value::new(made, by_channel)
             }
             Operator::Dequantize | Operator::Same => self.input(step, 0),
         }
     }
 
     fn normalize(&mut self, step: &Step, epsilon: f32, momentum: f32) -> Value<B> {
-        let input = self.input(step, 0).by_channel();
+        let input = self.input(step, 0).pictures();
         let [scale, shift, mean, variance] = [1, 2, 3, 4].map(|index| self.input(step, index).tensor);
         match self.mode {
             Mode::Infer => {}
-            Mode::Observe => self.note(step, momentum, kernels::statistics::<B>(&input)),
+            Mode::Observe => self.note(step, momentum, differentiable::statistics::<B>(&input)),
             Mode::Train => {
-                let (made, statistics) = kernels::normalize::<B>(input, scale, shift, epsilon);
+                let (made, statistics) = differentiable::normalize::<B>(input, scale, shift, epsilon);
                 self.note(step, momentum, statistics);
-                return Value::new(made, true);
+                return Value::new(made, B::Plain::BY_CHANNEL);
             }
         }
         let deviation = B::float_sqrt(B::float_add_scalar(variance, epsilon.into()));
         let factor = B::float_div(scale, deviation);
         let shift = B::float_sub(shift, B::float_mul(mean, factor.clone()));
         let mut extents = vec![1; input.shape().rank()];
-        extents[0] = input.shape()[0];
+        let channels = reversed(1, B::Plain::BY_CHANNEL);
+        extents[channels] = input.shape()[channels];
         let extents = Shape::from(extents);
         let scaled = B::float_mul(input, B::float_reshape(factor, extents.clone()));
-        Value::new(B::float_add(scaled, B::float_reshape(shift, extents)), true)
+        let made = B::float_add(scaled, B::float_reshape(shift, extents));
+        Value::new(made, B::Plain::BY_CHANNEL)
     }
 
-    fn note(&mut self, step: &Step, momentum: f32, statistics: Statistics) {
+    fn note(&mut self, step: &Step, momentum: f32, statistics: Statistics<B::Plain>) {
         if let [
             _,
             Some(Operand::Parameter(scale)),
@@ -380,36 +404,9 @@ fn combine<B: Tape>(function: Combine, a: Value<B>, b: Value<B>) -> Value<B> {
 }
 
 fn map<B: Tape>(function: Map, input: FloatTensor<B>) -> FloatTensor<B> {
-    let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
     match function {
-        Map::Clamp { low, high } => kernels::clamp::<B>(input, low, high),
-        Map::Leaky(slope) => kernels::map::<B>(
-            input,
-            move |x| if x < 0.0 { slope * x } else { x },
-            move |x| if x < 0.0 { slope } else { 1.0 },
-        ),
-        Map::Sigmoid => kernels::map::<B>(input, sigmoid, move |x| sigmoid(x) * (1.0 - sigmoid(x))),
-        Map::HardSigmoid { alpha, beta } => kernels::map::<B>(
-            input,
-            move |x| (alpha * x + beta).clamp(0.0, 1.0),
-            move |x| {
-                let inside = alpha * x + beta;
-                if inside > 0.0 && inside < 1.0 { alpha } else { 0.0 }
-            },
-        ),
-        Map::HardSwish => kernels::map::<B>(
-            input,
-            |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
-            |x| {
-                if x > 3.0 {
-                    1.0
-                } else if x > -3.0 {
-                    x / 3.0 + 0.5
-                } else {
-                    0.0
-                }
-            },
-        ),
+        Map::Clamp { low, high } => differentiable::clamp::<B>(input, low, high),
+        Map::Curve(curve) => differentiable::curve::<B>(curve, input),
         Map::Tanh => B::float_tanh(input),
         Map::Erf => B::float_erf(input),
         Map::Sqrt => B::float_sqrt(input),
@@ -421,12 +418,6 @@ fn map<B: Tape>(function: Map, input: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 /// The elements of an answer in row-major order.
-pub(super) fn answer<B: Tape>(outcome: &Outcome<B>) -> FlexTensor {
-    packed(B::plain(&outcome.answer))
-}
-
-/// The rows of an answer of one axis a sample and one of classes.
-pub(super) fn rows(answer: &FlexTensor) -> impl Iterator<Item = &[f32]> {
-    let classes = answer.shape().iter().last().copied().unwrap_or(1);
-    elements(answer).chunks(classes.max(1))
+pub(super) fn answer<B: Tape>(outcome: &Outcome<B>) -> Result<Vec<f32>, Error> {
+    B::Plain::download(B::plain(&outcome.answer))
 }

@@ -1,6 +1,7 @@
-//! Operations of our own on burn's tensors, recorded on its tape where there is one.
+//! Operations of our own on burn's tape, over whichever backend computes.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use burn_autodiff::Autodiff;
@@ -9,62 +10,76 @@ use burn_autodiff::checkpoint::strategy::NoCheckpointing;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{AutodiffBackend as _, Backend, TensorData};
-use burn_flex::{Flex, FlexDevice, FlexTensor};
+use burn_backend::{AutodiffBackend as _, Backend};
 
-/// The backend that training runs on: burn's, for processors, with a tape.
-pub(super) type Taped = Autodiff<Flex>;
+use super::kernels::Kernels;
+
+/// A backend with a tape, which gives gradients.
+pub(super) type Taped<B> = Autodiff<B>;
 
 /// Gives the gradients of an operation's inputs, as far as they are wanted, from that of its output.
-pub(super) type Gradient<const N: usize> =
-    dyn Fn(FlexTensor, [bool; N]) -> [Option<FlexTensor>; N] + Send + Sync;
+pub(super) type Gradient<B, const N: usize> =
+    dyn Fn(FloatTensor<B>, [bool; N]) -> [Option<FloatTensor<B>>; N] + Send + Sync;
 
-/// A backend for processors, with or without a tape.
-pub(super) trait Tape: Backend<Device = FlexDevice> {
+/// A backend with or without a tape.
+pub(super) trait Tape: Backend {
+    /// What computes: the backend itself without a tape.
+    type Plain: Kernels;
+
     /// A tensor that depends on nothing.
-    fn constant(tensor: FlexTensor) -> FloatTensor<Self>;
+    fn constant(tensor: FloatTensor<Self::Plain>) -> FloatTensor<Self>;
 
     /// The tensor itself.
-    fn plain(tensor: &FloatTensor<Self>) -> &FlexTensor;
+    fn plain(tensor: &FloatTensor<Self>) -> &FloatTensor<Self::Plain>;
 
     /// The result of an operation, with what gives its gradients.
     fn record<const N: usize>(
         inputs: [FloatTensor<Self>; N],
-        output: FlexTensor,
-        gradient: Arc<Gradient<N>>,
+        output: FloatTensor<Self::Plain>,
+        gradient: Arc<Gradient<Self::Plain, N>>,
     ) -> FloatTensor<Self>;
 }
 
-impl Tape for Flex {
-    fn constant(tensor: FlexTensor) -> FlexTensor {
+impl<B: Kernels> Tape for B {
+    type Plain = B;
+
+    fn constant(tensor: FloatTensor<B>) -> FloatTensor<B> {
         tensor
     }
 
-    fn plain(tensor: &FlexTensor) -> &FlexTensor {
+    fn plain(tensor: &FloatTensor<B>) -> &FloatTensor<B> {
         tensor
     }
 
-    fn record<const N: usize>(_: [FlexTensor; N], output: FlexTensor, _: Arc<Gradient<N>>) -> FlexTensor {
+    fn record<const N: usize>(
+        _: [FloatTensor<B>; N],
+        output: FloatTensor<B>,
+        _: Arc<Gradient<B, N>>,
+    ) -> FloatTensor<B> {
         output
     }
 }
 
-impl Tape for Taped {
-    fn constant(tensor: FlexTensor) -> FloatTensor<Self> {
+impl<B: Kernels> Tape for Taped<B> {
+    type Plain = B;
+
+    fn constant(tensor: FloatTensor<B>) -> FloatTensor<Self> {
         Self::from_inner(tensor)
     }
 
-    fn plain(tensor: &FloatTensor<Self>) -> &FlexTensor {
+    fn plain(tensor: &FloatTensor<Self>) -> &FloatTensor<B> {
         tensor.primitive()
     }
 
     fn record<const N: usize>(
         inputs: [FloatTensor<Self>; N],
-        output: FlexTensor,
-        gradient: Arc<Gradient<N>>,
+        output: FloatTensor<B>,
+        gradient: Arc<Gradient<B, N>>,
     ) -> FloatTensor<Self> {
         let nodes = inputs.each_ref().map(FloatTensor::<Self>::node);
-        let operation = Recorded.prepare::<NoCheckpointing>(nodes).compute_bound();
+        let operation = Recorded::<B>(PhantomData)
+            .prepare::<NoCheckpointing>(nodes)
+            .compute_bound();
         match operation.stateful() {
             OpsKind::Tracked(prepared) => prepared.finish(State(gradient), output),
             OpsKind::UnTracked(prepared) => prepared.finish(output),
@@ -74,47 +89,33 @@ impl Tape for Taped {
 
 /// An operation on burn's tape, whose gradients a closure gives.
 #[derive(Debug)]
-struct Recorded;
+struct Recorded<B>(PhantomData<B>);
 
-#[derive(Clone)]
-struct State<const N: usize>(Arc<Gradient<N>>);
+struct State<B: Backend, const N: usize>(Arc<Gradient<B, N>>);
 
-impl<const N: usize> fmt::Debug for State<N> {
+impl<B: Backend, const N: usize> Clone for State<B, N> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B: Backend, const N: usize> fmt::Debug for State<B, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("State")
     }
 }
 
-impl<const N: usize> Backward<Flex, N> for Recorded {
-    type State = State<N>;
+impl<B: Backend, const N: usize> Backward<B, N> for Recorded<B> {
+    type State = State<B, N>;
 
-    fn backward(self, ops: Ops<State<N>, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = gradients.consume::<Flex>(&ops.node);
+    fn backward(self, ops: Ops<State<B, N>, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
         let wanted = ops.parents.each_ref().map(Option::is_some);
         let made = (ops.state.0)(gradient, wanted);
         for (parent, made) in ops.parents.into_iter().zip(made) {
             if let (Some(parent), Some(made)) = (parent, made) {
-                gradients.register::<Flex>(parent.id, made);
+                gradients.register::<B>(parent.id, made);
             }
         }
     }
-}
-
-/// A tensor of these elements in row-major order.
-pub(super) fn tensor(values: Vec<f32>, shape: impl Into<burn_backend::Shape>) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape))
-}
-
-/// The tensor with its elements in row-major order.
-pub(super) fn packed(tensor: &FlexTensor) -> FlexTensor {
-    if tensor.as_slice::<f32>().is_some() {
-        tensor.clone()
-    } else {
-        tensor.to_contiguous()
-    }
-}
-
-/// The elements of a packed tensor.
-pub(super) fn elements(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice().expect("the tensor is packed")
 }

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{Extents, Window, dense, depthwise};
+use super::{Extents, dense, depthwise};
+use crate::train::window::Window;
 
 /// A convolution's extents. Weights are `[output, channels / groups, rows, columns]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,12 +8,10 @@ pub(super) mod convolution;
 mod dense;
 mod depthwise;
 mod gemm;
+mod kernels;
 pub(super) mod map;
 pub(super) mod normalize;
 pub(super) mod pool;
-mod window;
-
-pub(super) use window::Window;
 
 /// Extents of pictures that lie channel by channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

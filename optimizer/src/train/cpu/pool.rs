@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Window;
+use crate::train::window::Window;
 
 /// A pooling of planes of `input` rows and columns.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ impl Pooling {
     }
 
     /// The largest element of each window, and where in its plane it is: the first of equals.
-    pub(in crate::train) fn largest(&self, input: &[f32]) -> (Vec<f32>, Vec<u32>) {
+    pub(in crate::train) fn largest(&self, input: &[f32]) -> (Vec<f32>, Vec<i32>) {
         let count = input.len() / self.input_len().max(1);
         let mut output = vec![0.0; count * self.output_len()];
         let mut places = vec![0; output.len()];
@@ -46,14 +46,14 @@ impl Pooling {
                             (largest, from) = (value, Some(seen));
                         }
                     });
-                    (*output, *place) = (largest, from.unwrap_or(0) as u32);
+                    (*output, *place) = (largest, from.unwrap_or(0) as i32);
                 }
             });
         (output, places)
     }
 
     /// Gives the gradient of each output element to the input element that it was.
-    pub(in crate::train) fn route(&self, gradient: &[f32], places: &[u32]) -> Vec<f32> {
+    pub(in crate::train) fn route(&self, gradient: &[f32], places: &[i32]) -> Vec<f32> {
         let count = gradient.len() / self.output_len().max(1);
         let mut input = vec![0.0; count * self.input_len()];
         input

@@ -3,13 +3,12 @@
 use burn_backend::AutodiffBackend as _;
 use burn_backend::ops::FloatTensorOps as _;
 use burn_backend::tensor::FloatTensor;
-use burn_flex::{Flex, FlexTensor};
 use proptest::prelude::*;
 
 use super::*;
 use crate::testing::{floats, run_on};
-use crate::train::run::{Mode, Outcome, Run, answer};
-use crate::train::tape::{Tape, Taped, elements, packed, tensor};
+use crate::train::run::{Loaded, Mode, Outcome, Run, answer};
+use crate::train::tape::{Tape, Taped};
 
 /// Networks that between them have every operator, of inputs `[batch, 4, 6, 6]`.
 fn networks() -> Vec<(&'static str, Model)> {
@@ -100,37 +99,44 @@ fn networks() -> Vec<(&'static str, Model)> {
     made
 }
 
-fn evaluate<B: Tape>(program: &Program, leaves: &[FloatTensor<B>], input: &FlexTensor) -> Outcome<B> {
-    let shapes = program.shapes(&[input_shape()]).unwrap();
-    Run::new(program, &shapes, leaves, Mode::Infer).run(vec![input.clone()])
+fn evaluate<B: Tape>(
+    loaded: &Loaded<B::Plain>,
+    leaves: &[FloatTensor<B>],
+    input: &FloatTensor<B::Plain>,
+) -> Outcome<B> {
+    let shapes = loaded.program.shapes(&[input_shape()]).unwrap();
+    Run::new(loaded, &shapes, leaves, Mode::Infer).run(vec![input.clone()])
 }
 
 fn input_shape() -> Vec<usize> {
     vec![2, 4, 6, 6]
 }
 
-fn input() -> (Vec<f32>, FlexTensor) {
-    let values = Noise(11).take(288);
-    (values.clone(), tensor(values, input_shape()))
+fn input() -> Vec<f32> {
+    Noise(11).take(288)
 }
 
-fn values(program: &Program) -> Vec<FlexTensor> {
-    let of = |parameter: &parameter::Parameter| tensor(parameter.values.clone(), parameter.shape.clone());
-    program.parameters.iter().map(of).collect()
+fn load<B: Kernels>(model: &Model, device: &B::Device) -> Loaded<B> {
+    Loaded::new(Program::of(model, None).unwrap(), device)
+}
+
+/// Within `tolerance` of what a runtime answers.
+fn answers_as_the_runtime_does<B: Kernels>(device: &B::Device, tolerance: f32) {
+    for (name, model) in networks() {
+        let loaded = load::<B>(&model, device);
+        let given = B::upload(input(), input_shape(), device);
+        let own = answer(&evaluate::<B>(&loaded, &loaded.parameters(), &given)).unwrap();
+        let given = Tensor::new(input_shape(), Data::F32(input())).unwrap();
+        let theirs = run_on("tract", &model, &[given]).swap_remove(0);
+        let difference = own.iter().zip(floats(&theirs));
+        let difference = difference.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(difference < tolerance, "{name}: {difference}");
+    }
 }
 
 #[test]
 fn a_program_answers_as_the_runtime_does() {
-    for (name, model) in networks() {
-        let program = Program::of(&model, None).unwrap();
-        let (floats_in, flex) = input();
-        let own = answer(&evaluate::<Flex>(&program, &values(&program), &flex));
-        let given = Tensor::new(input_shape(), Data::F32(floats_in)).unwrap();
-        let theirs = run_on("tract", &model, &[given]).swap_remove(0);
-        let difference = elements(&own).iter().zip(floats(&theirs));
-        let difference = difference.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
-        assert!(difference < 1e-4, "{name}: {difference}");
-    }
+    answers_as_the_runtime_does::<Flex>(&FlexDevice, 1e-4);
 }
 
 /// The sum of the answer's elements times noise, whose gradient is that noise.
@@ -139,32 +145,41 @@ fn objective(logits: &[f32]) -> f64 {
     logits.iter().zip(&slope).map(|(a, b)| f64::from(a * b)).sum()
 }
 
+/// The gradients of the objective by all parameters.
+fn gradients<B: Kernels>(loaded: &Loaded<B>, input: &FloatTensor<B>) -> Vec<Vec<f32>> {
+    let leaves: Vec<FloatTensor<Taped<B>>> = loaded
+        .parameters()
+        .into_iter()
+        .map(|values| Taped::<B>::float_set_require_grad(Taped::<B>::constant(values), true))
+        .collect();
+    let outcome = evaluate::<Taped<B>>(loaded, &leaves, input);
+    let slope = B::upload(Noise(5).take(6), [2, 3], &loaded.device);
+    let slope = Taped::<B>::constant(slope);
+    let root = Taped::<B>::float_sum(Taped::<B>::float_mul(outcome.answer, slope));
+    let mut gradients = Taped::<B>::backward(root);
+    let of = |leaf| Taped::<B>::grad_remove(leaf, &mut gradients).expect("every parameter has a gradient");
+    let found: Vec<FloatTensor<B>> = leaves.iter().map(of).collect();
+    found
+        .iter()
+        .map(|gradient| B::download(gradient).unwrap())
+        .collect()
+}
+
 #[test]
 fn gradients_are_slopes_along_themselves() {
     for (name, model) in networks() {
-        let program = Program::of(&model, None).unwrap();
-        let (_, flex) = input();
-        let start = values(&program);
-        let leaves: Vec<FloatTensor<Taped>> = start
-            .iter()
-            .map(|values| Taped::float_set_require_grad(Taped::constant(values.clone()), true))
-            .collect();
-        let outcome = evaluate::<Taped>(&program, &leaves, &flex);
-        let slope = tensor(Noise(5).take(6), [2, 3]);
-        let root = Taped::float_sum(Taped::float_mul(outcome.answer, Taped::constant(slope)));
-        let mut gradients = Taped::backward(root);
-        for (index, leaf) in leaves.iter().enumerate() {
-            let gradient = Taped::grad_remove(leaf, &mut gradients).expect("every parameter has a gradient");
-            let gradient = elements(&packed(&gradient)).to_vec();
+        let loaded = load::<Flex>(&model, &FlexDevice);
+        let given = Flex::upload(input(), input_shape(), &FlexDevice);
+        for (index, gradient) in gradients(&loaded, &given).iter().enumerate() {
             let square: f64 = gradient.iter().map(|value| f64::from(value * value)).sum();
             let step = 2e-3 / square.sqrt() as f32;
             let moved = |by: f32| {
-                let mut values = start.clone();
-                let at: &mut [f32] = values[index].storage_mut();
-                at.iter_mut()
-                    .zip(&gradient)
-                    .for_each(|(value, gradient)| *value += by * gradient);
-                objective(elements(&answer(&evaluate::<Flex>(&program, &values, &flex))))
+                let start = &loaded.program.parameters[index].values;
+                let pairs = start.iter().zip(gradient);
+                let values = pairs.map(|(value, gradient)| value + by * gradient).collect();
+                let mut parameters = loaded.parameters();
+                parameters[index] = loaded.parameter(index, values);
+                objective(&answer(&evaluate::<Flex>(&loaded, &parameters, &given)).unwrap())
             };
             let found = (moved(step) - moved(-step)) / f64::from(2.0 * step);
             assert!(

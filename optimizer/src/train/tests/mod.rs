@@ -1,9 +1,11 @@
 //! Training as a whole, on networks small enough for a build without optimization.
 
+mod agreement;
 mod differentiation;
 mod fitting;
 mod quantized;
 
+use burn_backend::TensorMetadata as _;
 use edgefront_runtimes::{Data, Registry, Tensor};
 
 use super::*;

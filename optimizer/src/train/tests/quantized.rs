@@ -11,7 +11,7 @@ fn options() -> Options {
     }
 }
 
-fn quantized(model: &Model) -> Model {
+pub(super) fn quantized(model: &Model) -> Model {
     let context = Context {
         calibration: Some(&Spots(16)),
         training: None,
@@ -67,17 +67,13 @@ fn a_runtime_answers_as_the_training_did() {
     // Without further steps, the program of the trained model is what was trained.
     let validation = Spots(40);
     let sample = |index: usize| validation.sample(index).unwrap().remove(0);
-    let program = Program::of(&trained, None).unwrap();
-    let shapes = program.shapes(&[vec![1, 2, 6, 6]]).unwrap();
-    let of =
-        |parameter: &parameter::Parameter| tape::tensor(parameter.values.clone(), parameter.shape.clone());
-    let values: Vec<_> = program.parameters.iter().map(of).collect();
+    let loaded = run::Loaded::<Flex>::new(Program::of(&trained, None).unwrap(), &FlexDevice);
+    let shapes = loaded.program.shapes(&[vec![1, 2, 6, 6]]).unwrap();
     for index in 0..4 {
         let input = sample(index);
-        let flex = tape::tensor(input.as_f32().unwrap().to_vec(), [1, 2, 6, 6]);
-        let outcome =
-            run::Run::<burn_flex::Flex>::new(&program, &shapes, &values, run::Mode::Infer).run(vec![flex]);
-        let own = tape::elements(&run::answer(&outcome)).to_vec();
+        let given = Flex::upload(input.as_f32().unwrap().to_vec(), [1, 2, 6, 6], &FlexDevice);
+        let run = run::Run::<Flex>::new(&loaded, &shapes, &loaded.parameters(), run::Mode::Infer);
+        let own = run::answer(&run.run(vec![given])).unwrap();
         let own = Tensor::new(vec![1, 2], Data::F32(own)).unwrap();
         let theirs = run_on("tract", &trained, &[input]).swap_remove(0);
         assert!(difference(&own, &theirs) < 0.02, "{own:?} {theirs:?}");

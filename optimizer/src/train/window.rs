@@ -2,21 +2,21 @@
 
 /// A window of a convolution or a pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::train) struct Window {
+pub(super) struct Window {
     /// Rows and columns.
-    pub(in crate::train) kernel: [usize; 2],
+    pub(super) kernel: [usize; 2],
     /// Steps down and to the right.
-    pub(in crate::train) stride: [usize; 2],
+    pub(super) stride: [usize; 2],
     /// Zeros around the picture: top, left, bottom, right.
-    pub(in crate::train) pads: [usize; 4],
+    pub(super) pads: [usize; 4],
     /// Distance between neighbours within the window.
-    pub(in crate::train) dilation: [usize; 2],
+    pub(super) dilation: [usize; 2],
 }
 
 impl Window {
     /// How often the window fits along `axis` (0 down, 1 right) of a picture of that extent; `None` where it does
     /// not fit at all.
-    pub(in crate::train) fn count(&self, axis: usize, extent: usize) -> Option<usize> {
+    pub(super) fn count(&self, axis: usize, extent: usize) -> Option<usize> {
         let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
         let padded = extent + self.pads[axis] + self.pads[axis + 2];
         Some(padded.checked_sub(reach)? / self.stride[axis] + 1)
