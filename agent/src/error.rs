@@ -11,7 +11,7 @@ use edgefront_protocol::DeviceId;
 #[non_exhaustive]
 pub enum Error {
     /// A configuration file that cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {}", path.display(), edgefront_files::unread(source))]
     ConfigFile {
         /// The file.
         path: PathBuf,

@@ -29,10 +29,22 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         let missing = fs::metadata(folder).err();
         missing.unwrap_or_else(|| error.kind().into())
     })?;
-    file.write_all(content)?;
+    // Not through the wrapper, whose errors name the temporary file.
+    file.as_file_mut().write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     sync_folder_of(path)
+}
+
+/// Why a file could not be read: the system's words, after what to do where that is known.
+pub fn unread(error: &io::Error) -> String {
+    let mend = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "not there; check the path",
+        io::ErrorKind::IsADirectory => "is a folder; name a file in it",
+        io::ErrorKind::PermissionDenied => "may not be read; change its rights or the user",
+        _ => return error.to_string(),
+    };
+    format!("{mend}: {error}")
 }
 
 /// Moves a file that is flushed to the disk already, within its file system, in place of the one that is there.
@@ -113,6 +125,21 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), b"last");
         fs::remove_file(&file).unwrap();
         assert!(replace(&link, b"lost").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        for (path, mend) in [
+            (dir.path().join("absent"), "not there; check the path: "),
+            (file.join("inner"), "not there; check the path: "),
+            (dir.path().to_owned(), "is a folder; name a file in it: "),
+        ] {
+            let said = unread(&fs::read(&path).unwrap_err());
+            assert!(said.starts_with(mend), "{said}");
+        }
     }
 
     #[test]

@@ -8,9 +8,17 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file could not be read or written.
-    #[error("{}{}: {source}", path.display(), mend(source))]
-    Io {
+    /// A file could not be read.
+    #[error("{}: {}", path.display(), edgefront_files::unread(source))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -110,21 +118,14 @@ pub enum Error {
     Runtime(#[from] edgefront_runtimes::Error),
 }
 
-/// What to do about a file that cannot be read, where that is known.
-fn mend(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::NotFound {
-        " is not there; check the path"
-    } else {
-        ""
-    }
-}
-
 impl Error {
     /// The error with the file that it is about, for errors that do not name it yet.
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         match self {
-            named @ (Self::Io { .. } | Self::File { .. } | Self::Temporary { .. }) => named,
+            named @ (Self::Read { .. } | Self::Write { .. } | Self::File { .. } | Self::Temporary { .. }) => {
+                named
+            }
             source => Self::File {
                 path: path.to_owned(),
                 source: Box::new(source),

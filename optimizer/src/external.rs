@@ -58,7 +58,7 @@ fn read(tensor: &TensorProto, dir: Option<&Path>, room: u64) -> Result<(Vec<u8>,
     let length = number(tensor, "length")?.unwrap_or(left);
     if length > left {
         return Err(format!(
-            "{}: {length} bytes at {offset} are outside the file's {size}",
+            "{}: {length} bytes at {offset} are outside the file's {size}; copy it again, or export the model again",
             path.display()
         ));
     }
@@ -90,7 +90,7 @@ fn locate(dir: &Path, location: &str) -> Result<PathBuf, String> {
     let path = dir.join(relative);
     let real = path
         .canonicalize()
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+        .map_err(|error| format!("{}: put the file beside the model: {error}", path.display()))?;
     let real_dir = dir
         .canonicalize()
         .map_err(|error| format!("{}: {error}", dir.display()))?;

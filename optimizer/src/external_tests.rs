@@ -93,13 +93,14 @@ fn weights_that_are_not_there_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = write(dir.path(), "w.bin", 0, 8).unwrap_err();
     assert!(
-        error.contains("tensor `w`: external data: ") && error.contains("w.bin: "),
+        error.contains("tensor `w`: external data: ")
+            && error.contains("w.bin: put the file beside the model: "),
         "{error}"
     );
     fs::write(dir.path().join("w.bin"), [0; 8]).unwrap();
     let error = write(dir.path(), "w.bin", 4, 8).unwrap_err();
     assert!(
-        error.ends_with("8 bytes at 4 are outside the file's 8"),
+        error.ends_with("8 bytes at 4 are outside the file's 8; copy it again, or export the model again"),
         "{error}"
     );
     let error = write(dir.path(), "w.bin", 0, u64::MAX).unwrap_err();

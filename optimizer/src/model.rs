@@ -28,7 +28,7 @@ impl Model {
 
     /// The same, and the files that were read: the one at `path` first.
     pub fn read_with_files(path: &Path) -> Result<(Self, Vec<PathBuf>), Error> {
-        let io = |source| Error::Io {
+        let io = |source| Error::Read {
             path: path.to_owned(),
             source,
         };
@@ -85,7 +85,7 @@ impl Model {
 
     /// Writes the file so that at no moment a part of it is at `path`.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let io = |source| Error::Io {
+        let io = |source| Error::Write {
             path: path.to_owned(),
             source,
         };

@@ -60,6 +60,11 @@ pub(super) fn check_output<'a>(
             "{shown} is no regular file, and would be replaced by one; name another"
         )));
     }
+    if output.is_symlink() && !output.exists() {
+        return Err(UsageError::new(format!(
+            "{shown} is a link to nothing; remove it, or name another file"
+        )));
+    }
     let folder = folder_of(output);
     if !folder.is_dir() {
         return Err(UsageError::new(format!(
@@ -153,6 +158,13 @@ mod tests {
         assert!(why.ends_with("is a folder; name a file in it"), "{why}");
         let why = refused(Path::new("/dev/null"), &input).unwrap();
         assert!(why.starts_with("/dev/null is no regular file"), "{why}");
+        let link = dir.path().join("link.onnx");
+        std::os::unix::fs::symlink("absent.onnx", &link).unwrap();
+        let why = refused(&link, &input).unwrap();
+        assert!(
+            why.ends_with("is a link to nothing; remove it, or name another file"),
+            "{why}"
+        );
         assert_eq!(refused(Path::new("x.onnx"), &input), None);
     }
 }

@@ -24,7 +24,7 @@ pub struct DataError {
 #[non_exhaustive]
 pub enum Problem {
     /// The file system refused.
-    #[error("{}", told(.0))]
+    #[error("{}", edgefront_files::unread(.0))]
     Io(#[source] io::Error),
     /// Neither of the three forms of a data set.
     #[error("not a data set; give an image folder (class/name.png), an .npz file or a pack (.safetensors)")]
@@ -113,15 +113,6 @@ impl Problem {
     /// An error in what the user wrote.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::Preprocess(UsageError(message.into()))
-    }
-}
-
-/// The system's words, after the mend where it is known.
-fn told(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::NotFound {
-        format!("not there; check the path: {error}")
-    } else {
-        error.to_string()
     }
 }
 

@@ -128,7 +128,7 @@ pub fn load_to_pack(
 ) -> Result<Pictures, DataError> {
     if is_pack(path) {
         Pictures::of_pack(path, None)?;
-        return Err(Problem::usage("is a pack already").at(path));
+        return Err(Problem::usage("is a pack already; use it as it is").at(path));
     }
     read(
         path,

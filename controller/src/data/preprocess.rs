@@ -110,8 +110,8 @@ impl Preprocess {
             let message = "unknown preprocessing; it is `imagenet`, `unit`, `none` or a .toml file";
             return Err(Problem::usage(message).at(path));
         }
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Problem::usage(error.to_string()).at(path))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Problem::usage(edgefront_files::unread(&error)).at(path))?;
         Self::parse(&text, channels)
             .map(|rule| Self {
                 name: path.display().to_string(),

@@ -13,6 +13,9 @@ pub enum Occupied {
     /// It is a file.
     #[error("this is a file; give a directory")]
     File,
+    /// It is a link to what is not there.
+    #[error("this is a link to nothing; remove it, or choose another directory")]
+    Link,
     /// A study has its state and its own report there.
     #[error(
         "holds a study's {}, whose report stays; choose another directory",
@@ -32,7 +35,13 @@ pub enum Occupied {
 pub fn check_free(dir: &Path) -> Result<(), Occupied> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return if dir.is_symlink() {
+                Err(Occupied::Link)
+            } else {
+                Ok(())
+            };
+        }
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(Occupied::File),
         Err(error) => return Err(Occupied::Unreadable(error)),
     };
@@ -88,6 +97,11 @@ mod tests {
         assert_eq!(
             said(&out.join("notes.txt")).as_deref(),
             Some("this is a file; give a directory")
+        );
+        std::os::unix::fs::symlink("absent", dir.path().join("link")).unwrap();
+        assert_eq!(
+            said(&dir.path().join("link")).as_deref(),
+            Some("this is a link to nothing; remove it, or choose another directory")
         );
     }
 

@@ -14,7 +14,7 @@ use crate::store;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file is not there or cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}: {}", path.display(), edgefront_files::unread(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -22,7 +22,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The file is JSON of another kind, or no JSON.
-    #[error("{} is not a results file of Edgefront", path.display())]
+    #[error("{} is not a results file of Edgefront; name the `results.json` that a study left", path.display())]
     NotResults {
         /// The file.
         path: PathBuf,

@@ -91,8 +91,10 @@ impl<'de> Deserialize<'de> for Broker {
 impl Study {
     /// Reads a study file. Its paths are relative to its own folder.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the study file {}", path.display()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let why = edgefront_files::unread(&error);
+            anyhow::anyhow!("cannot read the study file {}: {why}", path.display())
+        })?;
         let file: File =
             toml::from_str(&text).map_err(|error| UsageError::new(located(path, &text, &error)))?;
         let study = file.into_study(path);

@@ -143,6 +143,13 @@ fn open_existing(out: &Path) -> anyhow::Result<Option<Store>> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot read {}", out.display()));
         }
+        Err(_) if out.is_symlink() => {
+            let message = format!(
+                "--out {}: this is a link to nothing; remove it, or give another directory",
+                out.display()
+            );
+            return Err(UsageError::new(message));
+        }
         _ => {}
     }
     if !out.join(store::FILE).exists() {

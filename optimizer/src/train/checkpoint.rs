@@ -64,7 +64,10 @@ impl Checkpoint<'_> {
             }
             (true, true) => {}
         }
-        let bytes = fs::read(self.path).map_err(|source| self.io(source))?;
+        let bytes = fs::read(self.path).map_err(|source| Error::Read {
+            path: self.path.to_owned(),
+            source,
+        })?;
         let known = fit.state()?;
         let (header, state) =
             decode(&bytes, &known).map_err(|reason| refused(format!("{path}: {reason}")))?;
@@ -100,14 +103,10 @@ impl Checkpoint<'_> {
             .collect();
         let metadata = HashMap::from([(HEADER.to_owned(), header)]);
         let bytes = safetensors::serialize(tensors, Some(metadata)).expect("shapes fit their data");
-        edgefront_files::replace(self.path, &bytes).map_err(|source| self.io(source))
-    }
-
-    fn io(&self, source: std::io::Error) -> Error {
-        Error::Io {
+        edgefront_files::replace(self.path, &bytes).map_err(|source| Error::Write {
             path: self.path.to_owned(),
             source,
-        }
+        })
     }
 }
 

@@ -143,17 +143,21 @@ fn files_that_are_no_packs_are_refused() {
     let refusal = |file| Pack::decode(file).unwrap_err().to_string();
     let version_1 = Some(r#"{"major":1,"minor":0}"#);
 
-    assert_eq!(refusal(vec![0; 7]), "not a safetensors file: too short");
+    let again = "make the pack again with `edgefront pack`, from an image folder or an .npz";
+    assert_eq!(
+        refusal(vec![0; 7]),
+        format!("not a safetensors file: too short; {again}")
+    );
     let mut truncated = two_pictures().encode();
     truncated.pop();
     assert_eq!(
         refusal(truncated),
-        "not a safetensors file: truncated, or bytes follow the last tensor"
+        format!("not a safetensors file: truncated, or bytes follow the last tensor; {again}")
     );
     assert!(refusal(file_with(None, vec![images(Dtype::U8, &[1, 1, 1, 1], 1)])).contains("edgefront pack"));
     assert_eq!(
         refusal(file_with(version_1, vec![])),
-        "pack has no tensor `images`"
+        format!("pack has no tensor `images`; {again}")
     );
     assert!(refusal(file_with(version_1, vec![images(Dtype::F64, &[1, 1, 1, 1], 8)])).contains("F64"));
     assert!(refusal(file_with(version_1, vec![images(Dtype::U8, &[1, 1], 1)])).contains("four axes"));
