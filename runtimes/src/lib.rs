@@ -4,6 +4,7 @@
 //! that it loaded, a [`Session`] is the mutable state of running it. What was asked for and is missing is an
 //! error: no runtime falls back to another provider, precision or thread count.
 
+mod classes;
 #[cfg(feature = "ort")]
 mod elf;
 #[cfg(any(feature = "ort", feature = "tract"))]
@@ -21,6 +22,7 @@ mod tract;
 
 use std::path::{Path, PathBuf};
 
+pub use classes::classes;
 pub use library::{Search, folder};
 pub use record::Record;
 pub use registry::Registry;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use edgefront_protocol::outcome::Score;
 use edgefront_protocol::{Pack, PictureShape};
-use edgefront_runtimes::{Data, Port, Session, Tensor};
+use edgefront_runtimes::{Data, Port, Session, Tensor, classes};
 
 use super::inputs;
 
@@ -38,8 +38,7 @@ pub(crate) fn score(
         session.bind(&[input]).map_err(|e| e.to_string())?;
         session.run().map_err(|e| e.to_string())?;
         let outputs = session.fetch().map_err(|e| e.to_string())?;
-        let values = class_values(outputs.into_iter().next(), batch)?;
-        let classes = values.len() / batch;
+        let (classes, values) = class_values(outputs.into_iter().next(), batch)?;
         let labels = match known {
             // That looks at every label, so it is done once and not for each batch.
             Some((for_classes, labels)) if for_classes == classes => labels,
@@ -75,21 +74,22 @@ pub(crate) fn picture_batch(pack: &Pack, start: usize, batch: usize) -> Vec<f32>
     values
 }
 
-/// The output as `[batch, classes]` in `f32`.
-fn class_values(output: Option<Tensor>, batch: usize) -> Result<Vec<f32>, String> {
+/// How many classes the output has, and it as `[batch, classes]` in `f32`.
+fn class_values(output: Option<Tensor>, batch: usize) -> Result<(usize, Vec<f32>), String> {
     let (shape, data) = output.ok_or("the model has no output")?.into_parts();
     let wrong = |what: &str| {
         Err(format!(
-            "the model's first output is {what}; accuracy needs one value a class"
+            "the model's first output is {what}, and accuracy is counted on floats of shape [batch, classes]; \
+             give a classifier"
         ))
     };
-    if shape.first() != Some(&batch) || data.is_empty() {
+    let Some(classes) = classes(&shape, batch) else {
         return wrong(&format!("{shape:?} for a batch of {batch}"));
-    }
+    };
     match data {
-        Data::F32(values) => Ok(values),
-        Data::F16(values) => Ok(values.into_iter().map(half::f16::to_f32).collect()),
-        other => wrong(&format!("of {:?}", other.data_type())),
+        Data::F32(values) => Ok((classes, values)),
+        Data::F16(values) => Ok((classes, values.into_iter().map(half::f16::to_f32).collect())),
+        other => wrong(&format!("of {}", other.data_type())),
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// A model whose output is its input: pictures of one row with a pixel a class.
+    /// A model whose output is its input: pictures of one pixel with a channel a class.
     struct Echo(Option<Tensor>);
 
     impl Session for Echo {
@@ -139,13 +139,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_output_that_is_no_score_of_classes_is_refused() {
+        let zeros = |data_type, shape: &[usize]| Tensor::zeros(data_type, shape.to_vec());
+        let values = class_values(zeros(DataType::F32, &[2, 6, 1, 1]), 2).unwrap();
+        assert_eq!(values, (6, vec![0.0; 12]));
+        let said = [
+            zeros(DataType::F32, &[2, 6, 4, 4]),
+            zeros(DataType::F32, &[2]),
+            zeros(DataType::I64, &[2, 6]),
+            None,
+        ];
+        let said = said.map(|output| class_values(output, 2).unwrap_err());
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
     const CLASSES: usize = 6;
 
     fn score_of(pictures: &[[f32; CLASSES]], labels: &[i64], batch: usize) -> Result<Score, String> {
         let picture = PictureShape {
-            channels: 1,
+            channels: CLASSES,
             height: 1,
-            width: CLASSES,
+            width: 1,
         };
         let pack = Pack::from_floats(pictures.len(), picture, pictures.as_flattened())
             .and_then(|pack| pack.with_labels(labels.to_vec()))
@@ -153,7 +168,7 @@ mod tests {
         let ports = [Port {
             name: "x".to_owned(),
             data_type: DataType::F32,
-            shape: vec![batch, 1, 1, CLASSES],
+            shape: vec![batch, CLASSES, 1, 1],
         }];
         score(&mut Echo(None), &ports, batch, &pack, || Ok(()))
     }

@@ -17,7 +17,7 @@ use super::sensitivity;
 use super::shared::RuntimeArgs;
 use crate::data::{self, Labels};
 use crate::study::Interface;
-use crate::ui::{Exit, Ui};
+use crate::ui::{Exit, Ui, UsageError};
 
 /// Quantizes a model to INT8 after training, in QDQ form.
 ///
@@ -43,9 +43,9 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = MethodName::Mse)]
     pub method: MethodName,
 
-    /// With `--method percentile`, the part of the values within the range, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = Options::default().percentile)]
-    pub percentile: f64,
+    /// With `--method percentile`, the part of the values within the range, in percent [default: 99.999]
+    #[arg(long, value_name = "PERCENT")]
+    pub percentile: Option<f64>,
 
     /// One weight scale an output channel instead of one a tensor.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
@@ -148,6 +148,7 @@ struct Outcome {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let recipe = args.recipe()?;
     let registry = args.runtime.registry()?;
     let named = || args.model.display().to_string();
     let Source { model, files, bytes } = Source::read(&args.model, ui)?;
@@ -161,7 +162,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let mut interface = Interface::of(&model, None);
     interface.take_size_of(&args.calib, args.preprocess.as_deref())?;
     interface.check_all_axes().with_context(named)?;
-    let recipe = args.recipe();
+    if args.max_drop.or(args.min_sqnr).is_some() {
+        interface.check_scores().with_context(named)?;
+    }
     let labels = Labels::read_if(recipe.uses_calibration_labels());
     let pictures = data::load(
         &args.calib,
@@ -173,6 +176,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
             .filter(|_| labels == Labels::Ignore)
             .map(|samples| samples as usize),
     )?;
+    if labels == Labels::Read {
+        interface.warn_of_labels(pictures.head(), &args.calib, ui);
+    }
 
     let bar = ui.bar(pictures.len() as u64, "calibrating");
     let context = recipe::Context {
@@ -216,10 +222,16 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
 }
 
 impl Args {
-    fn recipe(&self) -> Recipe {
+    /// What is asked for; options that are out of range or contradict each other are refused.
+    fn recipe(&self) -> anyhow::Result<Recipe> {
+        if self.percentile.is_some() && self.method != MethodName::Percentile {
+            return Err(UsageError::new(
+                "--percentile belongs to another method; give --method percentile, or leave it out",
+            ));
+        }
         let options = Options {
             method: self.method.into(),
-            percentile: self.percentile,
+            percentile: self.percentile.unwrap_or(Options::default().percentile),
             per_channel: self.per_channel,
             activations: self.activations.into(),
             symmetric: self.symmetric,
@@ -232,10 +244,14 @@ impl Args {
             max_drop: self.max_drop,
             min_sqnr: self.min_sqnr,
         };
-        Recipe {
+        let recipe = Recipe {
             name: "quantize".to_owned(),
             steps: vec![Step::FoldBatchNorm {}, Step::Quantize(options)],
-        }
+        };
+        recipe
+            .check()
+            .map_err(|error| UsageError::new(error.to_string()))?;
+        Ok(recipe)
     }
 }
 
@@ -349,7 +365,7 @@ mod tests {
             calib,
             method: MethodName::Mse,
             per_channel: true,
-            percentile: Options::default().percentile,
+            percentile: None,
             activations: ActivationsName::U8,
             symmetric: false,
             reduce_range: false,

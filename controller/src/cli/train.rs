@@ -153,10 +153,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let mut interface = Interface::of(&model, None);
     interface.take_size_of(&args.train, args.preprocess.as_deref())?;
     interface.check_all_axes().with_context(named)?;
+    interface.check_scores().with_context(named)?;
     let picture = interface.picture().with_context(named)?;
     let load = |path: &Path, labels| -> anyhow::Result<Pictures> {
         let rule = args.preprocess.as_deref();
-        Ok(data::load(path, rule, picture, labels, None)?)
+        let pictures = data::load(path, rule, picture, labels, None)?;
+        if labels == Labels::Read {
+            interface.check_labels(pictures.head(), path)?;
+        }
+        Ok(pictures)
     };
     let training = load(&args.train, Labels::Read)?;
     let load_optional = |path: &Option<PathBuf>, labels| {

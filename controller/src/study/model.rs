@@ -1,20 +1,26 @@
 //! What a study must know of a model: its one input and how many classes it tells apart.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+use anyhow::Context as _;
 use edgefront_optimizer::Model;
 use edgefront_optimizer::proto::{DataType, DimensionValue, TypeValue, ValueInfoProto};
+use edgefront_optimizer::shape::{self, Dim};
 use edgefront_protocol::Shape;
-use edgefront_protocol::pack::PictureShape;
+use edgefront_protocol::pack::{Head, PictureShape};
+use edgefront_runtimes::classes;
 
 use super::{Study, Written};
 use crate::data::{self, DataError};
-use crate::ui::UsageError;
+use crate::ui::{Ui, UsageError, one_line};
 
 /// Largest input tensor of one inference, in bytes: some 400 pictures of 224x224. A device holds it several
 /// times over and the values between the layers beside it, so a larger one is a mistake that could exhaust it.
 const LARGEST_INPUT: u64 = 256 << 20;
+
+/// What is left to do with a model that data sets do not fit.
+const WITHOUT_DATA: &str = "`edgefront bench` measures the latency of any model";
 
 /// An extent of a model's input or output; `None` is dynamic.
 type Extent = Option<u64>;
@@ -23,7 +29,9 @@ type Extent = Option<u64>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Interface {
     inputs: Vec<Port>,
-    /// Number of classes, where the model's one output tells it.
+    /// The first output, which accuracy is counted on; `None` where its shape is not known.
+    scores: Option<Port>,
+    /// Number of classes, where that output tells it.
     pub(crate) classes: Option<usize>,
     /// The shape that the user gave for the one input.
     given: Option<Shape>,
@@ -49,13 +57,13 @@ impl Interface {
             .input
             .iter()
             .filter(|value| !constants.contains(value.name()));
-        let classes = match &graph.output[..] {
-            [output] => port(output).shape.last().copied().flatten(),
-            _ => None,
-        };
+        let scores = scores(model);
+        // Of an axis of no known extent nothing is said.
+        let tells = |port: &Port| port.shape.get(1).is_some_and(Option::is_some);
         Self {
             inputs: inputs.map(port).collect(),
-            classes: classes.and_then(|classes| usize::try_from(classes).ok()),
+            classes: scores.as_ref().filter(|port| tells(port)).and_then(Port::classes),
+            scores,
             given,
             is_sized_by_data: false,
         }
@@ -176,11 +184,50 @@ impl Interface {
         )))
     }
 
+    /// Refuses a model whose answers have no accuracy.
+    pub(crate) fn check_scores(&self) -> anyhow::Result<()> {
+        match &self.scores {
+            Some(output) if output.classes().is_none() => anyhow::bail!(
+                "output `{}` is {}, and accuracy is counted on scores of shape [batch, classes]; give a classifier; \
+                 {WITHOUT_DATA}",
+                output.name,
+                shape_of(output)
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses the data set at `path` where it has no labels, or one that is no class of the model.
+    pub(crate) fn check_labels(&self, head: &Head, path: &Path) -> anyhow::Result<()> {
+        let Err(error) = head.labels_for(self.classes.unwrap_or(usize::MAX)) else {
+            return Ok(());
+        };
+        match (head.classes().len(), self.classes) {
+            (named, Some(wanted)) if named > wanted => anyhow::bail!(
+                "{} has {named} classes and the model {wanted}; take out those that the model does not know",
+                path.display()
+            ),
+            _ => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    /// Says of calibration data with labels that are no classes of the model that they do not count.
+    pub(crate) fn warn_of_labels(&self, head: &Head, path: &Path, ui: &Ui) {
+        if head.labels().is_some()
+            && let Err(error) = self.check_labels(head, path)
+        {
+            ui.warn(format_args!(
+                "{}, so its labels do not count, and an accuracy to keep is one of unchanged predictions",
+                one_line(&error)
+            ));
+        }
+    }
+
     /// The pictures that the model takes; an error where it takes no pictures.
     pub(crate) fn picture(&self) -> anyhow::Result<PictureShape> {
         let [input] = &self.inputs[..] else {
             anyhow::bail!(
-                "the model has {} inputs, and data sets feed models with one; leave out the data",
+                "the model has {} inputs, and data sets feed models with one; {WITHOUT_DATA}",
                 self.inputs.len()
             );
         };
@@ -200,7 +247,7 @@ impl Interface {
             }),
             _ => anyhow::bail!(
                 "input `{}` is {}, and data sets feed float inputs of shape [batch, channels, height, width]; \
-                 leave out the data",
+                 {WITHOUT_DATA}",
                 input.name,
                 shape_of(input)
             ),
@@ -219,6 +266,30 @@ impl Interface {
         }
         self.given.iter().cloned().map(with_batch).collect()
     }
+}
+
+impl Port {
+    /// How many classes this output tells apart, with 1 for each extent that is not known.
+    fn classes(&self) -> Option<usize> {
+        let extent = |extent: &Extent| extent.map_or(Some(1), |extent| usize::try_from(extent).ok());
+        let shape: Vec<usize> = self.shape.iter().map(extent).collect::<Option<_>>()?;
+        classes(&shape, *shape.first()?)
+    }
+}
+
+/// The first output, with what follows of its shape from the graph where it does not declare it.
+fn scores(model: &Model) -> Option<Port> {
+    let mut output = port(model.graph().output.first()?);
+    let values = shape::infer(model, &BTreeMap::new()).ok();
+    let inferred = values
+        .as_ref()
+        .and_then(|values| values.get(&output.name)?.shape.as_deref());
+    if let Some(inferred) = inferred {
+        let declared = output.shape.iter().copied().chain(std::iter::repeat(None));
+        let extent = |(dim, declared): (&Dim, Extent)| dim.extent().map(|extent| extent as u64).or(declared);
+        output.shape = inferred.iter().zip(declared).map(extent).collect();
+    }
+    (inferred.is_some() || !output.shape.is_empty()).then_some(output)
 }
 
 fn port(value: &ValueInfoProto) -> Port {
@@ -273,7 +344,6 @@ fn shape_of(port: &Port) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::one_line;
 
     /// `tiny.onnx`: one float input of [batch, 3, 8, 8], ten classes.
     fn tiny(given: Option<Shape>) -> Interface {

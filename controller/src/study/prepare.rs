@@ -93,6 +93,12 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     interface
         .check_target(study)
         .with_context(|| study.model.display().to_string())?;
+    let labels = Labels::read_if(study.variants.iter().any(Recipe::uses_calibration_labels));
+    if study.validation.is_some() || study.training.is_some() || labels == Labels::Read {
+        interface
+            .check_scores()
+            .with_context(|| study.model.display().to_string())?;
+    }
     let load = |path: &Path, labels| {
         spinner.set_message(format!("reading {}", path.display()));
         let picture = interface
@@ -112,13 +118,14 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
         if let Some(warning) = few_classes(head, &interface, path) {
             ui.warn(warning);
         }
-        let labels = head.labels_for(interface.classes.unwrap_or(usize::MAX));
-        labels.with_context(|| path.display().to_string())?;
+        interface.check_labels(head, path)?;
         anyhow::Ok(pictures)
     };
-    let labels = Labels::read_if(study.variants.iter().any(Recipe::uses_calibration_labels));
     let calibration = study.calibration.as_deref();
     let calibration = calibration.map(|path| load(path, labels)).transpose()?;
+    if let (Some(path), Some(pictures), Labels::Read) = (&study.calibration, &calibration, labels) {
+        interface.warn_of_labels(pictures.head(), path, ui);
+    }
     let training = study.training.as_deref().map(load_labelled).transpose()?;
     let validation = study.validation.as_deref().map(load_labelled).transpose()?;
     let calibration = calibration.map(with_digest).transpose()?;

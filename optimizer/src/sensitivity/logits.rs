@@ -1,5 +1,7 @@
 //! What a classifier answers on samples, and how far two answers are apart.
 
+use edgefront_runtimes::classes;
+
 use crate::calibrate::run::{Source, each_batch};
 use crate::calibrate::{Extremes, NotFinite};
 use crate::error::Error;
@@ -15,8 +17,7 @@ pub(super) struct Logits {
 }
 
 impl Logits {
-    /// What the model answers. Its first output is `[samples, classes]`, with any number of axes of extent 1
-    /// behind.
+    /// What the model answers, whose first output holds scores of [`classes`].
     pub(super) fn of(model: &Model, source: &Source<'_>) -> Result<Self, Error> {
         let name = model
             .graph()
@@ -25,21 +26,21 @@ impl Logits {
             .map(|output| output.name().to_owned());
         let name = name.ok_or_else(|| refused("the model has no output"))?;
         let mut values = Vec::new();
+        let mut width = 0;
         each_batch(model, &[], source, |part, seen| {
             let floats = part.floats(&name, seen)?;
-            match seen[name.as_str()].shape.as_slice() {
-                [batch, _, rest @ ..] if *batch == part.batch && rest.iter().all(|&extent| extent == 1) => {
-                    Extremes::of(floats).map_err(|NotFinite| part.not_finite(&name))?;
-                    values.extend_from_slice(floats);
-                    Ok(())
-                }
-                shape => Err(refused(format!(
+            let shape = &seen[name.as_str()].shape;
+            width = classes(shape, part.batch).ok_or_else(|| {
+                refused(format!(
                     "output `{name}` of shape {shape:?} holds no predictions to keep, as [batch, classes] would; name the nodes to keep in float instead"
-                ))),
-            }
+                ))
+            })?;
+            Extremes::of(floats).map_err(|NotFinite| part.not_finite(&name))?;
+            values.extend_from_slice(floats);
+            Ok(())
         })?;
         Ok(Self {
-            classes: values.len() / source.total,
+            classes: width,
             values,
         })
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use burn_backend::ops::FloatTensorOps as _;
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{AutodiffBackend as _, TensorMetadata as _};
+use edgefront_runtimes::classes;
 use rayon::ThreadPool;
 
 use super::DIVERGED;
@@ -197,11 +198,12 @@ impl<'a, B: Kernels> Fit<'a, B> {
             .collect();
         let program = &self.loaded.program;
         let shapes = shapes(&mut self.shapes, program, &inputs)?;
-        let classes = classes(program, shapes, batch)?;
+        let classes = count(program, shapes, batch)?;
         if let Some(teacher) = &mut self.teacher {
             let program = &teacher.loaded.program;
             let shapes = self::shapes(&mut teacher.shapes, program, &inputs)?;
-            let taught = self::classes(program, shapes, batch)?;
+            let taught = count(program, shapes, batch)
+                .map_err(|error| refused(format!("the teacher cannot teach: {error}")))?;
             if taught != classes {
                 return Err(refused(format!(
                     "the teacher tells {taught} classes apart and the model {classes}"
@@ -322,7 +324,7 @@ impl<'a, B: Kernels> Fit<'a, B> {
             Run::<Taped<B>>::new(&self.loaded, &self.shapes[&count], &leaves, Mode::Train).run(inputs);
         let made = loss(&answer(&outcome)?, self.classes, &batch.labels, taught);
         // The sum of logits times constants has these constants as its gradient.
-        let slope = B::upload(made.gradient.clone(), [count, self.classes], &self.loaded.device);
+        let slope = B::upload(made.gradient.clone(), outcome.answer.shape(), &self.loaded.device);
         let slope = Taped::<B>::constant(slope);
         let root = Taped::<B>::float_sum(Taped::<B>::float_mul(outcome.answer, slope));
         let mut gradients = Taped::<B>::backward(root);
@@ -468,12 +470,12 @@ fn shapes<'a>(cache: &'a mut Cache, program: &Program, inputs: &[Vec<usize>]) ->
     })
 }
 
-/// The classes of an answer of one axis a sample and one of classes.
-fn classes(program: &Program, shapes: &Shapes, batch: usize) -> Result<usize, Error> {
-    match shapes[program.answer].as_deref() {
-        Some(&[samples, classes]) if samples == batch && classes > 0 => Ok(classes),
-        _ => Err(refused(
-            "the model's output is not one logit a class; only classifiers can be trained",
-        )),
-    }
+/// The classes that a program's answer tells apart.
+fn count(program: &Program, shapes: &Shapes, batch: usize) -> Result<usize, Error> {
+    let shape = shapes[program.answer].as_deref().unwrap_or_default();
+    classes(shape, batch).ok_or_else(|| {
+        refused(format!(
+            "the output of shape {shape:?} is not one logit a class, as [{batch}, classes] would be; give a classifier"
+        ))
+    })
 }
