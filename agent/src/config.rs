@@ -138,9 +138,9 @@ impl Config {
             state_dir,
             runtime_path,
             store_max: Bytes(required("store_max", all.store_max)?.as_u64()),
-            load_timeout: required("load_timeout", all.load_timeout)?,
-            run_timeout: required("run_timeout", all.run_timeout)?,
-            fetch_patience: required("fetch_patience", all.fetch_patience)?,
+            load_timeout: some_time("load_timeout", all.load_timeout)?,
+            run_timeout: some_time("run_timeout", all.run_timeout)?,
+            fetch_patience: some_time("fetch_patience", all.fetch_patience)?,
             worker,
         })
     }
@@ -155,6 +155,18 @@ fn setting(name: &str, reason: &impl ToString) -> Error {
 
 fn required<T>(name: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| setting(name, &"has no value and no default"))
+}
+
+/// A time in which something can happen.
+fn some_time(name: &str, value: Option<Duration>) -> Result<Duration, Error> {
+    let time = required(name, value)?;
+    if time.is_zero() {
+        return Err(setting(
+            name,
+            &"is 0, in which nothing can end; give a time, such as 30s",
+        ));
+    }
+    Ok(time)
 }
 
 fn default_state_dir() -> Option<PathBuf> {
@@ -252,6 +264,9 @@ mod tests {
             ("run_timeout = 5", "agent.toml:1: "),
             ("id = 'a b'", "setting `id`: `a b` is not a valid name"),
             ("broker = 'localhost'", "`localhost` is not a broker address"),
+            ("load_timeout = '0s'", "setting `load_timeout`: is 0"),
+            ("run_timeout = '0ms'", "setting `run_timeout`: is 0"),
+            ("fetch_patience = '0s'", "setting `fetch_patience`: is 0"),
         ] {
             let error = config(toml).unwrap_err();
             assert!(error.is_usage(), "{error}");

@@ -226,6 +226,12 @@ impl Study {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(UsageError::new(format!("--{name} 0: give at least 1")));
         }
+        if plan.max_time.0 == 0 {
+            return Err(UsageError::new(
+                "the longest time of a job is 0, in which nothing is measured; raise --max-time, or `max_time` in a \
+                 study file",
+            ));
+        }
         if plan.max_time < plan.min_time {
             let [longest, least] =
                 [plan.max_time, plan.min_time].map(|time| humantime::format_duration(time.into()));
@@ -248,24 +254,28 @@ impl Study {
             let checked = recipe.check();
             checked.map_err(|error| UsageError::new(format!("variant {}: {error}", recipe.name)))?;
         }
-        if self.calibration.is_none() {
-            let mend = self.written.mend("calib", "calibration");
-            self.refuse_where(Recipe::needs_calibration, &format!("calibration data; {mend}"))?;
-        }
-        if self.training.is_none() {
-            let mend = self.written.mend("train", "training");
-            self.refuse_where(Recipe::needs_training, &format!("labelled training data; {mend}"))?;
-        }
-        Ok(())
+        self.refuse_missing_data()
     }
 
     /// Validation pictures must neither calibrate nor train, so other data is asked for and not guessed.
-    fn refuse_where(&self, needs: fn(&Recipe) -> bool, mend: &str) -> anyhow::Result<()> {
-        let (needing, others): (Vec<&Recipe>, Vec<&Recipe>) =
-            self.variants.iter().partition(|recipe| needs(recipe));
-        if needing.is_empty() {
-            return Ok(());
-        }
+    fn refuse_missing_data(&self) -> anyhow::Result<()> {
+        let calibrates = |recipe: &&Recipe| self.calibration.is_none() && recipe.needs_calibration();
+        let trains = |recipe: &&Recipe| self.training.is_none() && recipe.needs_training();
+        let (needing, others): (Vec<&Recipe>, Vec<&Recipe>) = self
+            .variants
+            .iter()
+            .partition(|recipe| calibrates(recipe) || trains(recipe));
+        let mend = |option, key| self.written.mend(option, key);
+        let mend = match (needing.iter().any(calibrates), needing.iter().any(trains)) {
+            (false, false) => return Ok(()),
+            (true, false) => format!("calibration data; {}", mend("calib", "calibration")),
+            (false, true) => format!("labelled training data; {}", mend("train", "training")),
+            (true, true) => format!(
+                "calibration and labelled training data; {} and {}",
+                mend("calib", "calibration"),
+                mend("train", "training")
+            ),
+        };
         let names = |recipes: &[&Recipe], between| {
             let names: Vec<&str> = recipes.iter().map(|recipe| recipe.name.as_str()).collect();
             names.join(between)

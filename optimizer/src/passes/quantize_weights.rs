@@ -54,6 +54,19 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Refuses figures that are out of range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.bits == Bits::Eight || (self.block >= 16 && self.block.is_power_of_two()) {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            pass: NAME.to_owned(),
+            reason: format!("a block of {} is not a power of two of at least 16", self.block),
+        })
+    }
+}
+
 impl TryFrom<u8> for Bits {
     type Error = String;
 
@@ -81,15 +94,7 @@ impl From<Bits> for u8 {
 /// # Errors
 /// Where weights are not finite, and where the model cannot be raised to opset 21, which 4 bits need.
 pub fn quantize_weights(model: &Model, options: &Options) -> Result<(Model, PassReport), Error> {
-    if options.bits == Bits::Four && !(options.block >= 16 && options.block.is_power_of_two()) {
-        return Err(Error::Refused {
-            pass: NAME.to_owned(),
-            reason: format!(
-                "a block of {} is not a power of two of at least 16",
-                options.block
-            ),
-        });
-    }
+    options.check()?;
     let model = match options.bits {
         Bits::Eight => model.clone(),
         Bits::Four => raise(model.clone(), OPSET_OF_BLOCKS)?,

@@ -87,12 +87,7 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
             "the model is of opset {found}, and {OLDEST_OPSET} or newer is needed; export it again"
         )));
     }
-    if options.method == calibrate::Method::Percentile && !(50.0..=100.0).contains(&options.percentile) {
-        let percentile = options.percentile;
-        return Err(refused(format!(
-            "the percentile {percentile} is not between 50 and 100; 99.999 is usual"
-        )));
-    }
+    options.check()?;
     let grid = Grid {
         kind: options.activations.resolve(context.activations),
         symmetric: options.symmetric,

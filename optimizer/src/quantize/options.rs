@@ -69,6 +69,20 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Refuses figures that are out of range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.samples == Some(0) {
+            return Err(refused("`samples` is 0; it is at least 1"));
+        }
+        if self.method == Method::Percentile && !(50.0..=100.0).contains(&self.percentile) {
+            let percentile = self.percentile;
+            return Err(refused(format!(
+                "the percentile {percentile} is not between 50 and 100; 99.999 is usual"
+            )));
+        }
+        self.floor().map(drop)
+    }
+
     /// What the model must keep, where nodes are to stay in float for it.
     ///
     /// # Errors

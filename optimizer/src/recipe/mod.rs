@@ -150,6 +150,17 @@ impl Step {
         }
     }
 
+    /// Refuses options that are out of range.
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Prune(method) => method.check(),
+            Self::Quantize(options) => options.check(),
+            Self::Train(options) => options.check(),
+            Self::QuantizeWeights(options) => options.check(),
+            Self::FoldBatchNorm {} | Self::Fp16(_) | Self::QuantizeDynamic {} => Ok(()),
+        }
+    }
+
     /// The precision that the pass makes most of the model compute in, where it changes it.
     fn computes_in(&self) -> Option<Precision> {
         match self {
@@ -206,10 +217,12 @@ impl Recipe {
         changed.max().unwrap_or(Precision::Fp32)
     }
 
-    /// Refuses passes in an order that cannot work: few take weights that are no longer float32.
+    /// Refuses options that are out of range, and passes in an order that cannot work: few take weights that are no
+    /// longer float32.
     pub fn check(&self) -> Result<(), Error> {
         let mut narrowed: Option<&Step> = None;
         for step in &self.steps {
+            step.check()?;
             if let Some(earlier) = narrowed
                 && !step.may_follow(earlier)
             {

@@ -78,9 +78,7 @@ pub fn train(
     context: &Context,
     extras: &Extras,
 ) -> Result<(Model, PassReport), Error> {
-    if let Some(fault) = options.fault() {
-        return Err(refused(fault));
-    }
+    options.check()?;
     let data = context
         .training
         .ok_or_else(|| refused("it needs labelled samples; give some with `--train`"))?;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::program::refused;
+use crate::error::Error;
 use crate::quantize;
 
 /// The learning rate of models in float.
@@ -105,8 +107,17 @@ impl Options {
         self.learning_rate.unwrap_or(usual)
     }
 
+    /// Refuses figures that are out of range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match (self.fault(), &self.qat) {
+            (Some(fault), _) => Err(refused(fault)),
+            (None, Some(options)) => options.check(),
+            (None, None) => Ok(()),
+        }
+    }
+
     /// What is out of range, with the mend.
-    pub(super) fn fault(&self) -> Option<&'static str> {
+    fn fault(&self) -> Option<&'static str> {
         let Distil { alpha, temperature } = self.distil.unwrap_or_default();
         let positive = |value: f32| value.is_finite() && value > 0.0;
         let faults = [

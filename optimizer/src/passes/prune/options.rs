@@ -11,8 +11,6 @@ use crate::error::Error;
 /// Channels are rounded to this where nothing else is asked for: kernels work on 8 or 16 at a time.
 pub const MULTIPLE: usize = 8;
 
-pub(super) const ZERO_MULTIPLE: &str = "`multiple` is 0; it is at least 1";
-
 /// How a model is pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Options", into = "Options")]
@@ -95,16 +93,32 @@ impl TryFrom<Options> for Method {
         let Some(amount) = options.amount else {
             return Err(refused("`amount` is missing, the fraction to prune, such as 0.5"));
         };
-        if !options.structured {
-            return Ok(Self::Weights { amount, scope });
-        }
-        match options.multiple.unwrap_or(MULTIPLE) {
-            0 => Err(refused(ZERO_MULTIPLE)),
-            multiple => Ok(Self::Channels {
+        let method = if options.structured {
+            Self::Channels {
                 amount,
                 scope,
-                multiple,
-            }),
+                multiple: options.multiple.unwrap_or(MULTIPLE),
+            }
+        } else {
+            Self::Weights { amount, scope }
+        };
+        method.check().map(|()| method)
+    }
+}
+
+impl Method {
+    /// Refuses figures that are out of range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match *self {
+            Self::Weights { amount, .. } | Self::Channels { amount, .. }
+                if !(0.0..=1.0).contains(&amount) =>
+            {
+                Err(refused(format!(
+                    "the amount is {amount}; it is a fraction between 0 and 1"
+                )))
+            }
+            Self::Channels { multiple: 0, .. } => Err(refused("`multiple` is 0; it is at least 1")),
+            _ => Ok(()),
         }
     }
 }

@@ -199,6 +199,7 @@ fn options_become_methods_and_contradictions_are_refused() {
     let wrong = [
         "scope = 'layer'",
         "amount = 0.3, multiple = 16",
+        "amount = 2.0",
         "amount = 0.3, structured = true, multiple = 0",
         "amount = 0.3, structured = true, pattern = '2:4'",
         "amount = 0.3, pattern = '2:4'",
@@ -215,6 +216,7 @@ fn options_become_methods_and_contradictions_are_refused() {
     insta::assert_snapshot!(wrong.map(last_line).concat(), @r"
     prune: `amount` is missing, the fraction to prune, such as 0.5
     prune: `multiple` rounds numbers of channels, so it needs `structured`
+    prune: the amount is 2; it is a fraction between 0 and 1
     prune: `multiple` is 0; it is at least 1
     prune: `structured` takes whole channels and the pattern 2:4 single weights; choose one
     prune: the pattern 2:4 sets 0.500 of the weights to zero; leave `amount` out
