@@ -122,12 +122,14 @@ impl Anchor {
 }
 
 /// A place for each label in order of importance; `None` where the frame has no free place left for it, which
-/// is one without a bubble or another label.
+/// is one without a bubble or another label, and for all beyond those that a frame could hold.
 ///
 /// Each label takes, of 16 directions and growing distances, the free place with the least [`cost`](Page::cost).
 pub(super) fn place(anchors: &[Anchor], lines: &[Rect], frame: &Rect) -> Vec<Option<Rect>> {
     /// In the second, each label has another choice, beside those that were placed after it.
     const ROUNDS: usize = 2;
+    /// More are not tried. Each looks at all bubbles, so without a limit the time grows with their square.
+    const MOST: usize = 150;
     const GAPS: [f64; 10] = [3.0, 9.0, 18.0, 30.0, 46.0, 66.0, 90.0, 130.0, 180.0, 240.0];
     /// How many of the gaps are close by.
     const CLOSE: usize = 2;
@@ -135,7 +137,7 @@ pub(super) fn place(anchors: &[Anchor], lines: &[Rect], frame: &Rect) -> Vec<Opt
     const DIRECTIONS: [u32; 16] = [0, 8, 12, 4, 14, 2, 10, 6, 15, 1, 13, 11, 3, 5, 9, 7];
     let mut places = vec![None; anchors.len()];
     for _ in 0..ROUNDS {
-        for (at, anchor) in anchors.iter().enumerate() {
+        for (at, anchor) in anchors.iter().enumerate().take(MOST) {
             places[at] = None;
             let page = Page::new(anchors, lines, &places);
             let gaps = if anchor.important {
@@ -276,6 +278,15 @@ mod tests {
         let places = place(&heap, &[], &FRAME);
         assert!(places[0].is_some());
         assert!(places.iter().filter(|place| place.is_none()).count() > 20);
+    }
+
+    /// Without a limit this takes minutes.
+    #[test]
+    fn thousands_of_bubbles_have_few_labels() {
+        let many: Vec<Anchor> = (0..10_000)
+            .map(|i| anchor(f64::from(i % 100) * 6.0, f64::from(i / 100) * 4.0))
+            .collect();
+        assert_eq!(place(&many, &[], &FRAME).len(), many.len());
     }
 
     #[test]
