@@ -5,7 +5,7 @@ use std::fmt;
 use edgefront_protocol::results::{FailedJob, Record, Results};
 use serde::Serialize;
 
-use crate::report::figure;
+use crate::report::{conditions, figure};
 use crate::results::{of_device, unmeasured};
 use crate::stats::certify;
 
@@ -302,7 +302,7 @@ impl fmt::Display for Selection<'_> {
         match (self.chosen, &self.unmeasured) {
             (Some(record), _) => {
                 write!(f, "{} ({})", record.configuration(), summary(record))?;
-                for note in record.conditions.notes.iter().chain(&self.uncertified(record)) {
+                for note in conditions(record).iter().chain(&self.uncertified(record)) {
                     write!(f, "\n  note      {note}")?;
                 }
             }
@@ -436,8 +436,16 @@ mod tests {
         let mut results = fixture::results();
         results.records.truncate(1);
         results.records[0].conditions.notes = vec!["constants that are not finite: `W` (NaN)".into()];
+        results.records[0].conditions.throttled = Some(true);
         let text = select(&results, &Bounds::default())[0].to_string();
-        let line = "\n  note      constants that are not finite: `W` (NaN)";
+        let lines =
+            "\n  note      constants that are not finite: `W` (NaN)\n  note      the device throttled";
+        assert!(text.contains(lines), "{text}");
+
+        results.records[0].conditions.notes.clear();
+        results.records[0].conditions.valid = false;
+        let text = select(&results, &Bounds::default())[0].to_string();
+        let line = "\n  note      the rounds disagree too much to be compared";
         assert!(text.contains(line), "{text}");
     }
 

@@ -44,10 +44,7 @@ impl Footnotes {
 
     /// What is to be said of a record's figures, and what they come from.
     fn remarks(&self, record: &Record) -> Vec<String> {
-        let mut remarks = record.conditions.notes.clone();
-        if record.conditions.throttled == Some(true) {
-            remarks.push("the device throttled".to_owned());
-        }
+        let mut remarks = conditions(record);
         let why = record.not_ranked.as_ref().filter(|_| self.some_are_ranked);
         remarks.extend(why.map(|why| format!("not ranked: {why}")));
         remarks.extend(record.explanation.clone());
@@ -55,10 +52,23 @@ impl Footnotes {
     }
 }
 
-/// Whether a reader should know something before using the record's figures; an explanation of them is no
-/// such thing.
+/// What a reader should know before using the record's figures; an explanation of them is no such thing.
+pub(crate) fn conditions(record: &Record) -> Vec<String> {
+    let conditions = &record.conditions;
+    let mut remarks = conditions.notes.clone();
+    if conditions.throttled == Some(true) {
+        remarks.push("the device throttled".to_owned());
+    }
+    // Who writes this says by how much, too.
+    if !conditions.valid && conditions.notes.is_empty() {
+        remarks.push("the rounds disagree too much to be compared".to_owned());
+    }
+    remarks
+}
+
+/// Whether there is such a thing.
 pub(super) fn is_noted(record: &Record) -> bool {
-    !record.conditions.notes.is_empty() || record.conditions.throttled == Some(true)
+    !conditions(record).is_empty()
 }
 
 /// `¹²`.
