@@ -2,6 +2,7 @@
 
 mod table;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -92,7 +93,7 @@ impl Ui {
     pub fn data(&self, text: impl fmt::Display) -> anyhow::Result<()> {
         let written = self.bars.suspend(|| {
             let mut out = io::stdout().lock();
-            writeln!(out, "{text}")?;
+            writeln!(out, "{}", harmless(&text.to_string()))?;
             out.flush()
         });
         match written {
@@ -109,7 +110,9 @@ impl Ui {
     /// Says something to people on standard error, above the progress bars.
     pub fn note(&self, text: impl fmt::Display) {
         // A closed standard error leaves nobody to tell.
-        self.bars.suspend(|| drop(writeln!(io::stderr(), "{text}")));
+        let text = text.to_string();
+        self.bars
+            .suspend(|| drop(writeln!(io::stderr(), "{}", harmless(&text))));
     }
 
     /// Says an error in one line: `error: ...`, its causes joined by `: `.
@@ -143,6 +146,22 @@ impl Ui {
     }
 }
 
+/// The text with control characters written out: what came from a device or a file must not drive the terminal.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let drives = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(drives) {
+        return text.into();
+    }
+    let shown = |c: char| {
+        if drives(c) {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(shown).collect()
+}
+
 /// The error and its causes joined by `: `, on one line. A cause that the message before it already quotes is
 /// left out.
 pub fn one_line(error: &anyhow::Error) -> String {
@@ -168,6 +187,15 @@ mod tests {
     fn causes_are_joined_on_one_line() {
         let error = anyhow::anyhow!("no such\nfile").context("cannot read model.onnx");
         assert_eq!(one_line(&error), "cannot read model.onnx: no such file");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(harmless("ärger\n\tin zwei Zeilen"), "ärger\n\tin zwei Zeilen");
+        assert_eq!(
+            harmless("\u{1b}]0;mine\u{7}\r\u{9b}2J"),
+            r"\u{1b}]0;mine\u{7}\r\u{9b}2J"
+        );
     }
 
     #[test]

@@ -82,7 +82,8 @@ fn failed(job: &Settled, failure: &Failure) -> FailedJob {
         threads: Some(job.target.threads),
         batch: Some(job.target.batch),
         stage: failure.stage.to_string(),
-        error: failure.error.clone(),
+        // The agent's word for it is not taken that it is one line.
+        error: failure.error.split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 
