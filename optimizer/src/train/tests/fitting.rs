@@ -229,3 +229,30 @@ fn what_cannot_be_trained_is_said_with_the_mend() {
     ];
     insta::assert_snapshot!(said.join("\n"));
 }
+
+#[test]
+fn scores_may_have_axes_of_one_element_behind() {
+    let classifier = |kernel: usize| {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["batch", "2", "6", "6"]);
+        let weights = Noise(5).take(4 * kernel * kernel);
+        let weights = b.floats(&[2, 2, kernel, kernel], &weights);
+        let y = b.op("Conv", &[&x, &weights], &[]);
+        b.finish(&[&y])
+    };
+    let validation = Spots(21);
+    let extras = || Extras {
+        validation: Some(&validation),
+        ..Extras::default()
+    };
+    let (made, progress) = train_on(&classifier(6), &Spots(64), &short(), &extras());
+    made.unwrap();
+    assert!(last_loss(&progress) < progress[0].loss);
+    assert!(progress.last().unwrap().validation.is_some());
+
+    let (made, _) = train_on(&classifier(3), &Spots(64), &short(), &extras());
+    assert_eq!(
+        made.unwrap_err().to_string(),
+        "train: the output of shape [8, 2, 4, 4] is not one logit a class, as [8, classes] would be; give a classifier"
+    );
+}
