@@ -268,7 +268,12 @@ impl Dispatcher {
                     self.evict(Bytes(0));
                 }
                 Effect::SaveSettled(settled) => go_on(self.store.save_settled(&settled)),
-                Effect::SaveOutcome(outcome) => go_on(self.store.save_outcome(&outcome)),
+                Effect::SaveOutcome(outcome) => {
+                    if let Err(failure) = &outcome.result {
+                        tracing::warn!("{} failed at {}: {}", outcome.job, failure.stage, failure.error);
+                    }
+                    go_on(self.store.save_outcome(&outcome));
+                }
                 Effect::RemoveOutcome(job) => go_on(self.store.remove_outcome(&job)),
                 Effect::SayProgress(controller, progress) => {
                     let topic = Topic::Progress(controller, self.config.id.clone());

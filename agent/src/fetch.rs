@@ -69,6 +69,10 @@ impl Fetcher {
     }
 
     fn fetch(&mut self, controller: ControllerId, blob: BlobRef, now: Instant) -> Vec<Step> {
+        // Before a file of that size is made.
+        if let Err(error) = Fetch::new(blob, &[]) {
+            return vec![Step::Tell(Event::BlobFailed(blob.digest, error.to_string()))];
+        }
         let (partial, held) = match self.blobs.open_partial(blob) {
             Ok(opened) => opened,
             Err(error) => return self.cannot_store(blob, &error),

@@ -13,16 +13,22 @@ pub fn worker_frames(bytes: &[u8]) {
     while let Ok(Some(_)) = message::read::<Answer>(&mut answers) {}
 }
 
-/// Goes on from what a restarted agent may find on its disk: a batch, and the names of those that are settled.
-pub fn stored_state(device: &DeviceId, batch: &[u8], settled: &[u8]) {
+/// Goes on from what a restarted agent may find on its disk: a batch, and the names of those that are settled. The
+/// same batch comes again under the name `next`.
+pub fn stored_state(device: &DeviceId, next: &BatchId, batch: &[u8], settled: &[u8]) {
+    let saved = wire::decode::<Saved>(batch).ok();
     let memory = Memory {
-        batches: wire::decode::<Saved>(batch).into_iter().collect(),
+        batches: saved.clone().into_iter().collect(),
         outcomes: Vec::new(),
         settled: wire::decode::<Vec<BatchId>>(settled).unwrap_or_default(),
     };
     let (mut machine, _) = Machine::restore(device.clone(), memory);
     machine.handle(Event::Started);
     machine.handle(Event::Connected);
+    if let Some(Saved { mut batch, .. }) = saved {
+        batch.id = next.clone();
+        machine.handle(Event::Batch(batch));
+    }
 }
 
 /// Reads the journal of a partial blob in `folder`, and goes on from it.
@@ -74,7 +80,7 @@ mod tests {
             // With the version that a reader takes.
             batch.splice(0..0, [1, 0]);
             settled.splice(0..0, [1, 0]);
-            stored_state(&"device".parse().unwrap(), &batch, &settled);
+            stored_state(&"device".parse().unwrap(), &"next".parse().unwrap(), &batch, &settled);
         }
 
         #[test]

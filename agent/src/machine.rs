@@ -348,8 +348,9 @@ impl Machine {
             .into_iter()
             .flat_map(|batch| self.pending(batch))
             .map(|job| {
-                let total: u64 = blobs(job).map(|blob| blob.bytes.0).sum();
-                let have = total - blobs(job).map(|blob| lacks(&blob)).sum::<u64>();
+                let sum = |sum: u64, bytes: u64| sum.saturating_add(bytes);
+                let total = blobs(job).map(|blob| blob.bytes.0).fold(0, sum);
+                let have = total.saturating_sub(blobs(job).map(|blob| lacks(&blob)).fold(0, sum));
                 (job.id.clone(), JobState::Fetching { have, total })
             })
             .filter(|(job, state)| self.states.get(job) != Some(state))
