@@ -93,10 +93,11 @@ impl<'a> Archive<'a> {
             "<f4" => (Plan::floats(shape, rule, wanted)?, size_of::<f32>()),
             other => return Err(array(format!("has type `{other}`; {WANTED}"))),
         };
+        // Before anything is read: pictures without pixels can be more than anybody can count.
+        let head = Head::new(plan.count, plan.wanted, plan.form.clone())?;
         let elements = Elements::new(header, entry, NAME, item)?;
         let mut spool = Spool::new()?;
         plan.run(elements, wanted, &mut spool)?;
-        let head = Head::new(plan.count, plan.wanted, plan.form)?;
         let labels = match wanted.labels {
             Labels::Read => self.labels()?,
             Labels::Ignore => None,

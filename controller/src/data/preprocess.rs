@@ -7,7 +7,7 @@ use edgefront_protocol::pack::{Normalization, PictureShape};
 use serde::Deserialize;
 
 use super::error::{DataError, Extents, Problem};
-use super::resample::{Size, resize};
+use super::resample::{Part, Size, resize};
 
 /// How pictures are prepared.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,9 +67,6 @@ const IMAGENET_SIDE: usize = 224;
 
 /// A longer side is a typing error.
 const MAX_SIDE: usize = 16_384;
-
-/// Pixels of a resized picture. More come only of a picture that is a mere line.
-const MAX_RESIZED: usize = 1 << 28;
 
 impl Preprocess {
     /// The rule of this name, or of this TOML file. `channels` are the model's.
@@ -221,13 +218,13 @@ impl Preprocess {
                 "after the preprocessing's resize they are smaller; raise its `resize`",
             ));
         }
-        if resized.height * resized.width > MAX_RESIZED {
-            return Err(size_problem(
-                "they are too elongated to resize; crop or remove them",
-            ));
-        }
-        let pixels = resize(&pixels, from.channels, from_size, resized);
-        Ok(crop(&pixels, from.channels, resized, target))
+        Ok(resize(
+            &pixels,
+            from.channels,
+            from_size,
+            resized,
+            centre(resized, target),
+        ))
     }
 
     fn resized(&self, from: Size, target: Size) -> Size {
@@ -261,17 +258,13 @@ fn shorter_side(from: Size, side: usize) -> Size {
     }
 }
 
-/// torchvision's `CenterCrop`.
-fn crop(pixels: &[u8], channels: usize, from: Size, to: Size) -> Vec<u8> {
-    let top = half_to_even(from.height - to.height);
-    let left = half_to_even(from.width - to.width);
-    let rows = pixels
-        .chunks_exact(from.width * channels)
-        .skip(top)
-        .take(to.height);
-    rows.flat_map(|row| &row[left * channels..(left + to.width) * channels])
-        .copied()
-        .collect()
+/// The part that torchvision's `CenterCrop` keeps.
+fn centre(from: Size, size: Size) -> Part {
+    Part {
+        top: half_to_even(from.height - size.height),
+        left: half_to_even(from.width - size.width),
+        size,
+    }
 }
 
 /// `int(round(margin / 2.0))` as Python rounds: halves to the even neighbour.

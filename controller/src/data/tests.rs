@@ -313,6 +313,18 @@ fn the_first_pictures_are_those_of_the_whole_set() {
     }
 }
 
+#[test]
+fn pictures_without_pixels_are_none_however_many() {
+    for (descr, shape) in [
+        ("|u1", "(1000000000000000000, 0, 3, 3)"),
+        ("<f4", "(1000000000000000000, 3, 0, 3)"),
+    ] {
+        let file = npz(&[("images", npy(descr, shape, &[]))]);
+        let error = load(&file, None, self::shape(3, 1, 1)).unwrap_err();
+        assert!(error.to_string().contains("empty"), "{error}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
