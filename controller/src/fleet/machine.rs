@@ -53,6 +53,8 @@ pub(super) enum Effect {
 pub enum Lost {
     /// It was out of reach for too long.
     OutOfReach,
+    /// So was the broker, without which no device can be reached.
+    NoBroker,
     /// It was within reach, was asked how its jobs are, and did not answer.
     Silent,
 }
@@ -67,6 +69,8 @@ pub(super) struct Fleet {
     /// Earlier batches to call off.
     cancelled: Vec<(DeviceId, BatchId)>,
     patience: Duration,
+    /// Whether the broker is away.
+    is_cut_off: bool,
 }
 
 #[derive(Debug)]
@@ -114,6 +118,7 @@ impl Fleet {
             members,
             cancelled,
             patience,
+            is_cut_off: false,
         }
     }
 
@@ -141,11 +146,13 @@ impl Fleet {
         match event {
             // Presences follow as retained messages; who has jobs is told them then.
             Event::Connected => {
+                self.is_cut_off = false;
                 let cancel =
                     |(device, batch): &(DeviceId, BatchId)| Effect::Cancel(device.clone(), batch.clone());
                 self.cancelled.iter().map(cancel).collect()
             }
             Event::Interrupted => {
+                self.is_cut_off = true;
                 for member in self.members.values_mut() {
                     member.leave(now);
                 }
@@ -219,6 +226,11 @@ impl Fleet {
 
     fn tick(&mut self, now: Duration) -> Vec<Effect> {
         let patience = self.patience;
+        let away = if self.is_cut_off {
+            Lost::NoBroker
+        } else {
+            Lost::OutOfReach
+        };
         let waited = |since: Duration, longest: Duration| now.saturating_sub(since) >= longest;
         let mut effects = Vec::new();
         for (device, member) in &mut self.members {
@@ -230,7 +242,7 @@ impl Fleet {
                     effects.extend(member.ask(now, device));
                     None
                 }
-                Reach::Away(since) if waited(since, patience) => Some(Lost::OutOfReach),
+                Reach::Away(since) if waited(since, patience) => Some(away),
                 Reach::Asked(since) if waited(since, patience) => Some(Lost::Silent),
                 _ => None,
             };

@@ -120,7 +120,9 @@ fn without_a_broker_every_device_is_away_and_one_that_comes_back_is_sent_its_job
     fleet.handle(at(0), online("orin"));
     fleet.handle(at(100), Event::Interrupted);
     fleet.handle(at(200), Event::Interrupted);
-    assert_eq!(fleet.handle(at(700), Event::Tick).len(), 2);
+    let lost = ["orin", "pi"].map(|device| Effect::GaveUp(id(device), Lost::NoBroker));
+    assert_eq!(fleet.handle(at(700), Event::Tick), lost);
+    fleet.handle(at(800), Event::Connected);
     let back = fleet.handle(at(800), online("pi"));
     assert!(back.contains(&Effect::Back(id("pi"))), "{back:?}");
     assert_eq!(sent(&back), [("b1", 2)]);

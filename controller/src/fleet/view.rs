@@ -113,6 +113,7 @@ impl View {
     pub(super) fn gave_up(&mut self, ui: &Ui, device: &DeviceId, lost: Lost) {
         let how = match lost {
             Lost::OutOfReach => "was out of reach",
+            Lost::NoBroker => "was out of reach, as the broker was,",
             Lost::Silent => "did not answer",
         };
         ui.warn(format_args!(

@@ -79,14 +79,21 @@ pub fn files() -> impl Iterator<Item = &'static str> {
 }
 
 /// Writes every file of the report into `dir`, which is made if it is not there: `results.json`,
-/// `results.csv`, `pareto.png`, `pareto.svg`, `report.html`. Each file is replaced atomically.
+/// `results.csv`, `pareto.png`, `pareto.svg`, `report.html`. Each file is replaced atomically; what cannot be rendered
+/// leaves all as they are.
 pub fn write_all(dir: &Path, results: &Results) -> Result<(), Error> {
     fs::create_dir_all(dir).map_err(|source| Error::Write {
         path: dir.to_owned(),
         source,
     })?;
-    for Exporter { file, render } in EXPORTERS {
-        let content = render(results).map_err(|source| Error::Render { file, source })?;
+    let rendered: Vec<(&str, Vec<u8>)> = EXPORTERS
+        .iter()
+        .map(|&Exporter { file, render }| {
+            let content = render(results).map_err(|source| Error::Render { file, source })?;
+            Ok((file, content))
+        })
+        .collect::<Result<_, Error>>()?;
+    for (file, content) in rendered {
         let path = dir.join(file);
         edgefront_files::replace(&path, &content).map_err(|source| Error::Write { path, source })?;
     }

@@ -46,11 +46,15 @@ pub struct Findings {
 pub fn run(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Exit> {
     let findings = measure(study, options, ui)?;
     if !findings.are_none() {
-        report::write_all(&options.out, &findings.results)?;
-        ui.note(format_args!(
-            "wrote {}",
-            options.out.join("report.html").display()
-        ));
+        match report::write_all(&options.out, &findings.results) {
+            Ok(()) => ui.note(format_args!(
+                "wrote {}",
+                options.out.join("report.html").display()
+            )),
+            // What stopped the study has the mend, and may be what keeps the report from being written.
+            Err(error) if findings.stopped.is_some() => ui.warn(one_line(&error.into())),
+            Err(error) => return Err(error.into()),
+        }
     }
     findings.present(ui)
 }

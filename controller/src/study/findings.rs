@@ -67,6 +67,7 @@ fn why_lost(lost: Lost, options: &Options) -> String {
         Lost::OutOfReach => {
             format!("the device was out of reach for {timeout}; start its agent and {again}")
         }
+        Lost::NoBroker => format!("the broker was out of reach for {timeout}; start it and {again}"),
         Lost::Silent => format!(
             "the device is connected, was asked how its jobs are and did not answer for {timeout}; see its \
              agent's log, start it again and {again}"
@@ -115,7 +116,7 @@ mod tests {
                 resumable,
                 ..Options::new("out")
             };
-            for lost in [Lost::OutOfReach, Lost::Silent] {
+            for lost in [Lost::OutOfReach, Lost::NoBroker, Lost::Silent] {
                 let said = why_lost(lost, &options);
                 assert!(said.ends_with(mend), "{said}");
             }
