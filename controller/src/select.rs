@@ -1,5 +1,6 @@
 //! What to ship: the best configuration of each device within the bounds, and why not the others.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use edgefront_protocol::results::{FailedJob, Record, Results};
@@ -86,15 +87,21 @@ impl<'a> Rejected<'a> {
 impl<'a> Selection<'a> {
     /// Every record of the device that was not chosen, with the reason.
     pub fn rejections(&self) -> Vec<Rejected<'a>> {
-        let beaten = self.beaten.iter().map(|record| {
-            let best = self.chosen.map(Record::configuration).unwrap_or_default();
-            Rejected::new(record, format!("within the bounds, and {best} is better"))
+        let beaten = self.beaten().map(|(best, record)| {
+            let (how, best) = (how_beaten(best, record), best.configuration());
+            Rejected::new(record, format!("within the bounds, and {how} than {best}"))
         });
         let outside = self
             .rejected
             .iter()
             .map(|(record, reasons)| Rejected::new(record, joined(reasons)));
         beaten.chain(outside).collect()
+    }
+
+    /// What was chosen, with each of those that it is better than.
+    fn beaten(&self) -> impl Iterator<Item = (&'a Record, &'a Record)> {
+        let best = self.chosen.into_iter();
+        best.flat_map(|best| self.beaten.iter().map(move |record| (best, *record)))
     }
 
     /// That the record keeps the bound of P99 by too few runs to rely on, where it does.
@@ -218,12 +225,29 @@ fn of_one<'a>(results: &'a Results, device: &'a str, bounds: &Bounds) -> Selecti
     }
 }
 
-fn better_first(a: &Record, b: &Record) -> std::cmp::Ordering {
+/// By top-1, by the median, by size.
+fn comparisons(a: &Record, b: &Record) -> [Ordering; 3] {
     let top1 = |r: &Record| r.accuracy.as_ref().map_or(f64::NEG_INFINITY, |a| a.top1);
-    top1(b)
-        .total_cmp(&top1(a))
-        .then(a.latency_ms.p50.total_cmp(&b.latency_ms.p50))
-        .then(a.artifact.bytes.cmp(&b.artifact.bytes))
+    [
+        top1(b).total_cmp(&top1(a)),
+        a.latency_ms.p50.total_cmp(&b.latency_ms.p50),
+        a.artifact.bytes.cmp(&b.artifact.bytes),
+    ]
+}
+
+fn better_first(a: &Record, b: &Record) -> Ordering {
+    let [top1, median, size] = comparisons(a, b);
+    top1.then(median).then(size)
+}
+
+/// What decided that `best` comes before the record.
+fn how_beaten(best: &Record, record: &Record) -> &'static str {
+    match comparisons(best, record) {
+        [Ordering::Equal, Ordering::Equal, Ordering::Equal] => "no better",
+        [Ordering::Equal, Ordering::Equal, _] => "as accurate, as fast and larger",
+        [Ordering::Equal, ..] => "as accurate and slower",
+        _ => "less accurate",
+    }
 }
 
 impl Bounds {
@@ -309,12 +333,13 @@ impl fmt::Display for Selection<'_> {
             (None, Some(why)) => write!(f, "no measurement: {why}")?,
             (None, None) => write!(f, "nothing is within the bounds")?,
         }
-        for record in &self.beaten {
+        for (best, record) in self.beaten() {
             write!(
                 f,
-                "\n  beaten    {} ({})",
+                "\n  beaten    {} ({}): {}",
                 record.configuration(),
-                summary(record)
+                summary(record),
+                how_beaten(best, record)
             )?;
         }
         for (record, reasons) in &self.rejected {
@@ -493,7 +518,11 @@ mod tests {
         };
         assert_eq!(
             reason("ptq-int8/ort/cpu/t1/b1"),
-            Some("within the bounds, and fp32/ort/cpu/t1/b1 is better")
+            Some("within the bounds, and less accurate than fp32/ort/cpu/t1/b1")
+        );
+        assert_eq!(
+            reason("fp32/tract/cpu/t1/b1"),
+            Some("within the bounds, and as accurate and slower than fp32/ort/cpu/t1/b1")
         );
         assert_eq!(
             reason("prune50/ort/cpu/t1/b1"),

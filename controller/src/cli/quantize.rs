@@ -171,10 +171,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         args.preprocess.as_deref(),
         interface.picture().with_context(named)?,
         labels,
-        // Accuracy is counted on all of them.
-        args.samples
-            .filter(|_| labels == Labels::Ignore)
-            .map(|samples| samples as usize),
+        args.samples.map(|samples| samples as usize),
     )?;
     if labels == Labels::Read {
         interface.warn_of_labels(pictures.head(), &args.calib, ui);
