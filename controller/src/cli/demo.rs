@@ -143,9 +143,36 @@ the picture is {picture}; what to do next:
   edgefront frontier {results} --x size --y top1 -o frontier
   edgefront optimize {model} --val {validation} --calib {calibration} --threads 1,2",
         picture = out.join("pareto.png").display(),
-        results = results.display(),
-        model = inputs.model.display(),
-        validation = inputs.validation.display(),
-        calibration = inputs.calibration.display(),
+        results = word(&results),
+        model = word(&inputs.model),
+        validation = word(&inputs.validation),
+        calibration = word(&inputs.calibration),
     )
+}
+
+/// The path as one word of a shell's command line.
+fn word(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    if path.chars().all(is_plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_to_a_shell() {
+        for (path, expected) in [
+            ("out/results.json", "out/results.json"),
+            ("my out/ü$x", "'my out/ü$x'"),
+            ("it's", r"'it'\''s'"),
+        ] {
+            assert_eq!(word(Path::new(path)), expected);
+        }
+    }
 }

@@ -163,7 +163,9 @@ where
         let colour = colour(bubble.colour);
         let opacity = if bubble.pareto { 0.85 } else { 0.28 };
         if bubble.beyond {
-            return self.triangle(bubble.at, colour);
+            self.triangle(bubble.at, colour)?;
+            let hole = bubble.noted.then_some((bubble.at.0, bubble.at.1 - 2.0));
+            return hole.map_or(Ok(()), |at| self.circle(at, 2.0, PAPER.filled()));
         }
         if bubble.noted {
             self.hollow(bubble.at, bubble.radius, colour.mix(opacity))?;

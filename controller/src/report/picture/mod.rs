@@ -25,6 +25,8 @@ const FONT: &str = "DejaVu Sans, Verdana, sans-serif";
 static FONT_FILE: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans-subset.ttf");
 /// Pixels of the files per unit of the layout.
 const SCALE: u32 = 2;
+/// What stands for a character that cannot be shown.
+const LACKING: &str = "?";
 
 pub(super) fn png(results: &Results) -> Rendered {
     // Twice the size and then halved, because plotters does not smooth edges.
@@ -50,7 +52,7 @@ pub(super) fn svg(results: &Results) -> Rendered {
     {
         let size = (picture.width as u32 * SCALE, picture.height as u32 * SCALE);
         let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        draw::draw(&area, &picture, f64::from(SCALE), str::to_owned)?;
+        draw::draw(&area, &picture, f64::from(SCALE), in_xml)?;
     }
     Ok(text.into_bytes())
 }
@@ -67,12 +69,16 @@ fn layout(results: &Results) -> Picture {
 /// The text with a sign in place of each character that the font lacks: it would leave no trace. Readers of the
 /// SVG have fonts of their own.
 fn in_glyphs(text: &str) -> String {
-    const LACKING: char = '?';
     let font = FontRef::try_from_slice(FONT_FILE).expect("invariant: the font in the binary is a font");
-    let is_there = |c: char| font.glyph_id(c).0 != 0;
-    text.chars()
-        .map(|c| if is_there(c) { c } else { LACKING })
-        .collect()
+    text.replace(|c| font.glyph_id(c).0 == 0, LACKING)
+}
+
+/// The text with a sign in place of each character that XML does not know, in which no such text could be read.
+fn in_xml(text: &str) -> String {
+    text.replace(
+        |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'),
+        LACKING,
+    )
 }
 
 /// Width of a text of the given size in units of the layout.
@@ -94,6 +100,11 @@ mod tests {
         assert_eq!(in_glyphs("é ≥ Ж 模型"), "é ≥ Ж ??");
         let font = FontRef::try_from_slice(FONT_FILE).unwrap();
         assert_ne!(font.glyph_id('?').0, 0);
+    }
+
+    #[test]
+    fn what_xml_does_not_know_leaves_a_trace() {
+        assert_eq!(in_xml("模型 é\u{1b}[31m\n\u{ffff}"), "模型 é?[31m??");
     }
 
     #[test]
