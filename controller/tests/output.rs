@@ -131,6 +131,28 @@ fn results_without_a_measurement_are_said_to_be_empty() {
     }
 }
 
+/// What a device says goes to the terminal as text.
+#[test]
+fn control_characters_are_written_out() {
+    let place = Place::new();
+    let mut noted = record("fp32", 2.0, 0.9);
+    noted["conditions"]["notes"] = json!(["warm\u{1b}[2J"]);
+    let failed = json!({"device": "local", "variant": "int8", "runtime": "tract", "stage": "load",
+        "error": "no\u{1b}]0;mine\u{7} operator\u{9b}2J"});
+    let results = json!({
+        "schema": "edgefront.results/1", "study": "loud", "records": [noted], "failed": [failed]
+    });
+    fs::write(place.path("loud.json"), results.to_string()).unwrap();
+    for command in ["frontier", "select"] {
+        let output = place.run(&[command, "loud.json"]);
+        let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+        for text in [r"warm\u{1b}[2J", r"no\u{1b}]0;mine\u{7} operator\u{9b}2J"] {
+            assert!(said.contains(text), "{command}: {said}");
+        }
+    }
+}
+
 /// Results with a device that was lost and a variant that failed.
 fn with_failures(place: &Place) {
     let results = json!({
