@@ -319,8 +319,8 @@ pub(super) fn curve<B: Backend>(curve: Curve, input: &FloatTensor<B>) -> FloatTe
     let x = input.clone();
     match curve {
         Curve::Leaky(slope) => {
-            let negative = at_most::<B>(x.clone(), 0.0);
-            B::float_mask_where(x.clone(), negative, B::float_mul_scalar(x, slope.into()))
+            let sloped = B::float_mul_scalar(x.clone(), slope.into());
+            B::float_mask_where(sloped, at_least::<B>(x.clone(), 0.0), x)
         }
         Curve::Sigmoid => B::sigmoid(x),
         Curve::HardSigmoid { alpha, beta } => clamp::<B>((0.0, 1.0), &line::<B>(&x, alpha, beta)),
@@ -339,9 +339,8 @@ pub(super) fn curve_backward<B: Backend>(
     let (x, gradient) = (input.clone(), gradient.clone());
     match curve {
         Curve::Leaky(slope) => {
-            let negative = at_most::<B>(x, 0.0);
             let sloped = B::float_mul_scalar(gradient.clone(), slope.into());
-            B::float_mask_where(gradient, negative, sloped)
+            B::float_mask_where(sloped, at_least::<B>(x, 0.0), gradient)
         }
         Curve::Sigmoid => B::sigmoid_backward(B::sigmoid(x), gradient),
         Curve::HardSigmoid { alpha, beta } => {
@@ -352,7 +351,8 @@ pub(super) fn curve_backward<B: Backend>(
         Curve::HardSwish => {
             let slope = line::<B>(&x, 1.0 / 3.0, 0.5);
             let slope = without::<B>(slope, at_most::<B>(x.clone(), -3.0));
-            let slope = B::float_mask_fill(slope, at_least::<B>(x, 3.0), 1.0.into());
+            let beyond = B::bool_not(at_most::<B>(x, 3.0));
+            let slope = B::float_mask_fill(slope, beyond, 1.0.into());
             B::float_mul(gradient, slope)
         }
     }

@@ -92,9 +92,12 @@ proptest! {
 
     #[test]
     fn functions_of_elements_agree(seed: u64) {
-        let values = Noise(seed).take(200).iter().map(|value| value * 4.0).collect();
-        let input = Flex::upload(values, [200], &FlexDevice);
-        let gradient = noise(seed ^ 1, &[200]);
+        let mut values: Vec<f32> = Noise(seed).take(200).iter().map(|value| value * 4.0).collect();
+        // Where the pieces of the functions meet.
+        values.extend([0.0, -0.0, 3.0, -3.0, 2.5, -2.5, 0.6, -0.5, 1.0]);
+        let count = values.len();
+        let input = Flex::upload(values, [count], &FlexDevice);
+        let gradient = noise(seed ^ 1, &[count]);
         for curve in [
             Curve::Leaky(0.1),
             Curve::Sigmoid,
