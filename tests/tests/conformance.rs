@@ -117,6 +117,7 @@ fn variant(network: &str, name: &str, activations: ActivationType, file: &Path) 
         training: None,
         runtimes: &registry,
         threads: 1,
+        device: edgefront_optimizer::train::Device::Cpu,
         activations,
         progress: &|_| {},
     };

@@ -21,7 +21,13 @@ pub(crate) fn quantizers(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     } else {
         environment(folder)?
     };
-    compare(&python, "xtask/python/compare_quantizers.py", folder, arguments)
+    compare(
+        &python,
+        "xtask/python/compare_quantizers.py",
+        folder,
+        arguments,
+        None,
+    )
 }
 
 /// Training by PyTorch and by Edgefront, with the user's `arguments`. PyTorch is the user's, since what its
@@ -33,7 +39,14 @@ pub(crate) fn training(arguments: &[&str]) -> anyhow::Result<ExitCode> {
         "xtask/python/compare_training.py",
         Path::new(TRAINING),
         arguments,
+        device_of(arguments),
     )
+}
+
+/// The device that is asked for, which is a feature of the program but for the processor.
+fn device_of<'a>(arguments: &[&'a str]) -> Option<&'a str> {
+    let mut pairs = arguments.windows(2).filter(|pair| pair[0] == "--device");
+    pairs.next().map(|pair| pair[1]).filter(|device| *device != "cpu")
 }
 
 fn asks_for_help(arguments: &[&str]) -> bool {
@@ -42,10 +55,17 @@ fn asks_for_help(arguments: &[&str]) -> bool {
         .any(|argument| ["-h", "--help"].contains(argument))
 }
 
-/// Runs the Python program, with a fresh build of Edgefront.
-fn compare(python: &Path, program: &str, folder: &Path, arguments: &[&str]) -> anyhow::Result<ExitCode> {
+/// Runs the Python program, with a fresh build of Edgefront and perhaps a feature of it.
+fn compare(
+    python: &Path,
+    program: &str,
+    folder: &Path,
+    arguments: &[&str],
+    feature: Option<&str>,
+) -> anyhow::Result<ExitCode> {
     if !asks_for_help(arguments) {
-        let build = ["build", "--release", "--package", "edgefront"];
+        let mut build = vec!["build", "--release", "--package", "edgefront"];
+        build.extend(feature.into_iter().flat_map(|feature| ["--features", feature]));
         must(&mut step::cargo(&build))?;
     }
     let mut compare = Command::new(python);

@@ -11,7 +11,7 @@ use crate::step;
 
 /// Runs all and prints the sum as the last line.
 pub(crate) fn run(all: bool) -> anyhow::Result<ExitCode> {
-    let mut total = static_checks()?;
+    let mut total = static_checks(all)?;
     // One build of every target: the tests and the programs that they start then share one set of features.
     let built = step::check(
         "build",
@@ -36,7 +36,7 @@ pub(crate) fn run(all: bool) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn static_checks() -> anyhow::Result<Count> {
+fn static_checks(all: bool) -> anyhow::Result<Count> {
     let mut count = step::check("format", &mut step::cargo(&["fmt", "--all", "--check"]))?;
     let clippy = [
         "clippy",
@@ -50,8 +50,28 @@ fn static_checks() -> anyhow::Result<Count> {
     let mut docs = step::cargo(&["doc", "--workspace", "--no-deps"]);
     count += step::check("docs", docs.env("RUSTDOCFLAGS", "--deny warnings"))?;
     count += step::check("fuzz targets", &mut step::cargo(&FUZZ_CHECK))?;
+    if all {
+        // As if for its documentation: a build that runs downloads an LLVM for `cuda`.
+        let mut gpu = step::cargo(&GPU_CHECK);
+        count += step::check("training on a GPU", gpu.env("DOCS_RS", "1"))?;
+    }
     Ok(count)
 }
+
+/// In a folder of its own, for what is built for documentation is not what runs.
+const GPU_CHECK: [&str; 11] = [
+    "clippy",
+    "--package",
+    "edgefront-optimizer",
+    "--all-targets",
+    "--features",
+    "cuda,wgpu",
+    "--target-dir",
+    "target/gpu",
+    "--",
+    "--deny",
+    "warnings",
+];
 
 /// Without their default feature the fuzz targets need no C++ compiler; in the shared folder they reuse what
 /// clippy has checked.

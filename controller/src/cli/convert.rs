@@ -140,6 +140,7 @@ fn converted(model: &Model, step: Step) -> Result<(Model, Vec<PassReport>), edge
         training: None,
         runtimes: &Registry::built_in(),
         threads: 1,
+        device: edgefront_optimizer::train::Device::Cpu,
         activations: ActivationType::for_architecture(std::env::consts::ARCH),
         progress: &|_| {},
     };

@@ -183,6 +183,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         training: None,
         runtimes: &registry,
         threads: std::thread::available_parallelism().map_or(1, Into::into),
+        device: edgefront_optimizer::train::Device::Cpu,
         activations: ActivationType::for_architecture(std::env::consts::ARCH),
         progress: &|progress| match progress {
             Progress::Pass(pass) => bar.set_message(pass.to_owned()),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use edgefront_optimizer::train::{Device, Unavailable};
 use edgefront_protocol::Shape;
 use edgefront_runtimes::{Registry, Search};
 
@@ -36,6 +37,15 @@ impl RuntimeArgs {
 
 fn checked(search: &Search) -> anyhow::Result<Registry> {
     Registry::checked(search).map_err(|error| UsageError::new(error.to_string()))
+}
+
+/// A device that this build lacks is refused as a mistake of the command line, one that the machine lacks as what
+/// fails there.
+pub(super) fn check_device(device: Device) -> anyhow::Result<()> {
+    device.check().map_err(|why| match why {
+        Unavailable::NotBuilt(_) => UsageError::new(why.to_string()),
+        Unavailable::Absent { .. } => why.into(),
+    })
 }
 
 /// Reads `1x3x224x224`.

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use edgefront_optimizer::train::Device;
 use edgefront_protocol::Plan;
 
-use super::shared::RuntimeArgs;
+use super::shared::{RuntimeArgs, check_device};
 use crate::study::{Cache, Existing, Options};
 
 /// The help lists under it how long a job measures; each argument names it, for what follows must not.
@@ -68,6 +69,11 @@ pub struct PlaceArgs {
     #[arg(long)]
     no_cache: bool,
 
+    /// Where variants are trained: cpu, cuda or wgpu; a further GPU is cuda:1. GPUs need a build with the feature of
+    /// that name.
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    train_device: Device,
+
     #[command(flatten)]
     runtime: RuntimeArgs,
 }
@@ -75,7 +81,9 @@ pub struct PlaceArgs {
 impl PlaceArgs {
     /// How the study is run.
     pub fn options(&self) -> anyhow::Result<Options> {
+        check_device(self.train_device)?;
         Ok(Options {
+            train_device: self.train_device,
             existing: self.existing.existing(),
             search: self.runtime.search()?,
             device_timeout: self.device_timeout,

@@ -7,12 +7,12 @@ use anyhow::Context as _;
 use edgefront_optimizer::calibrate::Samples;
 use edgefront_optimizer::quantize::{self, ActivationType};
 use edgefront_optimizer::recipe::{Context, Progress};
-use edgefront_optimizer::train::{self, Augment, Checkpoint, Distil, Extras, Options};
+use edgefront_optimizer::train::{self, Augment, Checkpoint, Device, Distil, Extras, Options};
 use edgefront_optimizer::{Model, PassReport, check, passes};
 use serde::Serialize;
 
 use super::files::{Source, check_output, is_same};
-use super::shared::RuntimeArgs;
+use super::shared::{RuntimeArgs, check_device};
 use crate::data::{self, Labels, Pictures};
 use crate::study::Interface;
 use crate::ui::{Exit, Ui, UsageError};
@@ -85,6 +85,10 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 
+    /// Where to train: cpu, cuda or wgpu; a further GPU is cuda:1. GPUs need a build with the feature of that name.
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: Device,
+
     /// Keep the state of training in this file after each epoch.
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
@@ -146,6 +150,7 @@ struct Epoch {
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let registry = args.runtime.registry()?;
+    check_device(args.device)?;
     let named = || args.model.display().to_string();
     let Source { model, files, .. } = Source::read(&args.model, ui)?;
     args.check_outputs(&files)?;
@@ -179,6 +184,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         training: Some(&training),
         runtimes: &registry,
         threads: args.threads(),
+        device: args.device,
         activations: ActivationType::for_architecture(std::env::consts::ARCH),
         progress: &|progress| watch.see(progress, ui),
     };
@@ -404,6 +410,7 @@ mod tests {
             shift: 0,
             seed: 0,
             threads: Some(1),
+            device: Device::Cpu,
             checkpoint: None,
             resume: false,
             preprocess: None,
@@ -444,6 +451,19 @@ mod tests {
             said(&|args| args.teacher = Some(args.train.clone())),
         ];
         insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_device_that_the_build_lacks_is_a_mistake_of_the_command_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut args = args(dir.path());
+        args.device = Device::Cuda(0);
+        let output = args.output.clone();
+        let error = run(args, &Ui::new(true)).unwrap_err();
+        assert!(error.is::<UsageError>(), "{error}");
+        assert!(error.to_string().contains("--features cuda"), "{error}");
+        assert!(!output.exists());
     }
 
     #[test]

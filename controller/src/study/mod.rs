@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::{self, Recipe};
+use edgefront_optimizer::train;
 use edgefront_protocol::{DeviceId, Plan, Shape};
 use edgefront_runtimes::{Registry, Search};
 
@@ -105,6 +106,8 @@ pub struct Options {
     pub existing: Existing,
     /// Where a runtime's shared library is, for this machine.
     pub search: Search,
+    /// Where variants are trained.
+    pub train_device: train::Device,
     /// How long a device may be out of reach before its open jobs are given up.
     pub device_timeout: Duration,
     /// Where variants are kept for other studies; `None` makes each anew.
@@ -137,6 +140,7 @@ impl Options {
             out: out.into(),
             existing: Existing::Keep,
             search: Search::default(),
+            train_device: train::Device::default(),
             device_timeout: Self::DEVICE_TIMEOUT,
             cache: None,
             resumable: true,

@@ -11,6 +11,7 @@ use edgefront_optimizer::check::{not_a_number, not_finite};
 use edgefront_optimizer::obstacles::Obstacles;
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Progress, Recipe};
+use edgefront_optimizer::train::Device;
 use edgefront_protocol::Digest;
 use edgefront_runtimes::{Registry, Search};
 use indicatif::ProgressBar;
@@ -40,6 +41,8 @@ pub(super) struct Order {
     pub(super) calibration: Option<Arc<Pictures>>,
     pub(super) training: Option<Arc<Pictures>>,
     pub(super) search: Search,
+    /// Where to train.
+    pub(super) device: Device,
     pub(super) cache: Option<Cache>,
     pub(super) bar: ProgressBar,
 }
@@ -85,6 +88,7 @@ impl Order {
             training: self.training.as_deref().map(|pictures| pictures as &dyn Samples),
             runtimes: registry,
             threads: threads(),
+            device: self.device,
             activations: self.activations,
             progress: &|progress| {
                 self.bar.set_message(match progress {

@@ -169,6 +169,7 @@ impl<'a> Maker<'a> {
             calibration: pictures(self.prepared.calibration.as_ref()),
             training: pictures(self.prepared.training.as_ref()),
             search: self.options.search.clone(),
+            device: self.options.train_device,
             cache: self.options.cache.clone(),
             bar: bar.clone(),
         };
@@ -192,7 +193,10 @@ impl<'a> Maker<'a> {
         let calibration = digest(&self.prepared.calibration);
         let quantized = recipe.needs_calibration().then_some((calibration, activations));
         let training = digest(&self.prepared.training);
-        let trained = recipe.needs_training().then_some((training, order::threads()));
+        let device = self.options.train_device.to_string();
+        let trained = recipe
+            .needs_training()
+            .then_some((training, order::threads(), device));
         let version = env!("CARGO_PKG_VERSION");
         let model = self.prepared.definition.model;
         let parts = (version, model, quantized, trained, &recipe.steps);

@@ -97,6 +97,7 @@ impl Network {
             training: None,
             runtimes: &registry,
             threads: 2,
+            device: edgefront_optimizer::train::Device::Cpu,
             activations: ActivationType::U8,
             progress: &|_| {},
         };

@@ -34,6 +34,7 @@ fn calibrated(model: &Model, options: &Options, samples: &dyn Samples) -> Result
         // The tests of this module are to need no library.
         runtimes: &Registry::built_in(),
         threads: 1,
+        device: crate::train::Device::Cpu,
         activations: ActivationType::U8,
         progress: &|_| {},
     };

@@ -79,6 +79,8 @@ pub struct Context<'a> {
     pub runtimes: &'a Registry,
     /// Threads for running models, at least 1.
     pub threads: usize,
+    /// Where to train.
+    pub device: train::Device,
     /// What `auto` activations are on the target.
     pub activations: ActivationType,
     /// Is told how far the passes are.

@@ -52,6 +52,7 @@ fn apply_with(samples: Option<&dyn Samples>, recipe: &Recipe) -> Result<(Model, 
         training: samples,
         runtimes: &Registry::new(&Search::default()),
         threads: 1,
+        device: train::Device::Cpu,
         activations: ActivationType::U8,
         progress: &|_| {},
     };

@@ -74,6 +74,7 @@ fn quantize_with(samples: &Pictures, options: &quantize::Options) -> Result<(Mod
         training: None,
         runtimes: &Registry::new(&Search::default()),
         threads: 1,
+        device: crate::train::Device::Cpu,
         activations: ActivationType::U8,
         progress: &|_| {},
     };
@@ -284,6 +285,7 @@ fn what_cannot_be_is_refused_in_one_line() {
         training: None,
         runtimes: &Registry::new(&Search::default()),
         threads: 1,
+        device: crate::train::Device::Cpu,
         activations: ActivationType::U8,
         progress: &|_| {},
     };

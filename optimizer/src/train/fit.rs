@@ -262,8 +262,8 @@ impl<'a, B: Kernels> Fit<'a, B> {
         rate: f32,
     ) -> Result<Loss, Error> {
         let pool = Arc::clone(&self.pool);
-        pool.install(|| {
-            let batch = epoch.batch(self.data, places)?;
+        let batch = pool.install(|| epoch.batch(self.data, places))?;
+        B::compute(&pool, || {
             let extents = batch.extents();
             shapes(&mut self.shapes, &self.loaded.program, &extents)?;
             if let Some(teacher) = &mut self.teacher {
@@ -358,10 +358,10 @@ impl<'a, B: Kernels> Fit<'a, B> {
         let mut sums: Vec<([usize; 4], Vec<f32>, Vec<f32>)> = Vec::new();
         for step in 0..count {
             let pool = Arc::clone(&self.pool);
-            let seen = pool.install(|| {
-                let batch = epoch.batch(self.data, step * batch..(step + 1) * batch)?;
-                shapes(&mut self.shapes, &self.loaded.program, &batch.extents())?;
-                Ok::<_, Error>(self.run(batch.inputs, batch.labels.len(), Mode::Observe).seen)
+            let batch = pool.install(|| epoch.batch(self.data, step * batch..(step + 1) * batch))?;
+            let seen = B::compute(&pool, || {
+                let outcome = self.run(batch.inputs, batch.labels.len(), Mode::Observe)?;
+                Ok::<_, Error>(outcome.seen)
             })?;
             if sums.is_empty() {
                 let empty = |seen: &Seen<B>| {
@@ -408,22 +408,25 @@ impl<'a, B: Kernels> Fit<'a, B> {
         for start in (0..data.len()).step_by(self.options.batch) {
             let places = start..data.len().min(start + self.options.batch);
             let pool = Arc::clone(&self.pool);
-            let (answered, labels) = pool.install(|| {
-                let batch = epoch.batch(data, places)?;
-                shapes(&mut self.shapes, &self.loaded.program, &batch.extents())?;
-                let outcome = self.run(batch.inputs, batch.labels.len(), Mode::Infer);
-                Ok::<_, Error>((answer(&outcome)?, batch.labels))
-            })?;
+            let Batch { inputs, labels } = pool.install(|| epoch.batch(data, places))?;
+            let answered = B::compute(&pool, || answer(&self.run(inputs, labels.len(), Mode::Infer)?))?;
             let pairs = answered.chunks(self.classes).zip(&labels);
             right += pairs.filter(|(logits, label)| best(logits) == **label).count();
         }
         Ok(right as f64 / data.len().max(1) as f64)
     }
 
-    /// Runs inputs whose shapes are known, without a tape.
-    fn run(&self, inputs: Vec<(Vec<usize>, Vec<f32>)>, count: usize, mode: Mode) -> Outcome<B> {
+    /// Runs the inputs of so many samples, without a tape.
+    fn run(
+        &mut self,
+        inputs: Vec<(Vec<usize>, Vec<f32>)>,
+        count: usize,
+        mode: Mode,
+    ) -> Result<Outcome<B>, Error> {
+        let extents: Vec<Vec<usize>> = inputs.iter().map(|(extents, _)| extents.clone()).collect();
+        shapes(&mut self.shapes, &self.loaded.program, &extents)?;
         let run = Run::<B>::new(&self.loaded, &self.shapes[&count], &self.values, mode);
-        run.run(self.upload(inputs))
+        Ok(run.run(self.upload(inputs)))
     }
 
     /// What is kept between steps: the parameters' elements and the memory of each.

@@ -5,6 +5,7 @@
 
 use burn_backend::tensor::{FloatTensor, IntTensor};
 use burn_backend::{Backend, Shape, TensorData};
+use rayon::ThreadPool;
 
 use super::composed;
 use super::operator::Curve;
@@ -52,6 +53,13 @@ pub(super) struct Adam {
 pub(super) trait Kernels: Backend {
     /// Whether convolutions take and give pictures channel by channel, `[C, N, H, W]`, and not sample by sample.
     const BY_CHANNEL: bool = false;
+
+    /// Does work with this backend. A device takes it best from one thread, the caller's; a processor shares it
+    /// among those of the pool.
+    fn compute<R: Send>(pool: &ThreadPool, work: impl FnOnce() -> R + Send) -> R {
+        let _ = pool;
+        work()
+    }
 
     /// A tensor of these elements in row-major order.
     fn upload(values: Vec<f32>, shape: impl Into<Shape>, device: &Self::Device) -> FloatTensor<Self> {
@@ -225,3 +233,7 @@ pub(super) trait Kernels: Backend {
         composed::adapt::<Self>(value, moments, gradient, adam);
     }
 }
+
+/// Any GPU: which one, and through which of its drivers, a tensor's device says.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+impl Kernels for burn_cubecl::Cube {}

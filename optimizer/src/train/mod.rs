@@ -13,6 +13,7 @@ mod checkpoint;
 mod composed;
 mod cpu;
 mod descent;
+mod device;
 mod differentiable;
 mod fit;
 mod kernels;
@@ -42,9 +43,11 @@ use crate::recipe::{self, Context};
 use crate::report::PassReport;
 
 pub use checkpoint::Checkpoint;
+pub use device::{Device, Unavailable};
 pub use fit::Progress;
 pub use options::{Augment, Distil, Options, RATE, RATE_IN_INTEGERS};
 
+use device::Found;
 use fit::Fit;
 use kernels::Kernels;
 use operator::Operator;
@@ -71,7 +74,8 @@ pub struct Extras<'a> {
 ///
 /// # Errors
 /// Where options are out of range, where there are no samples or they do not fit the model, where the model has
-/// an operator that cannot be trained through or is no classifier, and where the loss overflows.
+/// an operator that cannot be trained through or is no classifier, where the loss overflows, and where the device
+/// cannot be had or fails.
 pub fn train(
     model: &Model,
     options: &Options,
@@ -79,6 +83,7 @@ pub fn train(
     extras: &Extras,
 ) -> Result<(Model, PassReport), Error> {
     options.check()?;
+    let device = context.device.find()?;
     let data = context
         .training
         .ok_or_else(|| refused("it needs labelled samples; give some with `--train`"))?;
@@ -113,7 +118,11 @@ pub fn train(
         extras,
         adopts_statistics: normalized.is_some(),
     };
-    let fitted = task.fit::<Flex>(&FlexDevice)?;
+    let fitted = match device {
+        Found::Cpu => task.fit::<Flex>(&FlexDevice)?,
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        Found::Gpu(device) => task.fit::<burn_cubecl::Cube>(&device)?,
+    };
 
     let mut graph = Graph::new(start.clone())?;
     parameter::write_back(&mut graph, &fitted.parameters);

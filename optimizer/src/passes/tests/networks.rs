@@ -273,6 +273,7 @@ fn every_pass_takes(model: &Model, input: [usize; 4], output: &[usize]) {
         training: None,
         runtimes: &Registry::new(&Search::default()),
         threads: 1,
+        device: crate::train::Device::Cpu,
         activations: ActivationType::U8,
         progress: &|_| {},
     };

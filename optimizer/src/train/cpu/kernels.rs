@@ -3,6 +3,7 @@
 use burn_backend::tensor::IntTensor;
 use burn_backend::{Shape, TensorData, TensorMetadata as _};
 use burn_flex::{Flex, FlexDevice, FlexTensor};
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::convolution::{Convolution, Wanted};
@@ -65,6 +66,10 @@ fn step(scale: f32, zero: f32) -> impl Fn(f32) -> f32 + Copy {
 
 impl Kernels for Flex {
     const BY_CHANNEL: bool = true;
+
+    fn compute<R: Send>(pool: &ThreadPool, work: impl FnOnce() -> R + Send) -> R {
+        pool.install(work)
+    }
 
     fn upload(values: Vec<f32>, shape: impl Into<Shape>, _: &FlexDevice) -> FlexTensor {
         tensor(values, shape)

@@ -121,7 +121,7 @@ fn load<B: Kernels>(model: &Model, device: &B::Device) -> Loaded<B> {
 }
 
 /// Within `tolerance` of what a runtime answers.
-fn answers_as_the_runtime_does<B: Kernels>(device: &B::Device, tolerance: f32) {
+pub(super) fn answers_as_the_runtime_does<B: Kernels>(device: &B::Device, tolerance: f32) {
     for (name, model) in networks() {
         let loaded = load::<B>(&model, device);
         let given = B::upload(input(), input_shape(), device);
@@ -163,6 +163,16 @@ fn gradients<B: Kernels>(loaded: &Loaded<B>, input: &FloatTensor<B>) -> Vec<Vec<
         .iter()
         .map(|gradient| B::download(gradient).unwrap())
         .collect()
+}
+
+/// The gradients of each network by name.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(super) fn gradients_of_all<B: Kernels>(device: &B::Device) -> Vec<(&'static str, Vec<Vec<f32>>)> {
+    let of = |(name, model): (&'static str, Model)| {
+        let given = B::upload(input(), input_shape(), device);
+        (name, gradients(&load::<B>(&model, device), &given))
+    };
+    networks().into_iter().map(of).collect()
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod agreement;
 mod differentiation;
 mod fitting;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod gpu;
 mod quantized;
 
 use burn_backend::TensorMetadata as _;
@@ -91,6 +93,16 @@ fn train_on(
     options: &Options,
     extras: &Extras,
 ) -> (Result<(Model, PassReport), Error>, Vec<Progress>) {
+    train_at(Device::Cpu, model, data, options, extras)
+}
+
+fn train_at(
+    device: Device,
+    model: &Model,
+    data: &dyn Samples,
+    options: &Options,
+    extras: &Extras,
+) -> (Result<(Model, PassReport), Error>, Vec<Progress>) {
     let seen = std::cell::RefCell::new(Vec::new());
     let context = Context {
         calibration: Some(&Spots(16)),
@@ -98,6 +110,7 @@ fn train_on(
         // No library is needed.
         runtimes: &Registry::built_in(),
         threads: 1,
+        device,
         activations: ActivationType::U8,
         progress: &|progress| {
             if let recipe::Progress::Training(progress) = progress {

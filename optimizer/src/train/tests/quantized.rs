@@ -17,6 +17,7 @@ pub(super) fn quantized(model: &Model) -> Model {
         training: None,
         runtimes: &Registry::built_in(),
         threads: 1,
+        device: Device::Cpu,
         activations: ActivationType::U8,
         progress: &|_| {},
     };
