@@ -13,6 +13,15 @@ use edgefront_optimizer::graph::build::Builder;
 
 use place::{Place, pictures};
 
+const QUANTIZE: [&str; 6] = [
+    "quantize",
+    "tiny.onnx",
+    "-o",
+    "q.onnx",
+    "--calib",
+    "val.safetensors",
+];
+
 const GOOD: [&str; 8] = [
     "optimize",
     "tiny.onnx",
@@ -216,25 +225,17 @@ fn a_library_that_is_named_and_does_not_serve() {
         "cut.so",
         &fs::read(env!("CARGO_BIN_EXE_edgefront")).unwrap()[..1 << 20],
     );
-    let quantize = [
-        "quantize",
-        "tiny.onnx",
-        "-o",
-        "q.onnx",
-        "--calib",
-        "val.safetensors",
-    ];
     let named = |args: &[&str], path| place.said(&[args, &["--runtime-path", path][..]].concat());
     let in_environment = |args: &[&str]| place.said_with(&[("ORT_DYLIB_PATH", Path::new("nowhere"))], args);
     insta::assert_snapshot!(
         [
-            named(&quantize, "nowhere"),
-            named(&quantize, "cut.so"),
+            named(&QUANTIZE, "nowhere"),
+            named(&QUANTIZE, "cut.so"),
             named(&GOOD, "nowhere"),
             named(&["bench", "tiny.onnx"], "nowhere"),
             named(&["check", "tiny.onnx"], "nowhere"),
             named(&["runtimes"], "tiny.onnx"),
-            in_environment(&quantize),
+            in_environment(&QUANTIZE),
             in_environment(&["demo"]),
         ]
         .join("\n")
@@ -253,17 +254,9 @@ fn a_damaged_library_is_not_replaced_by_another_runtime() {
         ("XDG_CACHE_HOME", cache.as_path()),
         ("ORT_DYLIB_PATH", Path::new("")),
     ];
-    let quantize = [
-        "quantize",
-        "tiny.onnx",
-        "-o",
-        "q.onnx",
-        "--calib",
-        "val.safetensors",
-    ];
     insta::assert_snapshot!(
         [
-            place.said_with(&environment, &quantize),
+            place.said_with(&environment, &QUANTIZE),
             place.said_with(&environment, &["runtimes"])
         ]
         .join("\n")

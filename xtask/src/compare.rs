@@ -39,14 +39,15 @@ pub(crate) fn training(arguments: &[&str]) -> anyhow::Result<ExitCode> {
         "xtask/python/compare_training.py",
         Path::new(TRAINING),
         arguments,
-        device_of(arguments),
+        feature_of(arguments),
     )
 }
 
-/// The device that is asked for, which is a feature of the program but for the processor.
-fn device_of<'a>(arguments: &[&'a str]) -> Option<&'a str> {
-    let mut pairs = arguments.windows(2).filter(|pair| pair[0] == "--device");
-    pairs.next().map(|pair| pair[1]).filter(|device| *device != "cpu")
+/// The feature of the program that the device which is asked for needs; the processor needs none.
+fn feature_of<'a>(arguments: &[&'a str]) -> Option<&'a str> {
+    let pair = arguments.windows(2).find(|pair| pair[0] == "--device")?;
+    let kind = pair[1].split(':').next()?;
+    (kind != "cpu").then_some(kind)
 }
 
 fn asks_for_help(arguments: &[&str]) -> bool {

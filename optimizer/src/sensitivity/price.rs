@@ -63,29 +63,23 @@ mod tests {
         b.finish(&[&y])
     }
 
+    /// A region for each node.
+    fn each_node(model: &Model) -> Vec<Region> {
+        let nodes = model.graph().node.iter();
+        nodes.map(|node| region(&node.label())).collect()
+    }
+
     #[test]
     fn a_layer_costs_its_multiplications_and_its_borders() {
         let model = two("8");
-        let regions: Vec<Region> = model
-            .graph()
-            .node
-            .iter()
-            .map(|node| region(&node.label()))
-            .collect();
         let expected = [(24, 4 + 6), (12, 6 + 2)]
             .map(|(macs, channels)| (64 * (macs + VALUE * channels) + BORDERS) as f64);
-        assert_eq!(prices(&model, &regions), expected);
+        assert_eq!(prices(&model, &each_node(&model)), expected);
     }
 
     #[test]
     fn where_a_shape_is_unknown_all_cost_the_same() {
         let model = two("height");
-        let regions: Vec<Region> = model
-            .graph()
-            .node
-            .iter()
-            .map(|node| region(&node.label()))
-            .collect();
-        assert_eq!(prices(&model, &regions), [1.0, 1.0]);
+        assert_eq!(prices(&model, &each_node(&model)), [1.0, 1.0]);
     }
 }
