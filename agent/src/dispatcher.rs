@@ -270,7 +270,7 @@ impl Dispatcher {
                 Effect::SaveSettled(settled) => go_on(self.store.save_settled(&settled)),
                 Effect::SaveOutcome(outcome) => {
                     if let Err(failure) = &outcome.result {
-                        tracing::warn!("{} failed at {}: {}", outcome.job, failure.stage, failure.error);
+                        tracing::info!("{} failed at {}: {}", outcome.job, failure.stage, failure.error);
                     }
                     go_on(self.store.save_outcome(&outcome));
                 }

@@ -146,7 +146,8 @@ impl Ui {
     }
 }
 
-/// The text with control characters written out: what came from a device or a file must not drive the terminal.
+/// The text with control characters written out as JSON writes them, for it may be JSON: what came from a device or a
+/// file must not drive the terminal.
 fn harmless(text: &str) -> Cow<'_, str> {
     let drives = |c: char| c.is_control() && c != '\n' && c != '\t';
     if !text.contains(drives) {
@@ -154,7 +155,7 @@ fn harmless(text: &str) -> Cow<'_, str> {
     }
     let shown = |c: char| {
         if drives(c) {
-            c.escape_default().to_string()
+            format!("\\u{:04x}", u32::from(c))
         } else {
             c.to_string()
         }
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(harmless("ärger\n\tin zwei Zeilen"), "ärger\n\tin zwei Zeilen");
         assert_eq!(
             harmless("\u{1b}]0;mine\u{7}\r\u{9b}2J"),
-            r"\u{1b}]0;mine\u{7}\r\u{9b}2J"
+            r"\u001b]0;mine\u0007\u000d\u009b2J"
         );
     }
 

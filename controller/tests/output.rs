@@ -136,7 +136,7 @@ fn results_without_a_measurement_are_said_to_be_empty() {
 fn control_characters_are_written_out() {
     let place = Place::new();
     let mut noted = record("fp32", 2.0, 0.9);
-    noted["conditions"]["notes"] = json!(["warm\u{1b}[2J"]);
+    noted["conditions"]["notes"] = json!(["warm\u{1b}[2J\u{7f}"]);
     let failed = json!({"device": "local", "variant": "int8", "runtime": "tract", "stage": "load",
         "error": "no\u{1b}]0;mine\u{7} operator\u{9b}2J"});
     let results = json!({
@@ -147,9 +147,15 @@ fn control_characters_are_written_out() {
         let output = place.run(&[command, "loud.json"]);
         let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
-        for text in [r"warm\u{1b}[2J", r"no\u{1b}]0;mine\u{7} operator\u{9b}2J"] {
+        for text in [r"warm\u001b[2J\u007f", r"no\u001b]0;mine\u0007 operator\u009b2J"] {
             assert!(said.contains(text), "{command}: {said}");
         }
+        let output = place.run(&[command, "loud.json", "--json"]);
+        let read: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            read["records"][0]["conditions"]["notes"],
+            json!(["warm\u{1b}[2J\u{7f}"])
+        );
     }
 }
 

@@ -45,9 +45,14 @@ pub(crate) fn training(arguments: &[&str]) -> anyhow::Result<ExitCode> {
 
 /// The feature of the program that the device which is asked for needs; the processor needs none.
 fn feature_of<'a>(arguments: &[&'a str]) -> Option<&'a str> {
-    let pair = arguments.windows(2).find(|pair| pair[0] == "--device")?;
-    let kind = pair[1].split(':').next()?;
-    (kind != "cpu").then_some(kind)
+    let mut pairs = arguments.windows(2);
+    let apart = pairs.find(|pair| pair[0] == "--device").map(|pair| pair[1]);
+    let joined = || {
+        arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix("--device="))
+    };
+    apart.or_else(joined).filter(|device| *device != "cpu")
 }
 
 fn asks_for_help(arguments: &[&str]) -> bool {

@@ -214,9 +214,11 @@ impl Preprocess {
         };
         let resized = self.resized(from_size, target);
         if resized.height < target.height || resized.width < target.width {
-            return Err(size_problem(
-                "after the preprocessing's resize they are smaller; raise its `resize`",
-            ));
+            return Err(size_problem(if self.resize.is_some() {
+                "after the preprocessing's resize they are smaller; raise its `resize`"
+            } else {
+                "the preprocessing crops more than they have; give it a `resize`"
+            }));
         }
         Ok(resize(
             &pixels,

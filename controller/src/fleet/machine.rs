@@ -69,8 +69,8 @@ pub(super) struct Fleet {
     /// Earlier batches to call off.
     cancelled: Vec<(DeviceId, BatchId)>,
     patience: Duration,
-    /// Whether the broker is away.
-    is_cut_off: bool,
+    /// Since when the broker is away, if it is.
+    cut_off: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Fleet {
             members,
             cancelled,
             patience,
-            is_cut_off: false,
+            cut_off: None,
         }
     }
 
@@ -146,13 +146,13 @@ impl Fleet {
         match event {
             // Presences follow as retained messages; who has jobs is told them then.
             Event::Connected => {
-                self.is_cut_off = false;
+                self.cut_off = None;
                 let cancel =
                     |(device, batch): &(DeviceId, BatchId)| Effect::Cancel(device.clone(), batch.clone());
                 self.cancelled.iter().map(cancel).collect()
             }
             Event::Interrupted => {
-                self.is_cut_off = true;
+                self.cut_off.get_or_insert(now);
                 for member in self.members.values_mut() {
                     member.leave(now);
                 }
@@ -226,10 +226,11 @@ impl Fleet {
 
     fn tick(&mut self, now: Duration) -> Vec<Effect> {
         let patience = self.patience;
-        let away = if self.is_cut_off {
-            Lost::NoBroker
-        } else {
-            Lost::OutOfReach
+        let cut_off = self.cut_off;
+        // A device that went before the broker did has a reason of its own.
+        let away = |since: Duration| match cut_off {
+            Some(cut_off) if cut_off <= since => Lost::NoBroker,
+            _ => Lost::OutOfReach,
         };
         let waited = |since: Duration, longest: Duration| now.saturating_sub(since) >= longest;
         let mut effects = Vec::new();
@@ -242,7 +243,7 @@ impl Fleet {
                     effects.extend(member.ask(now, device));
                     None
                 }
-                Reach::Away(since) if waited(since, patience) => Some(away),
+                Reach::Away(since) if waited(since, patience) => Some(away(since)),
                 Reach::Asked(since) if waited(since, patience) => Some(Lost::Silent),
                 _ => None,
             };

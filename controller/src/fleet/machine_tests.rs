@@ -114,6 +114,20 @@ fn a_sign_of_life_restarts_the_clock_of_a_device_that_is_away() {
 }
 
 #[test]
+fn a_device_that_went_before_the_broker_did_is_the_one_to_start() {
+    let mut fleet = fleet();
+    fleet.handle(at(0), online("pi"));
+    fleet.handle(at(0), online("orin"));
+    fleet.handle(at(10), offline("orin"));
+    fleet.handle(at(100), Event::Interrupted);
+    fleet.handle(at(200), Event::Interrupted);
+    let orin = Effect::GaveUp(id("orin"), Lost::OutOfReach);
+    assert_eq!(fleet.handle(at(610), Event::Tick), [orin]);
+    let pi = Effect::GaveUp(id("pi"), Lost::NoBroker);
+    assert_eq!(fleet.handle(at(700), Event::Tick), [pi]);
+}
+
+#[test]
 fn without_a_broker_every_device_is_away_and_one_that_comes_back_is_sent_its_jobs() {
     let mut fleet = fleet();
     fleet.handle(at(0), online("pi"));

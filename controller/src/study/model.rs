@@ -58,8 +58,12 @@ impl Interface {
             .iter()
             .filter(|value| !constants.contains(value.name()));
         let scores = scores(model);
-        // Of an axis of no known extent nothing is said.
-        let tells = |port: &Port| port.shape.get(1).is_some_and(Option::is_some);
+        // Where the axis of the classes may be one of no known extent, nothing is said.
+        let tells = |port: &Port| {
+            let mut behind = port.shape.iter().skip(1);
+            behind.clone().all(Option::is_some)
+                || behind.any(|extent| extent.is_some_and(|extent| extent > 1))
+        };
         Self {
             inputs: inputs.map(port).collect(),
             classes: scores.as_ref().filter(|port| tells(port)).and_then(Port::classes),
@@ -188,8 +192,8 @@ impl Interface {
     pub(crate) fn check_scores(&self) -> anyhow::Result<()> {
         match &self.scores {
             Some(output) if output.classes().is_none() => anyhow::bail!(
-                "output `{}` is {}, and accuracy is counted on scores of shape [batch, classes]; give a classifier; \
-                 {WITHOUT_DATA}",
+                "output `{}` is {}, and accuracy is counted on scores of shape [batch, classes], the first output; give a \
+                 classifier; {WITHOUT_DATA}",
                 output.name,
                 shape_of(output)
             ),
