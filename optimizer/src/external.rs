@@ -2,11 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::Error;
-use crate::proto::{DataLocation, GraphProto, TensorProto};
+use crate::proto::{DataLocation, GraphProto, StringStringEntryProto, TensorProto, onnx};
+
+/// Bytes of a tensor for which a place of its own is worth while; shapes stay where every reader sees them.
+const SMALLEST: usize = 4096;
+
+/// Where each tensor begins, so that vector loads do not straddle cache lines.
+const ALIGNMENT: usize = 64;
 
 /// Reads every external tensor of the graph's initializers and of its nodes' attributes into the model, and
 /// returns the files that they were in. `room` is how many bytes may be added in all.
@@ -25,6 +31,38 @@ pub(crate) fn inline(
         }
     }
     Ok(files)
+}
+
+/// Moves the graph's large initializers into the file `name` of the folder `dir`. A runtime then maps those that
+/// it needs, where it would hold two copies of what lies in the model.
+pub(crate) fn move_out(graph: &mut GraphProto, dir: &Path, name: &str) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create_new(dir.join(name))?);
+    let mut offset = 0;
+    for tensor in &mut graph.initializer {
+        let Some(data) = tensor.raw_data.take_if(|data| data.len() >= SMALLEST) else {
+            continue;
+        };
+        file.write_all(&data)?;
+        let padding = data.len().next_multiple_of(ALIGNMENT) - data.len();
+        file.write_all(&[0; ALIGNMENT][..padding])?;
+        let place = [
+            ("location", name.to_owned()),
+            ("offset", offset.to_string()),
+            ("length", data.len().to_string()),
+        ];
+        tensor.data_location = Some(DataLocation::External.into());
+        tensor.external_data = place.map(|(key, value)| pair(key, value)).into();
+        offset += data.len() + padding;
+    }
+    file.flush()
+}
+
+fn pair(key: &str, value: String) -> StringStringEntryProto {
+    onnx::StringStringEntryProto {
+        key: Some(key.to_owned()),
+        value: Some(value),
+    }
+    .into()
 }
 
 fn inline_tensor(

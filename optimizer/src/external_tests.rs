@@ -5,6 +5,7 @@ use std::path::Path;
 
 use prost::bytes::Bytes;
 
+use crate::external::move_out;
 use crate::graph::build::Builder;
 use crate::model::Model;
 use crate::proto::{DataLocation, StringStringEntryProto, TensorProto, onnx};
@@ -132,4 +133,39 @@ fn a_file_that_is_no_model_is_named() {
     fs::write(&path, "").unwrap();
     let error = Model::read(&path).unwrap_err().to_string();
     assert!(error.ends_with("it holds no graph"), "{error}");
+}
+
+#[test]
+fn what_is_moved_out_is_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut b = Builder::new(17);
+    let mut value = b.input("x", &["4"]);
+    for size in [1, 1023, 1024, 1025, 5000] {
+        let weights: Vec<f32> = (0..size).map(|index| index as f32).collect();
+        let weights = b.floats(&[size, 1], &weights);
+        value = b.op("Mul", &[&value, &weights], &[]);
+    }
+    let model = b.finish(&[&value]);
+    let mut proto = model.proto().clone();
+    let graph = proto.graph.as_mut().unwrap();
+    move_out(graph, dir.path(), "weights.bin").unwrap();
+    let outside = graph
+        .initializer
+        .iter()
+        .filter(|tensor| tensor.raw_data.is_none());
+    assert_eq!(outside.count(), 3);
+    let path = dir.path().join("model.onnx");
+    fs::write(&path, Model::from_proto(proto).encode()).unwrap();
+    let (again, files) = Model::read_with_files(&path).unwrap();
+    assert_eq!(again, model);
+    assert_eq!(files.len(), 2);
+}
+
+#[test]
+fn what_is_no_regular_file_is_not_read() {
+    let error = Model::read(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(
+        error.ends_with("it is no regular file; copy the model to one"),
+        "{error}"
+    );
 }

@@ -24,6 +24,7 @@ pub mod report;
 pub mod sensitivity;
 pub mod shape;
 mod simd;
+mod streamed;
 mod tensor;
 #[cfg(test)]
 mod testing;

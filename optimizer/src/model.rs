@@ -1,15 +1,16 @@
 //! A model as a file holds it.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
-use prost::bytes::Bytes;
+use prost::bytes::Buf;
 
 use crate::error::Error;
 use crate::external;
 use crate::proto::{GraphProto, ModelProto, onnx};
+use crate::streamed::Streamed;
 
 /// Protocol buffers hold lengths as signed 32-bit integers.
 pub(crate) const LARGEST: u64 = i32::MAX as u64;
@@ -32,25 +33,34 @@ impl Model {
             path: path.to_owned(),
             source,
         };
-        let size = fs::metadata(path).map_err(io)?.len();
-        if size > LARGEST {
-            return Err(Error::TooLarge { bytes: size });
+        let metadata = fs::metadata(path).map_err(io)?;
+        if metadata.len() > LARGEST {
+            return Err(Error::TooLarge {
+                bytes: metadata.len(),
+            });
         }
-        let bytes = Bytes::from(fs::read(path).map_err(io)?);
+        if !metadata.is_file() && !metadata.is_dir() {
+            return Err(io(std::io::Error::other(
+                "it is no regular file; copy the model to one",
+            )));
+        }
+        let mut bytes = File::open(path).and_then(Streamed::open).map_err(io)?;
         let dir = path.parent().unwrap_or(Path::new(""));
-        let (model, external) = Self::from_bytes(bytes, Some(dir)).map_err(|error| error.in_file(path))?;
+        let decoded = Self::from_bytes(&mut bytes, Some(dir));
+        bytes.finish().map_err(io)?;
+        let (model, external) = decoded.map_err(|error| error.in_file(path))?;
         let files = std::iter::once(path.to_owned()).chain(external).collect();
         Ok((model, files))
     }
 
     /// Decodes a model; `dir` is the folder of external weights, without which they are refused.
     pub fn decode(bytes: &[u8], dir: Option<&Path>) -> Result<Self, Error> {
-        Self::from_bytes(Bytes::copy_from_slice(bytes), dir).map(|(model, _)| model)
+        Self::from_bytes(bytes, dir).map(|(model, _)| model)
     }
 
-    /// The weights of the model are slices of `bytes`, not copies. The files are those of external weights.
-    fn from_bytes(bytes: Bytes, dir: Option<&Path>) -> Result<(Self, BTreeSet<PathBuf>), Error> {
-        let size = bytes.len() as u64;
+    /// The files are those of external weights.
+    fn from_bytes(bytes: impl Buf, dir: Option<&Path>) -> Result<(Self, BTreeSet<PathBuf>), Error> {
+        let size = bytes.remaining() as u64;
         let mut proto = ModelProto::decode(bytes).map_err(|error| Error::format(error.to_string()))?;
         let Some(graph) = &mut proto.graph else {
             return Err(Error::format("it holds no graph"));

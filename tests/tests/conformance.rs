@@ -122,7 +122,7 @@ fn variant(network: &str, name: &str, activations: ActivationType, file: &Path) 
         progress: &|_| {},
     };
     let recipe = recipe::named(name).unwrap();
-    let (variant, _) = recipe::apply(&model, &recipe, &context).unwrap();
+    let (variant, _) = recipe::apply(model, &recipe, &context).unwrap();
     std::fs::write(file, variant.encode()).unwrap();
 }
 

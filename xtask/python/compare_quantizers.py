@@ -16,7 +16,9 @@ import time
 from pathlib import Path
 
 WORK = Path(__file__).with_name("quantizer_work.py")
-METHODS = ("minmax", "entropy", "percentile")
+METHODS = ("minmax", "entropy", "percentile", "mse")
+EDGEFRONTS_OWN = ("mse",)
+"""Methods that ONNX Runtime's quantizer does not know."""
 
 
 def main():
@@ -27,20 +29,17 @@ def main():
     arguments.size = arguments.size or work("size", model).strip()
     calib, val = (export(arguments, name) for name in ("calib", "val"))
 
-    forward = json.loads(work("forward", model, calib, arguments.samples))
-    candidates = {"FP32": {"file": model}}
-    for method in arguments.methods:
-        for tool in ("onnxruntime", "edgefront"):
-            candidates[f"{tool} {method}"] = {"file": out / f"{tool}-{method}.onnx", "runs": []}
+    candidates = quantizations(arguments, model, calib)
+    passes = []
     for turn in range(arguments.turns):
-        for method in arguments.methods:
-            for tool, command in (("onnxruntime", onnxruntime), ("edgefront", edgefront)):
-                candidate = candidates[f"{tool} {method}"]
-                note(f"turn {turn + 1} of {arguments.turns}: {tool}, {method}")
-                line = command(arguments, model, calib, candidate["file"], method)
-                candidate["runs"].append(measured(line, out / "log.txt"))
+        passes.append(json.loads(work("forward", model, calib, arguments.samples)))
+        for name, candidate in candidates.items():
+            note(f"turn {turn + 1} of {arguments.turns}: {name}")
+            candidate["runs"].append(measured(candidate["command"], out / "log.txt"))
 
     note("accuracy and latency")
+    candidates = {"FP32": {"file": model}, **candidates}
+    forward = {**passes[0], "seconds": statistics.median(taken["seconds"] for taken in passes)}
     files = [candidate["file"] for candidate in candidates.values()]
     figures = json.loads(work("evaluate", val, arguments.rounds, arguments.threads, *files))
     rows = [row(name, candidate, found) for (name, candidate), found in zip(candidates.items(), figures)]
@@ -57,6 +56,7 @@ def parse():
     parser.add_argument("--size", metavar="HxW", help="rows and columns of the pictures, where the model takes any")
     parser.add_argument("--preprocess", metavar="NAME|FILE", help="as `edgefront pack` takes it")
     parser.add_argument("--methods", type=methods, default=METHODS, metavar="LIST", help=f"of {', '.join(METHODS)}")
+    parser.add_argument("--min-sqnr", type=float, metavar="DB", help="one more run of Edgefront, with this floor")
     parser.add_argument("--samples", type=int, default=200, metavar="N", help="pictures to calibrate on [200]")
     parser.add_argument("--turns", type=int, default=3, metavar="N", help="times each tool quantizes; the median counts [3]")
     parser.add_argument("--rounds", type=int, default=30, metavar="N", help="interleaved rounds of 20 timed runs [30]")
@@ -88,6 +88,24 @@ def export(arguments, name):
     run(command)
     work("export", pack, floats)
     return floats
+
+
+def quantizations(arguments, model, calib):
+    """What is compared: a file and the command that makes it, by name."""
+    found = {}
+
+    def add(name, line, method, *options):
+        file = arguments.out / f"{name.replace(' ', '-')}.onnx"
+        command = line(arguments, model, calib, file, method)
+        found[name] = {"file": file, "command": [*command, *options], "runs": []}
+
+    for method in arguments.methods:
+        if method not in EDGEFRONTS_OWN:
+            add(f"onnxruntime {method}", onnxruntime, method)
+        add(f"edgefront {method}", edgefront, method)
+    if arguments.min_sqnr is not None:
+        add(f"edgefront mse, {arguments.min_sqnr:g} dB", edgefront, "mse", "--min-sqnr", arguments.min_sqnr)
+    return found
 
 
 def onnxruntime(arguments, model, calib, output, method):

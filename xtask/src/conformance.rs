@@ -40,6 +40,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let data = data.to_string_lossy();
     let arguments = [
         "run",
+        "--release",
         "--package",
         "edgefront-optimizer",
         "--example",

@@ -82,7 +82,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     };
     let Source { model, files, bytes } = Source::read(&args.model, ui)?;
     check_output(&args.output, files.iter().map(PathBuf::as_path))?;
-    let (converted, passes) = converted(&model, step).map_err(|error| error.in_file(&args.model))?;
+    let (converted, passes) = converted(model, step).map_err(|error| error.in_file(&args.model))?;
     if passes.last().is_some_and(|pass| pass.count_applied() == 0) {
         anyhow::bail!("{}: {}", args.model.display(), nothing_converted(&passes));
     }
@@ -129,8 +129,8 @@ fn weights(bits: Bits) -> Step {
     })
 }
 
-fn converted(model: &Model, step: Step) -> Result<(Model, Vec<PassReport>), edgefront_optimizer::Error> {
-    check(model)?;
+fn converted(model: Model, step: Step) -> Result<(Model, Vec<PassReport>), edgefront_optimizer::Error> {
+    check(&model)?;
     let recipe = Recipe {
         name: step.name().to_owned(),
         steps: vec![Step::FoldBatchNorm {}, step],

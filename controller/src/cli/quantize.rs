@@ -199,7 +199,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
             Progress::Training(_) => {}
         },
     };
-    let applied = recipe::apply(&model, &recipe, &context);
+    let applied = recipe::apply(model, &recipe, &context);
     bar.finish_and_clear();
     let (quantized, passes) = applied.with_context(named)?;
     quantized.write(&args.output)?;

@@ -102,7 +102,7 @@ impl Order {
                 });
             },
         };
-        let (variant, reports) = recipe::apply(&self.model, &self.recipe, &context)?;
+        let (variant, reports) = recipe::apply(Model::clone(&self.model), &self.recipe, &context)?;
         if let Some(finding) = not_a_number(&variant) {
             bail!("{finding}");
         }

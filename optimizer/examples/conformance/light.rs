@@ -102,7 +102,8 @@ impl Network {
             progress: &|_| {},
         };
         let start = Instant::now();
-        let (variant, _) = recipe::apply(&self.model, recipe, &context).map_err(|error| error.to_string())?;
+        let (variant, _) =
+            recipe::apply(self.model.clone(), recipe, &context).map_err(|error| error.to_string())?;
         let seconds = start.elapsed().as_secs_f64();
         let output = self.run(&registry, &variant)?;
         let values = output.as_f32().ok_or("its output is not float32")?;

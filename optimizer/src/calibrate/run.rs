@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use edgefront_runtimes::{self as runtimes, Floats, Options, Registry, Runtime, Session, Tensor};
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 
 use super::{Samples, batch, read, refused};
 use crate::error::Error;
+use crate::external;
 use crate::graph::build::value_info;
 use crate::model::Model;
 use crate::proto::DataType;
@@ -113,9 +115,9 @@ impl Part {
     }
 }
 
-/// A model file that returns the activations as well.
+/// A model that returns the activations as well, in a folder of its own.
 struct Artifact {
-    file: NamedTempFile,
+    folder: TempDir,
     inputs: Vec<String>,
 }
 
@@ -140,12 +142,15 @@ impl Artifact {
             .output
             .extend(wanted.map(|value| value_info(value, DataType::Float, None)));
 
-        let mut file = tempfile::Builder::new()
-            .suffix(".onnx")
-            .tempfile()
-            .map_err(Error::temporary)?;
-        std::io::Write::write_all(&mut file, &Model::from_proto(proto).encode()).map_err(Error::temporary)?;
-        Ok(Self { file, inputs })
+        let folder = tempfile::tempdir().map_err(Error::temporary)?;
+        external::move_out(graph, folder.path(), "weights.bin").map_err(Error::temporary)?;
+        let artifact = Self { folder, inputs };
+        std::fs::write(artifact.path(), Model::from_proto(proto).encode()).map_err(Error::temporary)?;
+        Ok(artifact)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("model.onnx")
     }
 }
 
@@ -171,7 +176,7 @@ impl Loaded {
             // Between the inferences all cores observe.
             spin: false,
         };
-        let model = runtime.load(artifact.file.path(), &options).map_err(unplaced)?;
+        let model = runtime.load(&artifact.path(), &options).map_err(unplaced)?;
         Ok(Self {
             outputs: model.outputs().to_vec(),
             session: model.session()?,

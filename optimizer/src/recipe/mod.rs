@@ -111,27 +111,27 @@ pub enum Progress<'a> {
 }
 
 /// Makes the variant: prepares the model for the passes, if there are any, and applies them in order. The
-/// model must be valid.
+/// model must be valid. It is taken, so that what passes replace of it does not stay in memory.
 ///
 /// # Errors
 /// As [`Recipe::check`], and where a pass cannot do what it is asked for.
 pub fn apply(
-    model: &Model,
+    model: Model,
     recipe: &Recipe,
     context: &Context<'_>,
 ) -> Result<(Model, Vec<PassReport>), Error> {
     recipe.check()?;
-    let mut variant = model.clone();
+    let mut variant = model;
     let mut reports = Vec::new();
     if !recipe.steps.is_empty() {
         let (prepared, report) = passes::prepare(&variant)?;
         variant = prepared;
         reports.push(report);
     }
-    let original = variant.clone();
+    let original = recipe.needs_training().then(|| variant.clone());
     for step in &recipe.steps {
         (context.progress)(Progress::Pass(step.name()));
-        let (next, report) = step.apply(&variant, &original, context)?;
+        let (next, report) = step.apply(&variant, original.as_ref(), context)?;
         variant = next;
         reports.push(report);
     }
@@ -191,13 +191,13 @@ impl Step {
     fn apply(
         &self,
         model: &Model,
-        original: &Model,
+        original: Option<&Model>,
         context: &Context<'_>,
     ) -> Result<(Model, PassReport), Error> {
         match self {
             Self::Train(options) => {
                 let extras = train::Extras {
-                    teacher: Some(original),
+                    teacher: original,
                     ..train::Extras::default()
                 };
                 train::train(model, options, context, &extras)

@@ -56,7 +56,7 @@ fn apply_with(samples: Option<&dyn Samples>, recipe: &Recipe) -> Result<(Model, 
         activations: ActivationType::U8,
         progress: &|_| {},
     };
-    apply(&small(), recipe, &context)
+    apply(small(), recipe, &context)
 }
 
 /// A recipe of these passes.

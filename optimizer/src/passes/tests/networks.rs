@@ -283,7 +283,7 @@ fn every_pass_takes(model: &Model, input: [usize; 4], output: &[usize]) {
             steps: vec![Step::FoldBatchNorm {}, step.clone()],
         };
         let (variant, _) =
-            recipe::apply(model, &recipe, &context).unwrap_or_else(|e| panic!("{step:?}: {e}"));
+            recipe::apply(model.clone(), &recipe, &context).unwrap_or_else(|e| panic!("{step:?}: {e}"));
         let found = run_on("ort", &variant, std::slice::from_ref(&picture)).swap_remove(0);
         assert!(floats(&found).iter().all(|value| value.is_finite()), "{step:?}");
         let moved = difference(&expected, &found);
