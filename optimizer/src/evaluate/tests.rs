@@ -97,6 +97,15 @@ fn arithmetic_on_scales_and_sizes() {
 }
 
 #[test]
+fn what_is_left_has_the_sign_of_the_divisor() {
+    let left = value(|b| {
+        let (a, by) = (b.ints(&[5, -5, 5, -5, 6]), b.ints(&[3, 3, -3, -3, 3]));
+        b.op("Mod", &[&a, &by], &[])
+    });
+    assert_eq!(left.1, [2.0, 1.0, -1.0, -2.0, 0.0]);
+}
+
+#[test]
 fn a_float_that_no_integer_holds_is_not_cast() {
     let mut b = Builder::new(17);
     let x = b.floats(&[1], &[f32::INFINITY]);

@@ -12,7 +12,7 @@ use crate::graph::{Graph, NodeId};
 use crate::model::Model;
 use crate::proto::TensorProto;
 use crate::report::PassReport;
-use crate::shape;
+use crate::shape::{self, Dim, Values};
 use folding::Folding;
 pub(super) use raise::raise;
 
@@ -53,6 +53,12 @@ pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
                 }
                 Err(why) => report.skipped(label, why),
             }
+        } else if let Some(target) = target_of(&graph, id, &values) {
+            let name = graph.fresh_name(&format!("{label}_target"));
+            graph.add_initializer(TensorProto::of(&name, &[target.len()], &target));
+            graph.set_input(id, 1, &name);
+            graph.remove_attribute(id, "allowzero");
+            report.applied(label, "its target is constant: at most one extent is open");
         } else if does_nothing(&graph, id) {
             match bypass(&mut graph, id) {
                 Ok(()) => report.applied(label, "removed: it does nothing at inference"),
@@ -104,6 +110,26 @@ fn constant_of(graph: &Graph, id: NodeId) -> Result<TensorProto, Error> {
 fn make_constant(graph: &mut Graph, id: NodeId, mut tensor: TensorProto) {
     tensor.name = Some(graph.remove_node(id).output.swap_remove(0));
     graph.add_initializer(tensor);
+}
+
+/// The target of a `Reshape` that computes it, as exporters do for a dynamic batch: 0 for an axis that stays as it
+/// is, and -1 for the one that is left. `None` where more is open, or nothing is computed.
+fn target_of(graph: &Graph, id: NodeId, values: &Values) -> Option<Vec<i64>> {
+    let node = graph.node(id);
+    if !node.is("Reshape") || graph.constant_input(id, 1).is_some() {
+        return None;
+    }
+    let value = |index| values.get(node.input_name(index)?);
+    let (shape, elements) = (&value(0)?.shape, value(1)?.elements.as_ref()?);
+    let kept = |index: usize| shape.as_ref().and_then(|shape| shape.get(index));
+    let extent = |(index, element): (usize, &Dim)| match element {
+        Dim::Known(extent @ (-1 | 1..)) => Some(*extent),
+        Dim::Known(_) => None,
+        symbol @ Dim::Symbol(_) if kept(index) == Some(symbol) => Some(0),
+        Dim::Symbol(_) | Dim::Unknown => Some(-1),
+    };
+    let target: Vec<i64> = elements.iter().enumerate().map(extent).collect::<Option<_>>()?;
+    (target.iter().filter(|&&extent| extent == -1).count() <= 1).then_some(target)
 }
 
 fn does_nothing(graph: &Graph, id: NodeId) -> bool {

@@ -5,17 +5,21 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use edgefront_runtimes::{Data, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::fit::{Fit, State};
 use super::kernels::Kernels;
 use super::options::Options;
 use super::program::refused;
+use crate::calibrate::{Samples, read};
 use crate::error::Error;
+use crate::model::Model;
 
 /// Generation of the format; any other is refused.
-const MAJOR: u16 = 1;
+const MAJOR: u16 = 2;
 
 /// Key of the header among the file's metadata.
 const HEADER: &str = "edgefront.checkpoint";
@@ -29,16 +33,59 @@ pub struct Checkpoint<'a> {
     pub resume: bool,
 }
 
+/// What training begins with, as the SHA-256 of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin(String);
+
+impl Origin {
+    /// Of the models that decide the steps, the teacher among them, and of the data.
+    pub(super) fn of<'a>(
+        models: impl IntoIterator<Item = Option<&'a Model>>,
+        data: &dyn Samples,
+    ) -> Result<Self, Error> {
+        let mut hash = Sha256::new();
+        for model in models {
+            // Each with its length, so that no two lists of models look alike.
+            let bytes = model.map(Model::encode).unwrap_or_default();
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+        for index in 0..data.len() {
+            let class = data.class(index).map_or(u64::MAX, |class| class as u64);
+            hash.update(class.to_le_bytes());
+            read(data, index)?.iter().for_each(|input| add(&mut hash, input));
+        }
+        Ok(Self(hex(hash)))
+    }
+}
+
+fn add(hash: &mut Sha256, tensor: &Tensor) {
+    for &extent in tensor.shape() {
+        hash.update((extent as u64).to_le_bytes());
+    }
+    match tensor.data() {
+        Data::F32(values) => values.iter().for_each(|value| hash.update(value.to_le_bytes())),
+        // Training takes floats alone, and says so when it comes to these.
+        other => hash.update(format!("{other:?}")),
+    }
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// All that decides the steps to come.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Header {
     major: u16,
     /// Epochs that are done.
     epochs: usize,
-    samples: usize,
+    origin: Origin,
     options: Options,
     /// Names of the parameters.
     parameters: Vec<String>,
+    /// The SHA-256 of the state.
+    state: String,
 }
 
 impl Checkpoint<'_> {
@@ -46,7 +93,7 @@ impl Checkpoint<'_> {
     pub(super) fn begin(
         &self,
         fit: &mut Fit<'_, impl Kernels>,
-        samples: usize,
+        origin: &Origin,
         options: &Options,
     ) -> Result<usize, Error> {
         let path = self.path.display();
@@ -68,13 +115,16 @@ impl Checkpoint<'_> {
             path: self.path.to_owned(),
             source,
         })?;
-        let known = fit.state()?;
-        let (header, state) =
-            decode(&bytes, &known).map_err(|reason| refused(format!("{path}: {reason}")))?;
-        if header != Header::new(fit, header.epochs, samples, options) {
+        let damaged = |reason| refused(format!("{path}: {reason}"));
+        let header = Header::read(&bytes).map_err(damaged)?;
+        if header != Header::new(fit, header.epochs, origin, options, header.state.clone()) {
             return Err(refused(format!(
                 "{path} was made with another model, other data or other options; train without `--resume`"
             )));
+        }
+        let state = decode(&bytes, &fit.state()?).map_err(damaged)?;
+        if header.state != digest(&state) {
+            return Err(damaged(DAMAGED.to_owned()));
         }
         fit.restore(state);
         Ok(header.epochs)
@@ -85,12 +135,12 @@ impl Checkpoint<'_> {
         &self,
         fit: &Fit<'_, impl Kernels>,
         epochs: usize,
-        samples: usize,
+        origin: &Origin,
         options: &Options,
     ) -> Result<(), Error> {
-        let header = Header::new(fit, epochs, samples, options);
-        let header = serde_json::to_string(&header).expect("a header holds only types that JSON can write");
         let state = fit.state()?;
+        let header = Header::new(fit, epochs, origin, options, digest(&state));
+        let header = serde_json::to_string(&header).expect("a header holds only types that JSON can write");
         let tensors: Vec<(String, Elements)> = state
             .iter()
             .enumerate()
@@ -110,37 +160,60 @@ impl Checkpoint<'_> {
     }
 }
 
+/// What headers of all generations say.
+#[derive(Deserialize)]
+struct Generation {
+    major: u16,
+}
+
 impl Header {
-    fn new(fit: &Fit<'_, impl Kernels>, epochs: usize, samples: usize, options: &Options) -> Self {
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let damaged = || DAMAGED.to_owned();
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|_| damaged())?;
+        let entries = metadata.metadata().as_ref();
+        let header = entries
+            .and_then(|entries| entries.get(HEADER))
+            .ok_or_else(damaged)?;
+        let Generation { major } = serde_json::from_str(header).map_err(|_| damaged())?;
+        if major != MAJOR {
+            return Err(format!("it has version {major} and this program reads {MAJOR}"));
+        }
+        serde_json::from_str(header).map_err(|_| damaged())
+    }
+
+    fn new(
+        fit: &Fit<'_, impl Kernels>,
+        epochs: usize,
+        origin: &Origin,
+        options: &Options,
+        state: String,
+    ) -> Self {
         let parameters = fit.program().parameters.iter();
         let names = parameters.map(|parameter| parameter.name.clone());
         Self {
             major: MAJOR,
             epochs,
-            samples,
+            origin: origin.clone(),
             options: options.clone(),
             parameters: names.collect(),
+            state,
         }
     }
 }
 
-/// Header and state, whose lengths are those of the known state where the names are.
-fn decode(bytes: &[u8], known: &State) -> Result<(Header, State), String> {
-    let damaged = || "it is no checkpoint, or a damaged one".to_owned();
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|_| damaged())?;
-    let header = metadata
-        .metadata()
-        .as_ref()
-        .and_then(|entries| entries.get(HEADER));
-    let header: Header = header
-        .and_then(|header| serde_json::from_str(header).ok())
-        .ok_or_else(damaged)?;
-    if header.major != MAJOR {
-        return Err(format!(
-            "it has version {} and this program reads {MAJOR}",
-            header.major
-        ));
+const DAMAGED: &str = "it is no checkpoint, or a damaged one";
+
+fn digest(state: &State) -> String {
+    let mut hash = Sha256::new();
+    for values in state.iter().flat_map(|(values, memory)| [values, memory]) {
+        values.iter().for_each(|value| hash.update(value.to_le_bytes()));
     }
+    hex(hash)
+}
+
+/// The state, whose lengths are those of the known one.
+fn decode(bytes: &[u8], known: &State) -> Result<State, String> {
+    let damaged = || DAMAGED.to_owned();
     let tensors = SafeTensors::deserialize(bytes).map_err(|_| damaged())?;
     let read = |name: String, count: usize| {
         let tensor = tensors
@@ -158,7 +231,7 @@ fn decode(bytes: &[u8], known: &State) -> Result<(Header, State), String> {
             read(format!("{index}.memory"), memory.len())?,
         ))
     });
-    Ok((header, state.collect::<Result<State, String>>()?))
+    state.collect()
 }
 
 /// Numbers as safetensors takes them.

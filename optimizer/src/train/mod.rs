@@ -43,6 +43,7 @@ use crate::recipe::{self, Context};
 use crate::report::PassReport;
 
 pub use checkpoint::Checkpoint;
+use checkpoint::Origin;
 pub use device::{Device, Unavailable};
 pub use fit::Progress;
 pub use options::{Augment, Distil, Options, RATE, RATE_IN_INTEGERS};
@@ -109,13 +110,21 @@ pub fn train(
         (None, Some(normalized)) => (normalized, None),
         (None, None) => (model, None),
     };
+    let kept = match &extras.checkpoint {
+        Some(checkpoint) => {
+            let models = [Some(start), float, extras.teacher];
+            Some((*checkpoint, Origin::of(models, data)?))
+        }
+        None => None,
+    };
     let task = Task {
         program: Program::of(start, float)?,
         teacher,
         data,
         options,
         context,
-        extras,
+        validation: extras.validation,
+        kept,
         adopts_statistics: normalized.is_some(),
     };
     let fitted = match device {
@@ -143,7 +152,9 @@ struct Task<'a> {
     data: &'a dyn Samples,
     options: &'a Options,
     context: &'a Context<'a>,
-    extras: &'a Extras<'a>,
+    validation: Option<&'a dyn Samples>,
+    /// Where the state is kept, and what training begins with.
+    kept: Option<(Checkpoint<'a>, Origin)>,
     /// Whether batch normalizations begin with the statistics of what they see.
     adopts_statistics: bool,
 }
@@ -160,20 +171,40 @@ struct Fitted {
 impl Task<'_> {
     fn fit<B: Kernels>(self, device: &B::Device) -> Result<Fitted, Error> {
         let Self {
+            program,
+            teacher,
             data,
             options,
             context,
-            extras,
-            ..
+            validation,
+            kept,
+            adopts_statistics,
         } = self;
-        let mut fit = Fit::<B>::new(self.program, self.teacher, data, options, context.threads, device)?;
-        if let Some(validation) = extras.validation {
+        let mut fit = Fit::<B>::new(program, teacher, data, options, context.threads, device)?;
+        if let Some(validation) = validation {
             fit.check_labels(validation, "validation")?;
         }
-        if self.adopts_statistics {
+        if adopts_statistics {
             fit.adopt_statistics()?;
         }
-        run(&mut fit, data.len(), options, context, extras)?;
+        let progress = |progress| (context.progress)(recipe::Progress::Training(progress));
+        let done = match &kept {
+            Some((checkpoint, origin)) => checkpoint.begin(&mut fit, origin, options)?,
+            None => 0,
+        };
+        for epoch in done..options.epochs {
+            let reached = fit.epoch(epoch, &progress)?;
+            if let Some((checkpoint, origin)) = &kept {
+                checkpoint.write(&fit, epoch + 1, origin, options)?;
+            }
+            if let Some(validation) = validation {
+                let accuracy = fit.accuracy(validation)?;
+                progress(Progress {
+                    validation: Some(accuracy),
+                    ..reached
+                });
+            }
+        }
         let parameters = fit.parameters()?;
         Ok(Fitted {
             steps: fit.program().steps.clone(),
@@ -181,34 +212,6 @@ impl Task<'_> {
             parameters,
         })
     }
-}
-
-fn run(
-    fit: &mut Fit<impl Kernels>,
-    samples: usize,
-    options: &Options,
-    context: &Context,
-    extras: &Extras,
-) -> Result<(), Error> {
-    let progress = |progress| (context.progress)(recipe::Progress::Training(progress));
-    let done = match &extras.checkpoint {
-        Some(checkpoint) => checkpoint.begin(fit, samples, options)?,
-        None => 0,
-    };
-    for epoch in done..options.epochs {
-        let reached = fit.epoch(epoch, &progress)?;
-        if let Some(checkpoint) = &extras.checkpoint {
-            checkpoint.write(fit, epoch + 1, samples, options)?;
-        }
-        if let Some(validation) = extras.validation {
-            let accuracy = fit.accuracy(validation)?;
-            progress(Progress {
-                validation: Some(accuracy),
-                ..reached
-            });
-        }
-    }
-    Ok(())
 }
 
 /// What was trained, node by node, of the nodes that the model has or gets.

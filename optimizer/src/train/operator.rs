@@ -49,7 +49,15 @@ pub(super) enum Operator {
 /// A function of one element.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Map {
-    Clamp { low: f32, high: f32 },
+    Clamp {
+        low: f32,
+        high: f32,
+    },
+    /// `factor * x + offset`.
+    Line {
+        factor: f32,
+        offset: f32,
+    },
     Curve(Curve),
     Tanh,
     Erf,

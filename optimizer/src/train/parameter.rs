@@ -10,7 +10,7 @@ const LARGEST: f32 = 127.0;
 /// The largest integer of a bias, which leaves the accumulator room for the products.
 const LARGEST_BIAS: f32 = (1_u32 << 30) as f32;
 
-/// A tensor of which more than this part is zero is taken for pruned, and its zeros stay.
+/// Of integers, more than this part are zero where weights were pruned; fewer may be what rounding made.
 const PRUNED: f64 = 0.1;
 
 /// A trained constant.
@@ -39,13 +39,31 @@ pub(super) enum Role {
     Bias {
         /// The initializer of its scales.
         scale: String,
-        /// The parameters whose scales multiply to its own: of the input and of the weights.
-        factors: Option<(usize, usize)>,
+        /// What multiplies to its scales: the input's scale, and those of the weights that are this parameter.
+        factors: Option<(InputScale, usize)>,
     },
     /// The natural logarithm of the scale of an activation.
     LogScale,
     /// Mean or variance that a batch normalization collects; not trained by gradients.
     Statistic,
+}
+
+/// The scale of a layer's input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum InputScale {
+    /// That of this parameter, which is trained.
+    Trained(usize),
+    /// This one.
+    Fixed(f32),
+}
+
+impl InputScale {
+    fn value(self, parameters: &[Parameter]) -> f32 {
+        match self {
+            Self::Trained(index) => parameters[index].values[0].exp(),
+            Self::Fixed(scale) => scale,
+        }
+    }
 }
 
 /// Weights in 8 bits, symmetric around zero.
@@ -57,6 +75,8 @@ pub(super) struct Stored {
     pub(super) channels: (usize, usize),
     /// The largest integer.
     pub(super) largest: f32,
+    /// Whether the floats that the integers were rounded from are not known.
+    pub(super) alone: bool,
 }
 
 impl Stored {
@@ -155,7 +175,15 @@ impl Parameter {
             .map(|integer| integer.unsigned_abs())
             .max()
             .unwrap_or(0);
+        let steps = |at: usize| scales[at / channels.1 % channels.0];
+        let dequantized = integers
+            .iter()
+            .enumerate()
+            .map(|(at, &integer)| integer as f32 * steps(at));
+        let dequantized: Vec<f32> = dequantized.collect();
+        let master = master(&shape, &dequantized, steps, masters)?;
         let stored = Stored {
+            alone: master.is_none(),
             scale: scale.name().to_owned(),
             channels,
             largest: if largest == 0 {
@@ -164,13 +192,7 @@ impl Parameter {
                 (largest as f32).min(LARGEST)
             },
         };
-        let steps = |at: usize| scales[at / channels.1 % channels.0];
-        let dequantized = integers
-            .iter()
-            .enumerate()
-            .map(|(at, &integer)| integer as f32 * steps(at));
-        let dequantized: Vec<f32> = dequantized.collect();
-        let values = master(&shape, &dequantized, steps, masters)?.unwrap_or(dequantized);
+        let values = master.unwrap_or(dequantized);
         let is_weights = kind == DataType::Int8;
         Ok(Some(Self {
             name: tensor.name().to_owned(),
@@ -193,10 +215,14 @@ impl Parameter {
         self.role != Role::Statistic
     }
 
-    /// Which elements stay zero: those that are, where many are.
+    /// Which elements stay zero: weights that are. A float weight is hardly ever exactly zero unless it was pruned.
     pub(super) fn mask(&self) -> Option<Vec<bool>> {
         let zeros = self.values.iter().filter(|&&value| value == 0.0).count();
-        let pruned = self.decays && zeros as f64 > PRUNED * self.values.len() as f64;
+        let least = match &self.role {
+            Role::Weights(stored) if stored.alone => PRUNED * self.values.len() as f64,
+            _ => 0.0,
+        };
+        let pruned = self.decays && zeros as f64 > least;
         pruned.then(|| self.values.iter().map(|&value| value == 0.0).collect())
     }
 }
@@ -252,9 +278,7 @@ pub(super) fn write_back(graph: &mut Graph, parameters: &[Parameter]) {
                     Role::Bias {
                         factors: Some((input, weights)),
                         ..
-                    } if parameters[*weights].name == *name => {
-                        Some((other, parameters[*input].values[0].exp()))
-                    }
+                    } if parameters[*weights].name == *name => Some((other, input.value(parameters))),
                     _ => None,
                 });
                 write_weights(graph, parameter, stored, bias);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::NAME;
 use super::kernels::Grid;
-use super::operator::Operator;
-use super::parameter::{Parameter, Role};
+use super::operator::{Map, Operator};
+use super::parameter::{InputScale, Parameter, Role};
 use super::reader::Reader;
 use crate::error::Error;
 use crate::graph::Graph;
@@ -148,12 +148,21 @@ impl Program {
 
     /// Finds for each bias in integers the scales that it is made of.
     fn connect_biases(&mut self) {
-        let mut scales: HashMap<usize, usize> = HashMap::new();
+        let mut scales: HashMap<usize, InputScale> = HashMap::new();
         let mut factors = Vec::new();
         for step in &self.steps {
             match (&step.operator, &step.inputs[..]) {
                 (Operator::Quantize, [_, Some(Operand::Parameter(scale))]) => {
-                    scales.insert(step.output, *scale);
+                    scales.insert(step.output, InputScale::Trained(*scale));
+                }
+                (Operator::Quantize, [_, Some(Operand::Constant(log))]) => {
+                    let scale = self.constants[*log].values[0].exp();
+                    scales.insert(step.output, InputScale::Fixed(scale));
+                }
+                (Operator::Map(Map::Line { factor, .. }), [Some(Operand::Value(from))]) => {
+                    if let Some(InputScale::Fixed(scale)) = scales.get(from) {
+                        scales.insert(step.output, InputScale::Fixed(scale * factor));
+                    }
                 }
                 (Operator::Same, [Some(Operand::Value(from))]) => {
                     if let Some(&scale) = scales.get(from) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::kernels::Grid;
-use super::operator::{Combine, Operator};
+use super::operator::{Combine, Map, Operator};
 use super::parameter::{Parameter, Role};
 use super::program::{Constant, Operand, Step};
 use crate::error::Error;
@@ -55,8 +55,7 @@ impl<'a> Reader<'a> {
             if self.graph.constant_input(id, 0).is_some() {
                 return self.read_integers(id);
             }
-            self.check_pair(id)?;
-            operator = Operator::Same;
+            operator = self.reading(id)?;
         }
         let (inputs, grid) = if operator == Operator::Quantize {
             let (scale, grid) = self.grid(id)?;
@@ -219,8 +218,19 @@ impl<'a> Reader<'a> {
         let node = self.graph.node(id);
         let scale = self.graph.constant_input(id, 1);
         let scale = scale.ok_or_else(|| Error::node(node, "its scale is not constant"))?;
+        let is_fixed = self.is_read_otherwise(node);
         let operand = if let Some(known) = self.operands.get(scale.name()) {
+            if is_fixed && matches!(known, Operand::Parameter(_)) {
+                let reason = "its integers are read by another scale, and others share its own";
+                return Err(Error::node(node, reason));
+            }
             *known
+        } else if is_fixed {
+            self.constants.push(Constant {
+                shape: vec![1],
+                values: Parameter::log_scale(scale)?.values,
+            });
+            Operand::Constant(self.constants.len() - 1)
         } else {
             self.parameters.push(Parameter::log_scale(scale)?);
             Operand::Parameter(self.parameters.len() - 1)
@@ -247,18 +257,48 @@ impl<'a> Reader<'a> {
         Ok((operand, Grid { zero_point, limits }))
     }
 
-    /// A `DequantizeLinear` must read what a `QuantizeLinear` of the same scale made.
-    fn check_pair(&self, id: NodeId) -> Result<(), Error> {
+    /// Whether some `DequantizeLinear` reads the integers by another scale or zero point, as a gate does: what it
+    /// makes of them holds for this scale alone.
+    fn is_read_otherwise(&self, quantize: &NodeProto) -> bool {
+        let readers = self.graph.consumers(&quantize.output[0]);
+        let mut readers = readers.iter().map(|&(id, _)| self.graph.node(id));
+        readers
+            .any(|reader| reader.is("DequantizeLinear") && reader.input.get(1..) != quantize.input.get(1..))
+    }
+
+    /// What a `DequantizeLinear` does to the floats that the integers before it stand for.
+    fn reading(&self, id: NodeId) -> Result<Operator, Error> {
         let node = self.graph.node(id);
         let producer = node.input_name(0).and_then(|name| self.graph.producer(name));
-        let producer = producer
-            .map(|id| self.graph.node(id))
-            .filter(|node| node.is("QuantizeLinear"));
-        match producer {
-            Some(before) if before.input.get(1..) == node.input.get(1..) => Ok(()),
+        let Some(before) = producer.filter(|&id| self.graph.node(id).is("QuantizeLinear")) else {
+            return Err(Error::node(
+                node,
+                "it does not follow a `QuantizeLinear`, so its input cannot be trained",
+            ));
+        };
+        if self.graph.node(before).input.get(1..) == node.input.get(1..) {
+            return Ok(Operator::Same);
+        }
+        let (written, written_zero) = self.affine(before)?;
+        let (read, read_zero) = self.affine(id)?;
+        Ok(Operator::Map(Map::Line {
+            factor: read / written,
+            offset: (written_zero - read_zero) * read,
+        }))
+    }
+
+    /// Scale and zero point of a `QuantizeLinear` or `DequantizeLinear` of activations.
+    fn affine(&self, id: NodeId) -> Result<(f32, f32), Error> {
+        let node = self.graph.node(id);
+        let constant = |index| self.graph.constant_input(id, index);
+        let scale = constant(1).map(TensorProto::floats).transpose()?;
+        let zero = constant(2).map(TensorProto::integers).transpose()?;
+        match (scale.as_deref(), zero.as_deref(), node.input_name(2)) {
+            (Some(&[scale]), Some(&[zero]), _) => Ok((scale, zero as f32)),
+            (Some(&[scale]), None, None) => Ok((scale, 0.0)),
             _ => Err(Error::node(
                 node,
-                "it does not follow a `QuantizeLinear` of the same scale and zero point",
+                "its scale and zero point are not one constant number each, which training needs",
             )),
         }
     }

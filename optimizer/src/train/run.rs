@@ -406,6 +406,10 @@ fn combine<B: Tape>(function: Combine, a: Value<B>, b: Value<B>) -> Value<B> {
 fn map<B: Tape>(function: Map, input: FloatTensor<B>) -> FloatTensor<B> {
     match function {
         Map::Clamp { low, high } => differentiable::clamp::<B>(input, low, high),
+        Map::Line { factor, offset } => {
+            let scaled = B::float_mul_scalar(input, factor.into());
+            B::float_add_scalar(scaled, offset.into())
+        }
         Map::Curve(curve) => differentiable::curve::<B>(curve, input),
         Map::Tanh => B::float_tanh(input),
         Map::Erf => B::float_erf(input),

@@ -43,6 +43,65 @@ fn constants_become_initializers_and_idle_nodes_go() {
     assert_eq!(prepare(&prepared).unwrap().0, prepared);
 }
 
+/// What exporters write for `x.reshape(batch * 2, 4, 3)` and back with a dynamic batch.
+#[test]
+fn targets_of_a_reshape_that_only_the_batch_leaves_open_become_constant() {
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "8", "3"]);
+    let first = b.ints(&[0]);
+    let shape = b.op("Shape", &[&x], &[]);
+    let batch = b.op("Gather", &[&shape, &first], &[int("axis", 0)]);
+    let two = b.ints(&[2]);
+    let parts = b.op("Mul", &[&batch, &two], &[]);
+    let rest = b.ints(&[4, 3]);
+    let target = b.op("Concat", &[&parts, &rest], &[int("axis", 0)]);
+    let y = b.op("Reshape", &[&x, &target], &[]);
+    let y = b.op("Relu", &[&y], &[]);
+    let rest = b.ints(&[8, 3]);
+    let target = b.op("Concat", &[&batch, &rest], &[int("axis", 0)]);
+    let y = b.op("Reshape", &[&y, &target], &[int("allowzero", 1)]);
+    let swapped = b.op("Transpose", &[&y], &[ints("perm", &[0, 2, 1])]);
+    let target = b.op("Shape", &[&swapped], &[]);
+    let y = b.op("Reshape", &[&y, &target], &[]);
+    let model = b.finish(&[&y]);
+    let (prepared, _) = prepare(&model).unwrap();
+    assert_eq!(operators(&prepared), ["Reshape", "Relu", "Reshape", "Reshape"]);
+    let target = |index: usize| {
+        let mut nodes = prepared.graph().node.iter().filter(|node| node.is("Reshape"));
+        let name = nodes.nth(index).unwrap().input[1].clone();
+        let tensors = prepared.graph().initializer.iter();
+        tensors
+            .filter(|tensor| tensor.name() == name)
+            .next()
+            .unwrap()
+            .integers()
+            .unwrap()
+    };
+    assert_eq!(
+        [target(0), target(1), target(2)],
+        [[-1, 4, 3], [-1, 8, 3], [0, 3, 8]]
+    );
+    for batch in [1, 3] {
+        assert_same("tract", &model, &prepared, &[batch, 8, 3]);
+    }
+}
+
+/// Two extents that nobody knows cannot both be left to the runtime.
+#[test]
+fn a_target_with_more_left_open_stays_computed() {
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "c", "h", "w"]);
+    let order = b.ints(&[1, 0, 3, 2]);
+    let shape = b.op("Shape", &[&x], &[]);
+    let target = b.op("Gather", &[&shape, &order], &[]);
+    let y = b.op("Reshape", &[&x, &target], &[]);
+    let model = b.finish(&[&y]);
+    assert_eq!(
+        operators(&prepare(&model).unwrap().0),
+        ["Shape", "Gather", "Reshape"]
+    );
+}
+
 #[test]
 fn an_identity_that_names_an_output_stays_where_it_must() {
     let mut b = Builder::new(17);

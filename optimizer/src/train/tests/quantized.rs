@@ -60,11 +60,54 @@ fn it_has_the_structure_of_quantization_after_training_and_other_weights() {
 
 #[test]
 fn a_runtime_answers_as_the_training_did() {
-    let model = network(false);
-    let trained = train_on(&model, &Spots(32), &options(), &Extras::default())
+    answers_as_trained(&network(false));
+}
+
+/// Squeeze-excite and `HardSwish`, whose gates are the integers of their inputs, read by another scale.
+#[test]
+fn a_runtime_answers_as_the_training_of_gates_did() {
+    let mut noise = Noise(5);
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "2", "6", "6"]);
+    let mut conv = |b: &mut Builder, x: &str, shape: [usize; 4]| {
+        let weights: Vec<f32> = noise
+            .take(shape.iter().product())
+            .iter()
+            .map(|w| 0.5 * w)
+            .collect();
+        let weights = b.floats(&shape, &weights);
+        let bias = b.floats(&[shape[0]], &noise.take(shape[0]));
+        b.op("Conv", &[x, &weights, &bias], &[])
+    };
+    let wide = conv(&mut b, &x, [8, 2, 3, 3]);
+    let wide = b.op("HardSwish", &[&wide], &[]);
+    let squeezed = b.op("GlobalAveragePool", &[&wide], &[]);
+    let excited = conv(&mut b, &squeezed, [8, 8, 1, 1]);
+    let gate = b.op("HardSigmoid", &[&excited], &[]);
+    let gated = b.op("Mul", &[&wide, &gate], &[]);
+    // A layer that reads a gate: its bias is stored by the gate's scale.
+    let read = conv(&mut b, &gate, [8, 8, 1, 1]);
+    let sum = b.op("Add", &[&gated, &read], &[]);
+    let logits = conv(&mut b, &sum, [2, 8, 4, 4]);
+    let logits = b.op("Flatten", &[&logits], &[]);
+    let model = b.finish(&[&logits]);
+    let otherwise = quantized(&model).graph().node.iter().any(|node| {
+        let makes = |other: &&crate::proto::NodeProto| other.output[0] == node.input[0];
+        let quantized = quantized(&model);
+        let maker = quantized.graph().node.iter().find(makes).cloned();
+        node.is("DequantizeLinear") && maker.is_some_and(|maker| maker.input[1..] != node.input[1..])
+    });
+    assert!(otherwise, "no gate is read by a scale of its own");
+    answers_as_trained(&model);
+}
+
+fn answers_as_trained(model: &Model) {
+    let trained = train_on(model, &Spots(32), &options(), &Extras::default())
         .0
         .unwrap()
         .0;
+    assert_eq!(trained.graph().node, quantized(model).graph().node);
+    assert_ne!(trained, quantized(model));
     // Without further steps, the program of the trained model is what was trained.
     let validation = Spots(40);
     let sample = |index: usize| validation.sample(index).unwrap().remove(0);
