@@ -163,6 +163,19 @@ fn shapes_are_followed_through_computations() {
         b.op("Reshape", &["x", &target], &[])
     });
     assert_eq!(shuffled, "[n, 2, 2, 3, 3]");
+    // `token.expand(n, -1, -1)` of a vision transformer.
+    let expanded = shape(&["n", "4", "3"], |b| {
+        let (s, zero) = (b.op("Shape", &["x"], &[]), b.ints(&[0]));
+        let batch = b.op("Gather", &[&s, &zero], &[]);
+        let (open, ones) = (b.ints(&[-1, -1]), b.ints(&[1, 1, 1]));
+        let target = b.op("Concat", &[&batch, &open], &[int("axis", 0)]);
+        let minus = b.ints(&[-1]);
+        let is_open = b.op("Equal", &[&target, &minus], &[]);
+        let target = b.op("Where", &[&is_open, &ones, &target], &[]);
+        let token = b.floats(&[1, 1, 3], &[0.0; 3]);
+        b.op("Expand", &[&token, &target], &[])
+    });
+    assert_eq!(expanded, "[n, 1, 3]");
 }
 
 #[test]

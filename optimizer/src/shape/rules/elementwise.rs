@@ -43,7 +43,10 @@ pub(crate) fn power(call: &Call) -> Outcome {
 /// Comparisons and logic.
 pub(crate) fn predicate(call: &Call) -> Outcome {
     call.same_type(1..call.inputs.len())?;
-    let output = broadcast_all(call)?;
+    let mut output = broadcast_all(call)?;
+    if call.node.is("Equal") {
+        output.elements = elements(call);
+    }
     Ok(vec![Value {
         data_type: DataType::Bool,
         ..output
@@ -63,7 +66,8 @@ pub(crate) fn choose(call: &Call) -> Outcome {
             b.data_type.label()
         ));
     }
-    let output = broadcast_all(call)?;
+    let mut output = broadcast_all(call)?;
+    output.elements = chosen(call);
     Ok(vec![Value {
         data_type: a.data_type,
         ..output
@@ -144,15 +148,10 @@ fn elements(call: &Call) -> Option<Vec<Dim>> {
         return None;
     };
     let (a, b) = (a.elements.as_ref()?, b.elements.as_ref()?);
-    let length = match (a.len(), b.len()) {
-        (a, b) if a == b => a,
-        (1, other) | (other, 1) => other,
-        _ => return None,
-    };
-    let at = |side: &[Dim], index: usize| side[if side.len() == 1 { 0 } else { index }].clone();
     let combine = |index| {
         let (a, b) = (at(a, index), at(b, index));
         match call.node.op_type() {
+            "Equal" => equal(&a, &b),
             "Add" => a.combine(&b, i64::checked_add),
             "Sub" => a.combine(&b, i64::checked_sub),
             "Mul" => a.times(&b),
@@ -161,5 +160,42 @@ fn elements(call: &Call) -> Option<Vec<Dim>> {
             _ => Dim::Unknown,
         }
     };
-    Some((0..length).map(combine).collect())
+    Some((0..common_length(&[a, b])?).map(combine).collect())
+}
+
+/// The elements that a `Where` chooses among small integers, as `expand(batch, -1, -1)` does in PyTorch's exports.
+fn chosen(call: &Call) -> Option<Vec<Dim>> {
+    let [Some(condition), Some(a), Some(b)] = call.inputs.as_slice() else {
+        return None;
+    };
+    let [condition, a, b] = [condition, a, b].map(|input| input.elements.as_deref());
+    let (condition, a, b) = (condition?, a?, b?);
+    let choose = |index| match (at(condition, index), at(a, index), at(b, index)) {
+        (Dim::Known(0), _, b) => b,
+        (Dim::Known(_), a, _) => a,
+        (_, a, b) if a == b => a,
+        _ => Dim::Unknown,
+    };
+    Some((0..common_length(&[condition, a, b])?).map(choose).collect())
+}
+
+/// Whether two elements are alike, as 0 or 1: an extent is no negative number.
+fn equal(a: &Dim, b: &Dim) -> Dim {
+    match (a, b) {
+        (Dim::Known(a), Dim::Known(b)) => Dim::Known(i64::from(a == b)),
+        (Dim::Symbol(a), Dim::Symbol(b)) if a == b => Dim::Known(1),
+        (Dim::Symbol(_), Dim::Known(..0)) | (Dim::Known(..0), Dim::Symbol(_)) => Dim::Known(0),
+        _ => Dim::Unknown,
+    }
+}
+
+/// The length to which lists broadcast.
+fn common_length(lists: &[&[Dim]]) -> Option<usize> {
+    let longest = lists.iter().map(|list| list.len()).max()?;
+    let fits = |list: &&[Dim]| list.len() == 1 || list.len() == longest;
+    lists.iter().all(fits).then_some(longest)
+}
+
+fn at(list: &[Dim], index: usize) -> Dim {
+    list[if list.len() == 1 { 0 } else { index }].clone()
 }
