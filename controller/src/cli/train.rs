@@ -22,7 +22,7 @@ const CALIBRATED: usize = 200;
 
 /// Trains a classifier further: to win back accuracy after pruning, or in the integers it will run in.
 ///
-/// The output is the same graph with other weights. With `--qat` it is the INT8 model that `quantize` makes, trained
+/// The output is the same graph with other weights and biases. With `--qat` it is the INT8 model that `quantize` makes, trained
 /// as such. Weights that were pruned to zero stay zero.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -1,6 +1,7 @@
 //! What other passes rely on: constants are initializers, and nodes that do nothing at inference are gone.
 
 mod folding;
+mod pads;
 mod raise;
 mod upgrade;
 
@@ -23,7 +24,7 @@ const NAME: &str = "prepare";
 const OPSET: i64 = 13;
 
 /// Brings a model into the form that the other passes work on: at least opset 13, constants as initializers,
-/// no `Identity`, no `Dropout`, no computation on constants. What the model computes stays the same,
+/// no `Identity`, no `Dropout`, no computation on constants, and nothing left open that shapes decide. What the model computes stays the same,
 /// and so do its inputs and outputs, but for initializers that it lists as inputs: they become constants.
 pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
     let mut report = PassReport::new(NAME);
@@ -59,6 +60,8 @@ pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
             graph.set_input(id, 1, &name);
             graph.remove_attribute(id, "allowzero");
             report.applied(label, "its target is constant: at most one extent is open");
+        } else if pads::write_out(&mut graph, id, &values) {
+            report.applied(label, "its pads are written out");
         } else if does_nothing(&graph, id) {
             match bypass(&mut graph, id) {
                 Ok(()) => report.applied(label, "removed: it does nothing at inference"),

@@ -6,7 +6,7 @@ use super::OPSET;
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::model::Model;
-use crate::proto::{AttributeProto, TensorProto, node};
+use crate::proto::{AttributeProto, NodeProto, TensorProto, node};
 use crate::report::PassReport;
 use crate::shape::{self, Dim, Values};
 
@@ -32,8 +32,12 @@ pub(super) fn upgrade(mut model: Model, report: &mut PassReport) -> Result<Model
             "Squeeze" | "Unsqueeze" | "ReduceSum" => move_ints(&mut graph, id, &["axes"]),
             "Split" => move_ints(&mut graph, id, &["split"]),
             "Softmax" | "LogSoftmax" | "Hardmax" => separate_axes(&mut graph, id, &values)?,
-            "Upsample" => resize(&mut graph, id),
-            "Resize" if opset < 11 => resize(&mut graph, id),
+            "TopK" if opset < 10 => move_count(&mut graph, id),
+            "Upsample" => resize(&mut graph, id, "floor"),
+            "Resize" if opset < 11 => {
+                let rounding = rounding(graph.node(id), &values)?;
+                resize(&mut graph, id, rounding)
+            }
             "BatchNormalization" => drop_attributes(&mut graph, id, &["spatial"]),
             _ => false,
         };
@@ -85,6 +89,15 @@ fn move_floats_from(graph: &mut Graph, id: NodeId, first: usize, names: &[&str])
     changed
 }
 
+/// Makes the number of elements that `TopK` takes an input.
+fn move_count(graph: &mut Graph, id: NodeId) -> bool {
+    let count = graph.remove_attribute(id, "k").and_then(|attribute| attribute.i);
+    if let Some(count) = count {
+        set_constant(graph, id, 1, "k", |name| TensorProto::of(name, &[1], &[count]));
+    }
+    count.is_some()
+}
+
 fn set_constant(
     graph: &mut Graph,
     id: NodeId,
@@ -132,8 +145,35 @@ fn separate_axes(graph: &mut Graph, id: NodeId, values: &Values) -> Result<bool,
     Ok(true)
 }
 
-/// `Upsample`, and `Resize` of opset 10, as today's `Resize`: asymmetric coordinates, nearest by floor.
-fn resize(graph: &mut Graph, id: NodeId) -> bool {
+/// How a `Resize` of opset 10 finds the nearest element, which ONNX left open: ONNX Runtime rounds down where an
+/// axis grows and up where it shrinks. Today's has one way for all axes.
+fn rounding(node: &NodeProto, values: &Values) -> Result<&'static str, Error> {
+    if node.text("mode").is_some_and(|mode| mode != "nearest") {
+        return Ok("floor");
+    }
+    let scales = node.input_name(1).and_then(|name| values.get(name)?.known());
+    let scales = scales
+        .as_ref()
+        .map(TensorProto::floats)
+        .transpose()?
+        .unwrap_or_default();
+    let some = |test: fn(&f32) -> bool| scales.iter().any(test);
+    match (some(|scale| *scale < 1.0), some(|scale| *scale > 1.0)) {
+        (true, true) => Err(Error::node(
+            node,
+            "it makes some axes longer and others shorter, which cannot be upgraded from opset 10; export the model with opset 13 or newer",
+        )),
+        (false, false) if scales.is_empty() => Err(Error::node(
+            node,
+            "its scales are computed, so that it cannot be upgraded from opset 10; export the model with opset 13 or newer",
+        )),
+        (true, false) => Ok("ceil"),
+        _ => Ok("floor"),
+    }
+}
+
+/// `Upsample`, and `Resize` of opset 10, as today's `Resize`, with asymmetric coordinates.
+fn resize(graph: &mut Graph, id: NodeId, rounding: &str) -> bool {
     let mut old = graph.remove_node(id);
     let scales = old.remove_attribute("scales");
     old.op_type = Some("Resize".to_owned());
@@ -141,7 +181,7 @@ fn resize(graph: &mut Graph, id: NodeId) -> bool {
         "coordinate_transformation_mode",
         "asymmetric",
     ));
-    old.set_attribute(AttributeProto::from_text("nearest_mode", "floor"));
+    old.set_attribute(AttributeProto::from_text("nearest_mode", rounding));
     if old.text("mode") == Some("bilinear") {
         old.set_attribute(AttributeProto::from_text("mode", "linear"));
     }

@@ -216,10 +216,23 @@ fn old_models_compute_the_same_on_ort() {
 
 #[test]
 fn upsampling_is_resizing_on_ort() {
-    for (opset, operator) in [(9, "Upsample"), (10, "Resize")] {
+    let larger = [1.0_f32, 1.0, 2.0, 3.0];
+    let smaller = [1.0, 1.0, 0.4, 0.7];
+    for (opset, operator, scales) in [
+        (9, "Upsample", larger),
+        (10, "Resize", larger),
+        (10, "Resize", smaller),
+    ] {
         let mut b = Builder::new(opset);
         let x = b.input("x", &["1", "2", "3", "3"]);
-        let scales = b.floats(&[4], &[1.0, 1.0, 2.0, 3.0]);
+        let scales = b.op(
+            "Constant",
+            &[],
+            &[AttributeProto::from_tensor(
+                "value",
+                TensorProto::of("", &[4], &scales),
+            )],
+        );
         let y = b.op(
             operator,
             &[&x, &scales],
@@ -230,4 +243,47 @@ fn upsampling_is_resizing_on_ort() {
         assert_eq!(operators(&prepared), ["Resize"]);
         assert_same("ort", &model, &prepared, &[1, 2, 3, 3]);
     }
+}
+
+#[test]
+fn a_resize_that_grows_one_axis_and_shrinks_another_is_not_upgraded() {
+    let mut b = Builder::new(10);
+    let x = b.input("x", &["1", "2", "3", "3"]);
+    let scales = b.floats(&[4], &[1.0, 1.0, 2.0, 0.5]);
+    let y = b.op("Resize", &[&x, &scales], &[]);
+    let error = prepare(&b.finish(&[&y])).unwrap_err().to_string();
+    assert!(error.contains("export the model with opset 13"), "{error}");
+}
+
+#[test]
+fn pads_that_a_mode_stands_for_are_written_out() {
+    for mode in ["SAME_UPPER", "SAME_LOWER", "VALID"] {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["1", "2", "9", "10"]);
+        let mode = AttributeProto::from_text("auto_pad", mode);
+        let weights = b.floats(&[2, 2, 4, 3], &[0.5; 48]);
+        let steps = ints("strides", &[2, 3]);
+        let y = b.op("Conv", &[&x, &weights], &[mode.clone(), steps]);
+        let window = [mode, ints("kernel_shape", &[2, 2])];
+        let y = b.op("MaxPool", &[&y], &window);
+        let y = b.op("AveragePool", &[&y], &window);
+        let model = b.finish(&[&y]);
+        let (prepared, _) = prepare(&model).unwrap();
+        let is_open = |node: &crate::proto::NodeProto| node.text("auto_pad").is_some();
+        assert!(!prepared.graph().node.iter().any(is_open));
+        assert_same("tract", &model, &prepared, &[1, 2, 9, 10]);
+    }
+}
+
+#[test]
+fn a_count_of_the_greatest_becomes_an_input() {
+    let mut b = Builder::new(9);
+    let x = b.input("x", &["1", "5"]);
+    let mut top = node("TopK", "top", &[&x], &["values", "indices"]);
+    top.attribute = vec![int("k", 2)];
+    b.node(top);
+    let y = b.op("Relu", &["values"], &[]);
+    let model = b.finish(&[&y]);
+    let (prepared, _) = prepare(&model).unwrap();
+    assert_same("ort", &model, &prepared, &[1, 5]);
 }

@@ -1,0 +1,81 @@
+//! `auto_pad` as the pads that it stands for.
+
+use crate::graph::{Graph, NodeId};
+use crate::proto::{AttributeProto, NodeProto};
+use crate::shape::{Dim, Values};
+
+/// Writes out the pads of a `Conv` or of a pool that leaves them to `auto_pad`, where its input's extents are known.
+/// Returns whether it did.
+pub(super) fn write_out(graph: &mut Graph, id: NodeId, values: &Values) -> bool {
+    let Some(pads) = pads(graph, id, values) else {
+        return false;
+    };
+    graph.remove_attribute(id, "auto_pad");
+    graph.set_attribute(id, AttributeProto::from_ints("pads", &pads));
+    true
+}
+
+/// By ONNX's `Conv`: so many that the output has `ceil(input / stride)` elements, the odd one at the end for
+/// `SAME_UPPER` and at the beginning for `SAME_LOWER`.
+fn pads(graph: &Graph, id: NodeId, values: &Values) -> Option<Vec<i64>> {
+    let node = graph.node(id);
+    if !["Conv", "MaxPool", "AveragePool"].contains(&node.op_type()) {
+        return None;
+    }
+    let mode = node.text("auto_pad")?;
+    if !["SAME_UPPER", "SAME_LOWER", "VALID"].contains(&mode) {
+        return None;
+    }
+    let shape = values.get(node.input_name(0)?)?.shape.as_ref()?;
+    let kernel = kernel(graph, id)?;
+    let spatial = shape.get(2..).filter(|spatial| spatial.len() == kernel.len())?;
+    let (strides, dilations) = (
+        steps(node, "strides", &kernel)?,
+        steps(node, "dilations", &kernel)?,
+    );
+    let mut pads = vec![0; 2 * kernel.len()];
+    if mode == "VALID" {
+        return Some(pads);
+    }
+    for (axis, extent) in spatial.iter().enumerate() {
+        let Dim::Known(extent) = extent else {
+            return None;
+        };
+        let stride = strides[axis];
+        let last = extent.checked_add(stride - 1)? / stride - 1;
+        let covered = last
+            .checked_mul(stride)?
+            .checked_add((kernel[axis] - 1).checked_mul(dilations[axis])?)?;
+        let total = (covered + 1 - extent).max(0);
+        let (less, more) = (total / 2, total - total / 2);
+        (pads[axis], pads[kernel.len() + axis]) = if mode == "SAME_UPPER" {
+            (less, more)
+        } else {
+            (more, less)
+        };
+    }
+    Some(pads)
+}
+
+/// The extents of the window.
+fn kernel(graph: &Graph, id: NodeId) -> Option<Vec<i64>> {
+    let given = graph.node(id).ints("kernel_shape").map(<[i64]>::to_vec);
+    let of_weights = || {
+        let weights = graph.constant_input(id, 1)?.shape().ok()?;
+        weights
+            .get(2..)?
+            .iter()
+            .map(|&extent| i64::try_from(extent).ok())
+            .collect()
+    };
+    let kernel: Vec<i64> = given.or_else(of_weights)?;
+    kernel.iter().all(|&extent| extent > 0).then_some(kernel)
+}
+
+/// Strides or dilations, 1 where there are none.
+fn steps(node: &NodeProto, name: &str, kernel: &[i64]) -> Option<Vec<i64>> {
+    let steps = node
+        .ints(name)
+        .map_or_else(|| vec![1; kernel.len()], <[i64]>::to_vec);
+    (steps.len() == kernel.len() && steps.iter().all(|&step| step > 0)).then_some(steps)
+}
