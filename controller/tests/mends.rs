@@ -238,3 +238,21 @@ fn a_percentile_of_another_method() {
     let command = "quantize tiny.onnx -o out.onnx --calib val.safetensors --percentile 99";
     insta::assert_snapshot!(all_said(&place, [command, &format!("{command} --method minmax")]));
 }
+
+#[test]
+fn a_file_of_pytorch() {
+    let place = Place::new();
+    place.write("net.py", b"def build(): ...");
+    place.write("weights.pth", b"PK");
+    place.write("net.pt2", b"PK");
+    insta::assert_snapshot!(all_said(
+        &place,
+        [
+            "check net.py",
+            "check net.py:build",
+            "prune weights.pth -o out.onnx --amount 0.5",
+            "quantize net.pt2 -o out.onnx --calib val.safetensors",
+            "optimize weights.pth --val val.safetensors --variants fp32",
+        ]
+    ));
+}

@@ -90,8 +90,14 @@ fn read(tensor: &TensorProto, dir: Option<&Path>, room: u64) -> Result<(Vec<u8>,
     let path = locate(dir, entry(tensor, "location").ok_or("`location` is missing")?)?;
     let named = |error| format!("{}: {error}", path.display());
     let offset = number(tensor, "offset")?.unwrap_or(0);
-    let mut file = File::open(&path).map_err(named)?;
-    let size = file.metadata().map_err(named)?.len();
+    let metadata = path.metadata().map_err(named)?;
+    if !metadata.is_file() {
+        return Err(format!(
+            "{} is no regular file; put the weights there",
+            path.display()
+        ));
+    }
+    let size = metadata.len();
     let left = size.saturating_sub(offset);
     let length = number(tensor, "length")?.unwrap_or(left);
     if length > left {
@@ -105,6 +111,7 @@ fn read(tensor: &TensorProto, dir: Option<&Path>, room: u64) -> Result<(Vec<u8>,
             "the weights exceed the 2 GB that one ONNX file can hold; use a smaller model".to_owned(),
         );
     }
+    let mut file = File::open(&path).map_err(named)?;
     file.seek(SeekFrom::Start(offset)).map_err(named)?;
     let mut data = vec![0; length as usize];
     file.read_exact(&mut data).map_err(named)?;

@@ -10,6 +10,7 @@ use edgefront_optimizer::check::not_finite;
 use edgefront_protocol::Bytes;
 use tempfile::TempDir;
 
+use crate::torch_export;
 use crate::ui::{Ui, UsageError};
 
 /// A model as its files hold it.
@@ -24,6 +25,7 @@ pub(super) struct Source {
 impl Source {
     /// Reads the model at `path`, and warns of weights that are no numbers.
     pub(super) fn read(path: &Path, ui: &Ui) -> anyhow::Result<Self> {
+        torch_export::require_onnx(path)?;
         let (model, files) = Model::read_with_files(path)?;
         let sizes = files.iter().map(|file| size(file));
         let bytes = Bytes(sizes.sum::<anyhow::Result<u64>>()?);

@@ -15,6 +15,7 @@ use super::files::{Source, check_output, is_same};
 use super::shared::{RuntimeArgs, check_device};
 use crate::data::{self, Labels, Pictures};
 use crate::study::Interface;
+use crate::torch_export;
 use crate::ui::{Exit, Ui, UsageError};
 
 /// Pictures that calibrate the ranges of activations where `--calib` names none.
@@ -164,7 +165,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         let rule = args.preprocess.as_deref();
         let pictures = data::load(path, rule, picture, labels, None)?;
         if labels == Labels::Read {
-            interface.check_labels(pictures.head(), path)?;
+            interface.require_labels(pictures.head(), path, ui)?;
         }
         Ok(pictures)
     };
@@ -217,6 +218,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
 }
 
 fn read_teacher(path: &Path) -> anyhow::Result<Model> {
+    torch_export::require_onnx(path)?;
     let model = Model::read(path)?;
     let prepared = check::check(&model).and_then(|_| passes::prepare(&model));
     let (prepared, _) = prepared.map_err(|error| error.in_file(path))?;

@@ -201,8 +201,22 @@ impl Interface {
         }
     }
 
+    /// As [`Self::check_labels`], and warns where the data set names fewer classes than the model tells apart: its
+    /// labels are then likely to be others than the model's.
+    pub(crate) fn require_labels(&self, head: &Head, path: &Path, ui: &Ui) -> anyhow::Result<()> {
+        let named = head.classes().len();
+        if let Some(wanted) = self.classes.filter(|wanted| (1..*wanted).contains(&named)) {
+            ui.warn(format_args!(
+                "{} has {named} classes and the model {wanted}; classes are numbered from 0 by the order of their \
+                 names, so labels are wrong unless those are the model's first {named}",
+                path.display()
+            ));
+        }
+        self.check_labels(head, path)
+    }
+
     /// Refuses the data set at `path` where it has no labels, or one that is no class of the model.
-    pub(crate) fn check_labels(&self, head: &Head, path: &Path) -> anyhow::Result<()> {
+    fn check_labels(&self, head: &Head, path: &Path) -> anyhow::Result<()> {
         let Err(error) = head.labels_for(self.classes.unwrap_or(usize::MAX)) else {
             return Ok(());
         };

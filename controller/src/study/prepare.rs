@@ -8,7 +8,6 @@ use anyhow::{Context as _, bail};
 use edgefront_optimizer::Model;
 use edgefront_optimizer::check::{check, not_a_number, not_finite};
 use edgefront_optimizer::recipe::Recipe;
-use edgefront_protocol::pack::Head;
 use edgefront_protocol::{BlobRef, Bytes, DeviceId, Digest, Plan, Shape};
 use serde::Serialize;
 
@@ -73,6 +72,7 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     let model = if torch_export::is_torch(&study.model) {
         exported(study, ui)?
     } else {
+        torch_export::require_onnx(&study.model)?;
         Model::read(&study.model).map_err(|error| study.written.place("model", error))?
     };
     if let Some(finding) = not_a_number(&model) {
@@ -114,11 +114,7 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
     };
     let load_labelled = |path: &Path| {
         let pictures = load(path, Labels::Read)?;
-        let head = pictures.head();
-        if let Some(warning) = few_classes(head, &interface, path) {
-            ui.warn(warning);
-        }
-        interface.check_labels(head, path)?;
+        interface.require_labels(pictures.head(), path, ui)?;
         anyhow::Ok(pictures)
     };
     let calibration = study.calibration.as_deref();
@@ -194,19 +190,6 @@ fn with_digest(pictures: Pictures) -> anyhow::Result<(Arc<Pictures>, Digest)> {
     Ok((Arc::new(pictures), digest))
 }
 
-/// A warning where the data set names fewer classes than the model tells apart: its labels are then likely to
-/// be others than the model's.
-fn few_classes(head: &Head, interface: &Interface, path: &Path) -> Option<String> {
-    let (named, wanted) = (head.classes().len(), interface.classes?);
-    (1..wanted).contains(&named).then(|| {
-        format!(
-            "{} has {named} classes and the model {wanted}; classes are numbered from 0 by the order of their \
-             names, so accuracy is wrong unless those are the model's first {named}",
-            path.display()
-        )
-    })
-}
-
 impl Definition {
     pub(super) fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string(self)?)
@@ -214,11 +197,48 @@ impl Definition {
 
     /// Names of what differs from a stored definition.
     pub(super) fn differences(&self, stored: &str) -> anyhow::Result<Vec<String>> {
-        let stored: serde_json::Map<String, serde_json::Value> = serde_json::from_str(stored)?;
-        let serde_json::Value::Object(own) = serde_json::to_value(self)? else {
-            bail!("a definition is not an object");
-        };
+        let parsed = |json: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json);
+        // Both by way of text, in which a momentum of 0.9 is the same in single and in double precision.
+        let (stored, own) = (parsed(stored)?, parsed(&self.to_json()?)?);
         let differs = |(key, value): &(String, serde_json::Value)| stored.get(key) != Some(value);
         Ok(own.into_iter().filter(differs).map(|(key, _)| key).collect())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use edgefront_optimizer::recipe::named;
+
+    use super::*;
+
+    /// Settings in single precision among them, which text and a parsed value write differently.
+    #[test]
+    fn a_definition_is_the_same_as_what_is_stored_of_it() {
+        let of = |names: &[&str]| Definition {
+            name: "study".to_owned(),
+            model: Digest::of(b"model"),
+            shape: None,
+            validation: None,
+            calibration: None,
+            training: Some(Digest::of(b"pictures")),
+            variants: names.iter().map(|name| named(name).unwrap()).collect(),
+            runtimes: None,
+            threads: vec![1],
+            batch: vec![1],
+            devices: Vec::new(),
+            plan: Plan::default(),
+            seed: 0,
+        };
+        let trained = of(&[
+            "mixed-int8",
+            "qat-int8",
+            "distil-int8",
+            "prune50-ft",
+            "channel30-int8",
+        ]);
+        let stored = trained.to_json().unwrap();
+        assert_eq!(trained.differences(&stored).unwrap(), [""; 0]);
+        assert_eq!(of(&["qat-int8"]).differences(&stored).unwrap(), ["variants"]);
     }
 }

@@ -119,6 +119,24 @@ pub fn is_torch(path: &Path) -> bool {
     text.ends_with(".pt2") || text.contains(".py:")
 }
 
+/// Refuses a file of PyTorch where a command reads ONNX, with what to do.
+pub fn require_onnx(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    let export = format!("`edgefront export torch {shown} -o model.onnx`");
+    match path.extension().and_then(|extension| extension.to_str()) {
+        _ if is_torch(path) => anyhow::bail!("{shown} is of PyTorch; export it first: {export}"),
+        Some("py") => anyhow::bail!(
+            "{shown} is a program; export the model that one of its functions makes: \
+             `edgefront export torch {shown}:FUNCTION -o model.onnx`"
+        ),
+        Some("pt" | "pth") => anyhow::bail!(
+            "{shown} holds weights of PyTorch; export the model that they belong to: \
+             `edgefront export torch FILE.py:FUNCTION --weights {shown} -o model.onnx`"
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Writes the ONNX file `model`, and to `pairs` inputs and outputs as PyTorch computes them.
 pub fn export(order: &Order, model: &Path, pairs: &Path) -> Result<Exported, ExportError> {
     let request = Request {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -71,7 +72,12 @@ fn add(hash: &mut Sha256, tensor: &Tensor) {
 }
 
 fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in hash.finalize() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// All that decides the steps to come.
@@ -206,7 +212,9 @@ const DAMAGED: &str = "it is no checkpoint, or a damaged one";
 fn digest(state: &State) -> String {
     let mut hash = Sha256::new();
     for values in state.iter().flat_map(|(values, memory)| [values, memory]) {
-        values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        for value in values {
+            hash.update(value.to_le_bytes());
+        }
     }
     hex(hash)
 }

@@ -47,11 +47,11 @@ fn pads(graph: &Graph, id: NodeId, values: &Values) -> Option<Vec<i64>> {
             .checked_mul(stride)?
             .checked_add((kernel[axis] - 1).checked_mul(dilations[axis])?)?;
         let total = (covered + 1 - extent).max(0);
-        let (less, more) = (total / 2, total - total / 2);
+        let (half, rest) = (total / 2, total - total / 2);
         (pads[axis], pads[kernel.len() + axis]) = if mode == "SAME_UPPER" {
-            (less, more)
+            (half, rest)
         } else {
-            (more, less)
+            (rest, half)
         };
     }
     Some(pads)

@@ -69,10 +69,9 @@ fn targets_of_a_reshape_that_only_the_batch_leaves_open_become_constant() {
     let target = |index: usize| {
         let mut nodes = prepared.graph().node.iter().filter(|node| node.is("Reshape"));
         let name = nodes.nth(index).unwrap().input[1].clone();
-        let tensors = prepared.graph().initializer.iter();
+        let mut tensors = prepared.graph().initializer.iter();
         tensors
-            .filter(|tensor| tensor.name() == name)
-            .next()
+            .find(|tensor| tensor.name() == name)
             .unwrap()
             .integers()
             .unwrap()

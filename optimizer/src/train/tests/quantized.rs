@@ -91,12 +91,15 @@ fn a_runtime_answers_as_the_training_of_gates_did() {
     let logits = conv(&mut b, &sum, [2, 8, 4, 4]);
     let logits = b.op("Flatten", &[&logits], &[]);
     let model = b.finish(&[&logits]);
-    let otherwise = quantized(&model).graph().node.iter().any(|node| {
-        let makes = |other: &&crate::proto::NodeProto| other.output[0] == node.input[0];
-        let quantized = quantized(&model);
-        let maker = quantized.graph().node.iter().find(makes).cloned();
-        node.is("DequantizeLinear") && maker.is_some_and(|maker| maker.input[1..] != node.input[1..])
-    });
+    let after = quantized(&model);
+    let nodes = &after.graph().node;
+    let otherwise = nodes
+        .iter()
+        .filter(|node| node.is("DequantizeLinear"))
+        .any(|read| {
+            let written = nodes.iter().find(|node| node.output[0] == read.input[0]);
+            written.is_some_and(|written| written.input[1..] != read.input[1..])
+        });
     assert!(otherwise, "no gate is read by a scale of its own");
     answers_as_trained(&model);
 }
