@@ -83,14 +83,20 @@ impl Interface {
 
     /// Whether the model takes pictures of any size and the user gave none.
     fn takes_any_size(&self) -> bool {
-        let open = |input: &Port| matches!(input.shape[..], [_, _, None, _] | [_, _, _, None]);
+        let open = |input: &Port| {
+            matches!(
+                input.shape[..],
+                [_, None, _, _] | [_, _, None, _] | [_, _, _, None]
+            )
+        };
         self.given.is_none() && matches!(&self.inputs[..], [input] if open(input))
     }
 
-    /// Takes the open rows and columns from the pictures of a data set.
+    /// Takes the open channels, rows and columns from the pictures of a data set.
     fn take_size(&mut self, picture: PictureShape) {
         for input in &mut self.inputs {
-            if let [_, _, height, width] = &mut input.shape[..] {
+            if let [_, channels, height, width] = &mut input.shape[..] {
+                channels.get_or_insert(picture.channels as u64);
                 height.get_or_insert(picture.height as u64);
                 width.get_or_insert(picture.width as u64);
             }

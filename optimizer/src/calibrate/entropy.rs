@@ -15,9 +15,11 @@
 /// The number of bins, from the first one on, that the quantizer's range should cover.
 ///
 /// `counts` are by magnitude and end with an occupied bin. `levels` is how many steps the quantizer has from
-/// zero to the end of its range. Of equal divergences the wider range wins.
+/// zero to the end of its range, which are none where the range is smaller than the least step. Of equal
+/// divergences the wider range wins.
 pub(super) fn threshold(counts: &[u64], levels: usize) -> usize {
-    let width = (counts.len() / levels.max(1)).max(1);
+    let levels = levels.max(1);
+    let width = (counts.len() / levels).max(1);
     let coarse: Vec<u64> = counts.chunks(width).map(|bins| bins.iter().sum()).collect();
     (coarse_threshold(&coarse, levels) * width).min(counts.len())
 }
@@ -127,6 +129,7 @@ mod tests {
     fn few_bins_are_all_kept() {
         assert_eq!(threshold(&[], 128), 0);
         assert_eq!(threshold(&[3, 0, 1], 128), 3);
+        assert_eq!(threshold(&[5], 0), 1);
     }
 
     #[test]

@@ -24,8 +24,16 @@ pub struct Options {
     pub keep: Vec<String>,
 }
 
-/// Operators that stay in float32, because a runtime lacks them in half precision or loses too much by it.
-const KEPT: [&str; 4] = ["LRN", "Resize", "Upsample", "DequantizeLinear"];
+/// Operators that stay in float32, because ONNX or a runtime lacks them in half precision or loses too much by it.
+const KEPT: [&str; 7] = [
+    "Celu",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "LRN",
+    "QuantizeLinear",
+    "Resize",
+    "Upsample",
+];
 
 /// Stores weights and computes in half precision. Inputs and outputs stay float32 behind `Cast` nodes, so that
 /// every runtime is fed alike. A node with a constant beyond the range of half precision stays in float32; where

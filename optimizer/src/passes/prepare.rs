@@ -62,6 +62,8 @@ pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
             report.applied(label, "its target is constant: at most one extent is open");
         } else if pads::write_out(&mut graph, id, &values) {
             report.applied(label, "its pads are written out");
+        } else if pads::spread(&mut graph, id, &values) {
+            report.applied(label, "it names the pads of all axes");
         } else if does_nothing(&graph, id) {
             match bypass(&mut graph, id) {
                 Ok(()) => report.applied(label, "removed: it does nothing at inference"),

@@ -1,7 +1,7 @@
-//! `auto_pad` as the pads that it stands for.
+//! Pads in the one form that all readers know.
 
 use crate::graph::{Graph, NodeId};
-use crate::proto::{AttributeProto, NodeProto};
+use crate::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::shape::{Dim, Values};
 
 /// Writes out the pads of a `Conv` or of a pool that leaves them to `auto_pad`, where its input's extents are known.
@@ -13,6 +13,40 @@ pub(super) fn write_out(graph: &mut Graph, id: NodeId, values: &Values) -> bool 
     graph.remove_attribute(id, "auto_pad");
     graph.set_attribute(id, AttributeProto::from_ints("pads", &pads));
     true
+}
+
+/// Gives a `Pad` of some axes the amounts of all, where they are known: ONNX Runtime 1.32 cannot move a `Transpose`
+/// past the other form, and then does not run the model. Returns whether it did.
+pub(super) fn spread(graph: &mut Graph, id: NodeId, values: &Values) -> bool {
+    let Some(amounts) = spread_amounts(graph, id, values) else {
+        return false;
+    };
+    let name = graph.fresh_name(&format!("{}_pads", graph.node(id).output[0]));
+    graph.add_initializer(TensorProto::of(&name, &[amounts.len()], &amounts));
+    graph.set_input(id, 1, &name);
+    graph.set_input(id, 3, "");
+    true
+}
+
+fn spread_amounts(graph: &Graph, id: NodeId, values: &Values) -> Option<Vec<i64>> {
+    let node = graph.node(id);
+    if !node.is("Pad") {
+        return None;
+    }
+    let integers = |index| graph.constant_input(id, index)?.integers().ok();
+    let (given, axes): (Vec<i64>, Vec<i64>) = (integers(1)?, integers(3)?);
+    let rank = values.get(node.input_name(0)?)?.shape.as_ref()?.len();
+    if given.len() != 2 * axes.len() {
+        return None;
+    }
+    let mut amounts = vec![0; 2 * rank];
+    for (index, axis) in axes.iter().enumerate() {
+        let axis = if *axis < 0 { axis + rank as i64 } else { *axis };
+        let axis = usize::try_from(axis).ok().filter(|&axis| axis < rank)?;
+        amounts[axis] = given[index];
+        amounts[rank + axis] = given[axes.len() + index];
+    }
+    Some(amounts)
 }
 
 /// By ONNX's `Conv`: so many that the output has `ceil(input / stride)` elements, the odd one at the end for

@@ -275,6 +275,22 @@ fn pads_that_a_mode_stands_for_are_written_out() {
 }
 
 #[test]
+fn a_pad_of_some_axes_names_those_of_all() {
+    let mut b = Builder::new(18);
+    let x = b.input("x", &["1", "2", "3", "3"]);
+    let (pads, axes) = (b.ints(&[1, 2, 3, 0]), b.ints(&[-1, 2]));
+    let y = b.op("Pad", &[&x, &pads, "", &axes], &[]);
+    let model = b.finish(&[&y]);
+    let (prepared, _) = prepare(&model).unwrap();
+    assert_eq!(
+        prepared.graph().node[0].input.get(3).map(String::as_str),
+        Some("")
+    );
+    assert_same("tract", &model, &prepared, &[1, 2, 3, 3]);
+    assert_eq!(prepare(&prepared).unwrap().0, prepared);
+}
+
+#[test]
 fn a_count_of_the_greatest_becomes_an_input() {
     let mut b = Builder::new(9);
     let x = b.input("x", &["1", "5"]);
