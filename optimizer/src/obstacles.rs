@@ -24,6 +24,12 @@ pub struct Obstacles {
     pub layers: usize,
     /// `QuantizeLinear` and `DequantizeLinear` nodes, those of constants aside; 0 in a model of floats.
     pub conversions: usize,
+    /// Weights in few bits, each of which a `DequantizeLinear` makes floats of.
+    #[serde(default)]
+    pub stored: usize,
+    /// Activations whose range is found anew in each run.
+    #[serde(default)]
+    pub dynamic: usize,
     /// Whether activations are quantized to signed integers.
     pub signed: bool,
     /// In a quantized model, the layers whose inputs are not quantized.
@@ -46,6 +52,7 @@ impl Obstacles {
         for (id, node) in graph.nodes() {
             match node.op_type() {
                 "QuantizeLinear" | "DequantizeLinear" => found.count_conversion(&graph, id),
+                "DynamicQuantizeLinear" => found.dynamic += 1,
                 _ if has_weights(node) => {
                     found.layers += 1;
                     if is_unaligned(&graph, id) {
@@ -71,7 +78,8 @@ impl Obstacles {
     }
 
     fn count_conversion(&mut self, graph: &Graph, id: NodeId) {
-        if graph.constant_input(id, 0).is_some() {
+        if let Some(tensor) = graph.constant_input(id, 0) {
+            self.stored += usize::from(tensor.dims.len() > 1);
             return;
         }
         self.conversions += 1;
@@ -293,9 +301,22 @@ mod tests {
                 float_layers: vec!["conv_0".to_owned()],
                 unfused: vec!["conv_3".to_owned()],
                 float_operators: [one("Sigmoid"), one("Softmax")].into(),
-                unaligned: Vec::new(),
+                ..Obstacles::default()
             }
         );
+    }
+
+    #[test]
+    fn weights_that_are_stored_in_bytes_alone_are_counted() {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["1", "8", "4", "4"]);
+        let stored = b.initializer(TensorProto::of("w", &[8, 8, 1, 1], &[1_i8; 64]));
+        let scale = b.floats(&[], &[0.1]);
+        let w = b.op("DequantizeLinear", &[&stored, &scale], &[]);
+        let y = b.op("Conv", &[&x, &w], &[]);
+        let found = Obstacles::of(&b.finish(&[&y])).unwrap();
+        assert!(!found.is_quantized());
+        assert_eq!((found.stored, found.dynamic), (1, 0));
     }
 
     #[test]

@@ -156,6 +156,23 @@ impl TensorProto {
         }
     }
 
+    /// The truth values.
+    pub fn flags(&self) -> Result<Vec<bool>, Error> {
+        let found = self.element_type()?;
+        if found != DataType::Bool {
+            return Err(self.error(format!(
+                "expected {}, got {}",
+                DataType::Bool.label(),
+                found.label()
+            )));
+        }
+        self.validate()?;
+        Ok(match &self.raw_data {
+            Some(raw) => raw.iter().map(|&byte| byte != 0).collect(),
+            None => self.int32_data.iter().map(|&value| value != 0).collect(),
+        })
+    }
+
     /// Checks that the data is there and as long as type and extents say.
     pub fn validate(&self) -> Result<(), Error> {
         if self.data_location() == DataLocation::External {

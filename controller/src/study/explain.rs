@@ -166,7 +166,8 @@ struct Case<'a> {
 impl Case<'_> {
     fn explanation(&self) -> Option<String> {
         let obstacles = &self.making.obstacles;
-        if !obstacles.is_quantized() && !self.making.is_pruned() {
+        let stored = obstacles.stored + obstacles.dynamic > 0;
+        if !obstacles.is_quantized() && !stored && !self.making.is_pruned() {
             return None;
         }
         let ratio = self.record.latency_ms.p50 / self.reference.latency_ms.p50;
@@ -189,6 +190,19 @@ impl Case<'_> {
         Some(format!("{verdict} {REFERENCE}: {}", found.join("; ")))
     }
 
+    /// Where floats are made of integers, or integers of floats, in each run.
+    fn of_storage(&self) -> Vec<String> {
+        let Obstacles { stored, dynamic, .. } = self.making.obstacles;
+        if dynamic > 0 {
+            return vec![format!(
+                "the range of {dynamic} activations is found anew in each run, and they are quantized by it"
+            )];
+        }
+        let made =
+            format!("its {stored} stored weights save memory, not time: floats are made of them in each run");
+        (stored > 0).then_some(made).into_iter().collect()
+    }
+
     fn of_quantization(&self) -> Vec<String> {
         let Obstacles {
             layers,
@@ -200,7 +214,7 @@ impl Case<'_> {
             ..
         } = &self.making.obstacles;
         if *conversions == 0 {
-            return Vec::new();
+            return self.of_storage();
         }
         if self.record.runtime == "tract" {
             // What else there is does not matter beside it.
@@ -356,6 +370,25 @@ mod tests {
     #[test]
     fn what_is_neither_quantized_nor_pruned_promised_nothing() {
         assert_eq!(explained(results(1.5), making(Obstacles::default())), None);
+    }
+
+    #[test]
+    fn few_bits_that_become_floats_again_are_named() {
+        let stored = Obstacles {
+            stored: 3,
+            ..Obstacles::default()
+        };
+        let text = explained(results(1.5), making(stored)).unwrap();
+        assert!(text.contains("floats are made of them in each run"), "{text}");
+        let dynamic = Obstacles {
+            dynamic: 2,
+            ..Obstacles::default()
+        };
+        let text = explained(results(1.5), making(dynamic)).unwrap();
+        assert!(
+            text.contains("the range of 2 activations is found anew"),
+            "{text}"
+        );
     }
 
     #[test]

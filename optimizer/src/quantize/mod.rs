@@ -204,6 +204,8 @@ fn scope(model: &Model, grid: Grid) -> Scope {
     Scope {
         floats: floats(model),
         gates: !grid.symmetric,
+        // Unsigned activations are those of ONNX Runtime on x86.
+        transposed: grid.kind == ActivationType::S8,
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Scope {
     pub(super) floats: HashSet<String>,
     /// Whether zero may lie anywhere among an activation's integers, as gates need it.
     pub(super) gates: bool,
+    /// Whether the runtime has integer kernels for transposed convolutions.
+    pub(super) transposed: bool,
 }
 
 /// Where the scale of a value comes from.
@@ -95,6 +97,9 @@ impl<'a> Planner<'a> {
             let form = forms::of(graph, id)?;
             if matches!(form, Form::Swish | Form::Gate(_)) && !scope.gates {
                 return Err("zero cannot lie in the middle of its integers".to_owned());
+            }
+            if graph.node(id).is("ConvTranspose") && !scope.transposed {
+                return Err("ONNX Runtime computes it in float on x86".to_owned());
             }
             let mut data = forms::data_inputs(form, graph, id);
             data.extend(

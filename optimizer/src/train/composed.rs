@@ -9,7 +9,6 @@ use burn_backend::{
 };
 
 use super::kernels::{Adam, Descent, Grid, Statistics};
-use super::operator::Curve;
 use super::parameter::Stored;
 use super::window::Window;
 
@@ -32,18 +31,18 @@ fn vector<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 /// The tensor with 0 where the mask is.
-fn without<B: Backend>(tensor: FloatTensor<B>, mask: BoolTensor<B>) -> FloatTensor<B> {
+pub(super) fn without<B: Backend>(tensor: FloatTensor<B>, mask: BoolTensor<B>) -> FloatTensor<B> {
     B::float_mask_fill(tensor, mask, 0.0.into())
 }
 
 /// Where the elements are at most the limit.
-fn at_most<B: Backend>(tensor: FloatTensor<B>, limit: f32) -> BoolTensor<B> {
+pub(super) fn at_most<B: Backend>(tensor: FloatTensor<B>, limit: f32) -> BoolTensor<B> {
     let kind = get_or_init_device_settings::<B>(&tensor.device()).bool_dtype;
     B::float_lower_equal_elem(tensor, limit.into(), kind)
 }
 
 /// Where the elements are at least the limit.
-fn at_least<B: Backend>(tensor: FloatTensor<B>, limit: f32) -> BoolTensor<B> {
+pub(super) fn at_least<B: Backend>(tensor: FloatTensor<B>, limit: f32) -> BoolTensor<B> {
     let kind = get_or_init_device_settings::<B>(&tensor.device()).bool_dtype;
     B::float_greater_equal_elem(tensor, limit.into(), kind)
 }
@@ -118,6 +117,31 @@ pub(super) fn normalize_backward<B: Backend>(
         gradient.clone(),
     );
     [made.x_grad, made.gamma_grad, made.beta_grad]
+}
+
+pub(super) fn standardize<B: Backend>(
+    input: &FloatTensor<B>,
+    epsilon: f32,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let mean = B::float_mean_dim(input.clone(), 1);
+    let centred = B::float_sub(input.clone(), mean);
+    let variance = B::float_mean_dim(B::float_mul(centred.clone(), centred.clone()), 1);
+    let deviation = B::float_sqrt(B::float_add_scalar(variance, epsilon.into()));
+    let inverse = B::float_recip(deviation);
+    (B::float_mul(centred, inverse.clone()), inverse)
+}
+
+pub(super) fn standardize_backward<B: Backend>(
+    output: &FloatTensor<B>,
+    deviations: &FloatTensor<B>,
+    gradient: &FloatTensor<B>,
+) -> FloatTensor<B> {
+    // What moves the mean or stretches the deviation of a row is taken out of its gradient.
+    let mean = B::float_mean_dim(gradient.clone(), 1);
+    let along = B::float_mean_dim(B::float_mul(gradient.clone(), output.clone()), 1);
+    let left = B::float_sub(gradient.clone(), mean);
+    let left = B::float_sub(left, B::float_mul(output.clone(), along));
+    B::float_mul(left, deviations.clone())
 }
 
 /// The pictures and the window as burn's pooling takes them: with the same padding before as after, so that what
@@ -308,54 +332,6 @@ pub(super) fn fake_quantize_backward<B: Backend>(
         without::<B>(gradient.clone(), beyond),
         B::float_reshape(sum, Shape::from([1])),
     ]
-}
-
-/// `factor * x + term`.
-fn line<B: Backend>(x: &FloatTensor<B>, factor: f32, term: f32) -> FloatTensor<B> {
-    B::float_add_scalar(B::float_mul_scalar(x.clone(), factor.into()), term.into())
-}
-
-pub(super) fn curve<B: Backend>(curve: Curve, input: &FloatTensor<B>) -> FloatTensor<B> {
-    let x = input.clone();
-    match curve {
-        Curve::Leaky(slope) => {
-            let sloped = B::float_mul_scalar(x.clone(), slope.into());
-            B::float_mask_where(sloped, at_least::<B>(x.clone(), 0.0), x)
-        }
-        Curve::Sigmoid => B::sigmoid(x),
-        Curve::HardSigmoid { alpha, beta } => clamp::<B>((0.0, 1.0), &line::<B>(&x, alpha, beta)),
-        Curve::HardSwish => {
-            let gate = clamp::<B>((0.0, 1.0), &line::<B>(&x, 1.0 / 6.0, 0.5));
-            B::float_mul(x, gate)
-        }
-    }
-}
-
-pub(super) fn curve_backward<B: Backend>(
-    curve: Curve,
-    input: &FloatTensor<B>,
-    gradient: &FloatTensor<B>,
-) -> FloatTensor<B> {
-    let (x, gradient) = (input.clone(), gradient.clone());
-    match curve {
-        Curve::Leaky(slope) => {
-            let sloped = B::float_mul_scalar(gradient.clone(), slope.into());
-            B::float_mask_where(sloped, at_least::<B>(x, 0.0), gradient)
-        }
-        Curve::Sigmoid => B::sigmoid_backward(B::sigmoid(x), gradient),
-        Curve::HardSigmoid { alpha, beta } => {
-            let gate = clamp::<B>((0.0, 1.0), &line::<B>(&x, alpha, beta));
-            let sloped = B::float_mul_scalar(gradient, alpha.into());
-            clamp_backward::<B>((0.0, 1.0), &gate, &sloped)
-        }
-        Curve::HardSwish => {
-            let slope = line::<B>(&x, 1.0 / 3.0, 0.5);
-            let slope = without::<B>(slope, at_most::<B>(x.clone(), -3.0));
-            let beyond = B::bool_not(at_most::<B>(x, 3.0));
-            let slope = B::float_mask_fill(slope, beyond, 1.0.into());
-            B::float_mul(gradient, slope)
-        }
-    }
 }
 
 pub(super) fn rounded<B: Backend>(stored: &Stored, weights: &FloatTensor<B>) -> FloatTensor<B> {

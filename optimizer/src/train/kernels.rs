@@ -8,6 +8,7 @@ use burn_backend::{Backend, Shape, TensorData};
 use rayon::ThreadPool;
 
 use super::composed;
+use super::curves;
 use super::operator::Curve;
 use super::parameter::Stored;
 use super::program::refused;
@@ -126,6 +127,20 @@ pub(super) trait Kernels: Backend {
         composed::normalize_backward::<Self>(input, scale, statistics, gradient, epsilon)
     }
 
+    /// Rows of a matrix, each with a mean of 0 and a variance of 1, and the reciprocal of each row's deviation.
+    fn standardize(input: &FloatTensor<Self>, epsilon: f32) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::standardize::<Self>(input, epsilon)
+    }
+
+    /// The gradient of the input, from what was made.
+    fn standardize_backward(
+        output: &FloatTensor<Self>,
+        deviations: &FloatTensor<Self>,
+        gradient: &FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::standardize_backward::<Self>(output, deviations, gradient)
+    }
+
     /// The largest element that each window over the last two axes sees, and where it is.
     fn largest(window: Window, input: &FloatTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
         composed::largest::<Self>(window, input)
@@ -194,7 +209,7 @@ pub(super) trait Kernels: Backend {
 
     /// A function of each element.
     fn curve(curve: Curve, input: &FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::curve::<Self>(curve, input)
+        curves::curve::<Self>(curve, input)
     }
 
     /// The gradient of the input.
@@ -203,7 +218,7 @@ pub(super) trait Kernels: Backend {
         input: &FloatTensor<Self>,
         gradient: &FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        composed::curve_backward::<Self>(curve, input, gradient)
+        curves::curve_backward::<Self>(curve, input, gradient)
     }
 
     /// What weights are once they are stored in 8 bits.

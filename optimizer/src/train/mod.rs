@@ -8,24 +8,31 @@
 //! rounded to their integers at every step, while the float that is behind them moves; the scales of activations are
 //! trained too. So what is trained is, but for the order of sums, what an integer runtime computes.
 
+mod attributes;
 mod batch;
 mod checkpoint;
 mod composed;
 mod cpu;
+mod curves;
 mod descent;
 mod device;
 mod differentiable;
+mod elementwise;
 mod fit;
 mod kernels;
 mod loss;
+mod movement;
 mod normalization;
 mod operator;
 mod options;
 mod parameter;
+mod pick;
 mod program;
 mod reader;
+mod reduction;
 mod run;
 mod tape;
+mod value;
 mod window;
 
 use std::collections::HashSet;

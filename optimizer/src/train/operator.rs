@@ -1,9 +1,9 @@
 //! The operators that can be trained through, with their attributes.
 
+use super::attributes::Attributes;
+use super::pick::{self, Pick};
 use super::window::Window;
 use crate::error::Error;
-use crate::graph::{Graph, NodeId};
-use crate::proto::{NodeProto, TensorProto};
 
 /// What a node computes.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,9 +17,14 @@ pub(super) enum Operator {
     /// A function of pairs of elements, with broadcasting.
     Combine(Combine),
     /// A window that slides over pictures.
-    Pool { pool: Pool, window: Window },
-    /// The mean over all axes after the second, which stay with an extent of 1.
-    GlobalAverage,
+    Pool {
+        pool: Pool,
+        window: Window,
+        /// Whether a last window that reaches over the end counts.
+        ceil: bool,
+    },
+    /// A reduction over all axes after the second, which stay with an extent of 1.
+    Global(Reduction),
     /// `alpha * a * b + beta * c`.
     Gemm {
         alpha: f32,
@@ -36,8 +41,16 @@ pub(super) enum Operator {
     Concat(i64),
     /// Exponentials along an axis that sum to 1, or their logarithms.
     Softmax { axis: i64, log: bool },
-    /// The mean over axes; the inferred shape says whether they stay.
-    Mean(Vec<i64>),
+    /// A reduction over axes; the inferred shape says whether they stay.
+    Reduce(Reduction, Vec<i64>),
+    /// Some of what lies along axes, one after another: `Slice`, `Gather`, and one output of `Split`.
+    Pick(Vec<Pick>),
+    /// Repeats along axes of one element until the inferred shape is filled.
+    Expand,
+    /// By a constant condition either of two inputs.
+    Choose,
+    /// Normalizes over the last axes, from `axis` on: input, scale, shift.
+    LayerNormalization { axis: i64, epsilon: f32 },
     /// Stores in 8 bits: input, scale, zero point.
     Quantize,
     /// The float of what is stored in 8 bits.
@@ -66,6 +79,7 @@ pub(super) enum Map {
     Log,
     Negative,
     Reciprocal,
+    Power(f32),
 }
 
 /// A function of one element that burn has not, or slowly.
@@ -73,8 +87,16 @@ pub(super) enum Map {
 pub(super) enum Curve {
     Leaky(f32),
     Sigmoid,
-    HardSigmoid { alpha: f32, beta: f32 },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
     HardSwish,
+    Gelu,
+    /// Gelu by a hyperbolic tangent.
+    TanhGelu,
+    Softplus,
+    Mish,
 }
 
 /// A function of two elements.
@@ -84,6 +106,16 @@ pub(super) enum Combine {
     Subtract,
     Multiply,
     Divide,
+    Largest,
+    Smallest,
+}
+
+/// What becomes of the elements along axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reduction {
+    Mean,
+    Sum,
+    Max,
 }
 
 /// What a sliding window gives.
@@ -94,10 +126,17 @@ pub(super) enum Pool {
 }
 
 impl Operator {
+    /// Whether a step must know the extents of what it makes.
+    pub(super) fn needs_extents(&self) -> bool {
+        matches!(
+            self,
+            Self::Reshape | Self::Reduce(..) | Self::Pick(_) | Self::Expand
+        )
+    }
+
     /// Reads a node; an error names what cannot be trained through.
-    pub(super) fn of(graph: &Graph, id: NodeId) -> Result<Self, Error> {
-        let node = graph.node(id);
-        let reader = Reader { graph, id, node };
+    pub(super) fn of(reader: &Attributes) -> Result<Self, Error> {
+        let node = reader.node;
         if !node.is_standard() {
             return Err(reader.error(format!(
                 "operators of domain `{}` cannot be trained",
@@ -130,6 +169,12 @@ impl Operator {
                 beta: float("beta", 0.5),
             }),
             "HardSwish" => curve(Curve::HardSwish),
+            "Gelu" => curve(match node.text("approximate").unwrap_or("none") {
+                "tanh" => Curve::TanhGelu,
+                _ => Curve::Gelu,
+            }),
+            "Softplus" => curve(Curve::Softplus),
+            "Mish" => curve(Curve::Mish),
             "Tanh" => Self::Map(Map::Tanh),
             "Erf" => Self::Map(Map::Erf),
             "Sqrt" => Self::Map(Map::Sqrt),
@@ -137,6 +182,9 @@ impl Operator {
             "Log" => Self::Map(Map::Log),
             "Neg" => Self::Map(Map::Negative),
             "Reciprocal" => Self::Map(Map::Reciprocal),
+            "Pow" => Self::Map(Map::Power(reader.exponent()?)),
+            "Max" => reader.extreme(Combine::Largest)?,
+            "Min" => reader.extreme(Combine::Smallest)?,
             "Add" => Self::Combine(Combine::Add),
             "Sub" => Self::Combine(Combine::Subtract),
             "Mul" => Self::Combine(Combine::Multiply),
@@ -145,7 +193,8 @@ impl Operator {
             "AveragePool" => reader.pool(Pool::Average {
                 count_padding: node.int("count_include_pad").unwrap_or(0) != 0,
             })?,
-            "GlobalAveragePool" => Self::GlobalAverage,
+            "GlobalAveragePool" => Self::Global(Reduction::Mean),
+            "GlobalMaxPool" => Self::Global(Reduction::Max),
             "Gemm" => Self::Gemm {
                 alpha: float("alpha", 1.0),
                 beta: float("beta", 1.0),
@@ -159,129 +208,18 @@ impl Operator {
                 axis: node.int("axis").unwrap_or(-1),
                 log: node.is("LogSoftmax"),
             },
-            "ReduceMean" => Self::Mean(reader.axes()?),
+            "ReduceMean" => reader.reduce(Reduction::Mean)?,
+            "ReduceSum" => reader.reduce(Reduction::Sum)?,
+            "ReduceMax" => reader.reduce(Reduction::Max)?,
+            "Slice" => Self::Pick(pick::of_slice(reader)?),
+            "Gather" => Self::Pick(vec![pick::of_gather(reader)?]),
+            "Expand" => Self::Expand,
+            "Where" => Self::Choose,
+            "LayerNormalization" => reader.layer_normalization()?,
             "QuantizeLinear" => Self::Quantize,
             "DequantizeLinear" => Self::Dequantize,
             "Identity" | "Dropout" => Self::Same,
             other => return Err(reader.error(format!("operator `{other}` cannot be trained"))),
         })
-    }
-}
-
-/// A node whose attributes are read.
-struct Reader<'a> {
-    graph: &'a Graph,
-    id: NodeId,
-    node: &'a NodeProto,
-}
-
-impl Reader<'_> {
-    fn error(&self, reason: impl Into<String>) -> Error {
-        Error::node(self.node, reason)
-    }
-
-    fn count(&self, name: &str) -> Result<usize, Error> {
-        match usize::try_from(self.node.int(name).unwrap_or(1)) {
-            Ok(count) if count > 0 => Ok(count),
-            _ => Err(self.error(format!("attribute `{name}` must be at least 1"))),
-        }
-    }
-
-    /// A list of `N` numbers.
-    fn numbers<const N: usize>(&self, name: &str, default: usize) -> Result<[usize; N], Error> {
-        let Some(values) = self.node.ints(name) else {
-            return Ok([default; N]);
-        };
-        let values: Result<Vec<usize>, _> = values.iter().map(|&value| usize::try_from(value)).collect();
-        values
-            .ok()
-            .and_then(|values| values.try_into().ok())
-            .ok_or_else(|| {
-                self.error(format!(
-                    "attribute `{name}` is not {N} numbers; only operators on rows and columns can be trained"
-                ))
-            })
-    }
-
-    fn kernel_of_weights(&self) -> Result<[usize; 2], Error> {
-        let weights = self.node.input_name(1).unwrap_or_default();
-        let producer = self.graph.producer(weights);
-        let stored = producer.and_then(|id| self.graph.constant_input(id, 0));
-        let weights = self.graph.initializer(weights).or(stored);
-        let shape = weights
-            .ok_or_else(|| self.error("its weights are not constant"))?
-            .shape()?;
-        match shape[..] {
-            [_, _, rows, columns] if rows > 0 && columns > 0 => Ok([rows, columns]),
-            _ => Err(self.error("only two-dimensional convolutions can be trained")),
-        }
-    }
-
-    fn window(&self, kernel: [usize; 2]) -> Result<Window, Error> {
-        let pads = match self.node.text("auto_pad").unwrap_or("NOTSET") {
-            "" | "NOTSET" => self.numbers("pads", 0)?,
-            "VALID" => [0; 4],
-            other => {
-                return Err(self.error(format!(
-                    "auto_pad `{other}` cannot be trained; export the model with explicit pads"
-                )));
-            }
-        };
-        let window = Window {
-            kernel,
-            stride: self.numbers("strides", 1)?,
-            pads,
-            dilation: self.numbers("dilations", 1)?,
-        };
-        let steps = window.stride.iter().chain(&window.dilation).chain(&window.kernel);
-        if steps.copied().any(|step| step == 0) {
-            return Err(self.error("kernel, strides and dilations must be at least 1"));
-        }
-        Ok(window)
-    }
-
-    fn pool(&self, pool: Pool) -> Result<Operator, Error> {
-        if self.node.int("ceil_mode").unwrap_or(0) != 0 {
-            return Err(self.error("ceil_mode cannot be trained; export the model without it"));
-        }
-        if self.node.output.iter().skip(1).any(|output| !output.is_empty()) {
-            return Err(self.error("the indices of maxima cannot be trained"));
-        }
-        let window = self.window(self.numbers("kernel_shape", 1)?)?;
-        Ok(Operator::Pool { pool, window })
-    }
-
-    fn limit(&self, index: usize, open: f32) -> Result<f32, Error> {
-        if self.node.input_name(index).is_none() {
-            return Ok(open);
-        }
-        let limit = self.graph.constant_input(self.id, index).map(TensorProto::floats);
-        match limit.transpose()?.as_deref() {
-            Some([limit]) => Ok(*limit),
-            _ => Err(self.error("its limits are not constant")),
-        }
-    }
-
-    fn order(&self) -> Result<Option<Vec<usize>>, Error> {
-        let order = self.node.ints("perm").map(|order| {
-            let order = order.iter().map(|&axis| usize::try_from(axis));
-            order.collect::<Result<Vec<usize>, _>>()
-        });
-        order
-            .transpose()
-            .map_err(|_| self.error("attribute `perm` holds a negative axis"))
-    }
-
-    /// The axes of a reduction, an attribute up to opset 17 and an input since.
-    fn axes(&self) -> Result<Vec<i64>, Error> {
-        match (self.node.ints("axes"), self.node.input_name(1)) {
-            (Some(axes), _) => Ok(axes.to_vec()),
-            (None, None) => Ok(Vec::new()),
-            (None, Some(_)) => {
-                let axes = self.graph.constant_input(self.id, 1);
-                axes.ok_or_else(|| self.error("its axes are not constant"))?
-                    .integers()
-            }
-        }
     }
 }

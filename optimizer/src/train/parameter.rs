@@ -215,14 +215,15 @@ impl Parameter {
         self.role != Role::Statistic
     }
 
-    /// Which elements stay zero: weights that are. A float weight is hardly ever exactly zero unless it was pruned.
+    /// Which elements stay zero: weights that are. A float weight is hardly ever exactly zero unless it was pruned;
+    /// where all are, as in a new classifier, nothing has been learnt yet.
     pub(super) fn mask(&self) -> Option<Vec<bool>> {
         let zeros = self.values.iter().filter(|&&value| value == 0.0).count();
         let least = match &self.role {
             Role::Weights(stored) if stored.alone => PRUNED * self.values.len() as f64,
             _ => 0.0,
         };
-        let pruned = self.decays && zeros as f64 > least;
+        let pruned = self.decays && zeros as f64 > least && zeros < self.values.len();
         pruned.then(|| self.values.iter().map(|&value| value == 0.0).collect())
     }
 }

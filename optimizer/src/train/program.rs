@@ -130,12 +130,20 @@ impl Program {
         let of = |name: &String| values.get(name).and_then(shape::Value::extents);
         let shapes: Shapes = self.names.iter().map(of).collect();
         for step in &self.steps {
-            let needed = matches!(step.operator, Operator::Reshape | Operator::Mean(_));
-            if needed && shapes[step.output].is_none() {
-                let name = &self.names[step.output];
-                return Err(refused(format!(
-                    "the shape of value `{name}` is not known; export the model with fixed shapes but for the batch"
-                )));
+            let name = &self.names[step.output];
+            match &shapes[step.output] {
+                None if step.operator.needs_extents() => {
+                    return Err(refused(format!(
+                        "the shape of value `{name}` is not known; export the model with fixed shapes but for the batch"
+                    )));
+                }
+                Some(extents) if extents.contains(&0) => {
+                    return Err(refused(format!(
+                        "value `{name}` of shape {extents:?} is empty; export the model without node `{}`",
+                        step.label
+                    )));
+                }
+                _ => {}
             }
         }
         Ok(shapes)

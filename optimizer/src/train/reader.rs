@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use super::attributes::Attributes;
 use super::kernels::Grid;
 use super::operator::{Combine, Map, Operator};
 use super::parameter::{Parameter, Role};
+use super::pick;
 use super::program::{Constant, Operand, Step};
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::proto::{DataType, NodeProto, TensorProto};
-use crate::shape::Values;
+use crate::shape::{Value, Values};
 
 /// Reads nodes in their order.
 pub(super) struct Reader<'a> {
@@ -47,10 +49,29 @@ impl<'a> Reader<'a> {
 
     pub(super) fn read(&mut self, id: NodeId) -> Result<(), Error> {
         let node = self.graph.node(id);
-        if self.computes_on_shapes(node) {
+        if self.is_known_by_inference(node) {
             return Ok(());
         }
-        let mut operator = Operator::of(self.graph, id)?;
+        let attributes = Attributes {
+            graph: self.graph,
+            types: &self.types,
+            id,
+            node,
+        };
+        if node.is("Split") && node.is_standard() {
+            // Each output by a step of its own, as if it were a slice: so a step makes one value.
+            let picks = pick::of_split(&attributes)?;
+            let is_read = |name: &str| !self.graph.consumers(name).is_empty() || self.graph.is_output(name);
+            let outputs = node.output.iter().zip(picks);
+            let outputs: Vec<_> = outputs.filter(|(name, _)| is_read(name)).collect();
+            for (output, pick) in outputs {
+                let operator = Operator::Pick(vec![pick]);
+                let inputs = self.inputs(&operator, node)?;
+                self.push(node, output, operator, inputs, None);
+            }
+            return Ok(());
+        }
+        let mut operator = Operator::of(&attributes)?;
         if operator == Operator::Dequantize {
             if self.graph.constant_input(id, 0).is_some() {
                 return self.read_integers(id);
@@ -63,39 +84,54 @@ impl<'a> Reader<'a> {
         } else {
             (self.inputs(&operator, node)?, None)
         };
-        let output = self.name_value(node);
+        self.push(node, &node.output[0], operator, inputs, grid);
+        Ok(())
+    }
+
+    /// Adds a step that makes this output of a node.
+    fn push(
+        &mut self,
+        node: &NodeProto,
+        output: &str,
+        operator: Operator,
+        inputs: Vec<Option<Operand>>,
+        grid: Option<Grid>,
+    ) {
+        let index = self.names.len();
+        self.names.push(output.to_owned());
+        self.operands.insert(output.to_owned(), Operand::Value(index));
         self.steps.push(Step {
             label: node.label(),
             operator,
             inputs,
-            output,
+            output: index,
             last: Vec::new(),
             grid,
         });
-        Ok(())
     }
 
-    /// Whether the node makes integers, such as the target of a `Reshape`: those are known by inference.
-    fn computes_on_shapes(&self, node: &NodeProto) -> bool {
-        let mut outputs = node.output.iter().filter_map(|output| self.types.get(output));
-        !node.is("QuantizeLinear")
-            && outputs.any(|value| matches!(value.data_type, DataType::Int64 | DataType::Int32))
-    }
-
-    fn name_value(&mut self, node: &NodeProto) -> usize {
-        let index = self.names.len();
-        self.names.push(node.output[0].clone());
-        self.operands
-            .insert(node.output[0].clone(), Operand::Value(index));
-        index
+    /// Whether the node makes integers or truth values, such as the target of a `Reshape`, or what only depends on
+    /// shapes.
+    fn is_known_by_inference(&self, node: &NodeProto) -> bool {
+        if node.is("QuantizeLinear") || node.is("DequantizeLinear") {
+            return false;
+        }
+        let output = node.output.first().and_then(|output| self.types.get(output));
+        output.is_some_and(|value| {
+            matches!(
+                value.data_type,
+                DataType::Int64 | DataType::Int32 | DataType::Bool
+            ) || value.known().is_some()
+        })
     }
 
     fn inputs(&mut self, operator: &Operator, node: &NodeProto) -> Result<Vec<Option<Operand>>, Error> {
         let count = match operator {
             Operator::Convolution { .. } | Operator::Gemm { .. } => 3,
+            Operator::Choose | Operator::LayerNormalization { .. } => 3,
             Operator::Normalization { .. } => 5,
-            Operator::Combine(_) | Operator::Product => 2,
-            Operator::Concat(_) => node.input.len(),
+            Operator::Product => 2,
+            Operator::Combine(_) | Operator::Concat(_) => node.input.len(),
             _ => 1,
         };
         let mut inputs = Vec::with_capacity(count);
@@ -117,7 +153,7 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| Error::node(node, "its input is constant, which cannot be trained"))
     }
 
-    /// An initializer that a node reads as floats.
+    /// What a node reads as floats and no step makes.
     fn constant(
         &mut self,
         name: &str,
@@ -125,17 +161,30 @@ impl<'a> Reader<'a> {
         node: &NodeProto,
         index: usize,
     ) -> Result<Operand, Error> {
-        let tensor = self.graph.initializer(name);
-        let tensor =
-            tensor.ok_or_else(|| Error::node(node, format!("its input `{name}` cannot be trained")))?;
-        let operand = if let Some((role, decays)) = self.role(operator, node, index, tensor) {
+        let stored = self.graph.initializer(name);
+        let trained = stored.and_then(|tensor| Some((tensor, self.role(operator, node, index, tensor)?)));
+        let operand = if let Some((tensor, (role, decays))) = trained {
             self.parameters.push(Parameter::float(tensor, role, decays)?);
             Operand::Parameter(self.parameters.len() - 1)
         } else {
-            self.constants.push(Constant {
-                shape: tensor.shape()?,
-                values: tensor.floats()?,
-            });
+            let inferred = || self.types.get(name).and_then(Value::known);
+            let tensor = stored.cloned().or_else(inferred);
+            let tensor = tensor.ok_or_else(|| {
+                let reason = "is neither a constant nor made of floats, and cannot be trained through";
+                Error::node(node, format!("its input `{name}` {reason}"))
+            })?;
+            let is_condition = *operator == Operator::Choose && index == 0;
+            let values = if is_condition {
+                tensor
+                    .flags()?
+                    .into_iter()
+                    .map(|flag| f32::from(u8::from(flag)))
+                    .collect()
+            } else {
+                tensor.floats()?
+            };
+            let shape = tensor.shape()?;
+            self.constants.push(Constant { shape, values });
             Operand::Constant(self.constants.len() - 1)
         };
         self.operands.insert(name.to_owned(), operand);
@@ -161,7 +210,9 @@ impl<'a> Reader<'a> {
             Operator::Convolution { .. } | Operator::Gemm { .. } => Some((Role::Float, index == 1)),
             Operator::Product => Some((Role::Float, true)),
             Operator::Normalization { .. } if index > 2 => Some((Role::Statistic, false)),
-            Operator::Normalization { .. } => Some((Role::Float, false)),
+            Operator::Normalization { .. } | Operator::LayerNormalization { .. } => {
+                Some((Role::Float, false))
+            }
             // Single numbers and what prepares the input are part of the architecture.
             Operator::Combine(Combine::Add | Combine::Multiply) => {
                 (tensor.count().ok()? > 1 && !other_is_input()).then_some((Role::Float, false))

@@ -5,10 +5,12 @@ use burn_backend::{Shape, TensorMetadata as _};
 
 use super::differentiable;
 use super::kernels::{Kernels, Statistics};
-use super::operator::{Combine, Map, Operator};
+use super::operator::Operator;
 use super::parameter::{Parameter, Role};
 use super::program::{Constant, Operand, Program, Shapes, Step};
 use super::tape::Tape;
+use super::value::{Value, position, reversed};
+use super::{elementwise, movement, reduction};
 use crate::error::Error;
 
 /// What a batch normalization saw.
@@ -38,56 +40,6 @@ pub(super) struct Outcome<B: Tape> {
     pub(super) answer: FloatTensor<B>,
     /// What all batch normalizations saw, unless the run only infers.
     pub(super) seen: Vec<Seen<B::Plain>>,
-}
-
-/// A value with its layout.
-#[derive(Debug)]
-struct Value<B: Tape> {
-    tensor: FloatTensor<B>,
-    /// Whether the first two axes lie in reverse order, channels before samples.
-    by_channel: bool,
-}
-
-impl<B: Tape> Clone for Value<B> {
-    fn clone(&self) -> Self {
-        Self::new(self.tensor.clone(), self.by_channel)
-    }
-}
-
-impl<B: Tape> Value<B> {
-    fn new(tensor: FloatTensor<B>, by_channel: bool) -> Self {
-        Self { tensor, by_channel }
-    }
-
-    /// The tensor with its axes in the order of the model.
-    fn plain(self) -> FloatTensor<B> {
-        self.in_layout(false)
-    }
-
-    /// The tensor as convolutions take it.
-    fn pictures(self) -> FloatTensor<B> {
-        self.in_layout(B::Plain::BY_CHANNEL)
-    }
-
-    /// With leading axes of one element until there are `rank`.
-    fn widened(self, rank: usize) -> Self {
-        let shape = self.tensor.shape();
-        if shape.rank() >= rank {
-            return self;
-        }
-        // Fewer axes than another operand: in the order of the model, as only pictures lie otherwise.
-        let mut extents = vec![1; rank - shape.rank()];
-        extents.extend_from_slice(&shape);
-        Self::new(B::float_reshape(self.plain(), Shape::from(extents)), false)
-    }
-
-    fn in_layout(self, by_channel: bool) -> FloatTensor<B> {
-        if self.by_channel == by_channel {
-            self.tensor
-        } else {
-            B::float_swap_dims(self.tensor, 0, 1)
-        }
-    }
 }
 
 /// A program whose constants are on a device.
@@ -195,6 +147,10 @@ impl<'a, B: Tape> Run<'a, B> {
         self.operand(operand.expect("a valid node has its inputs"))
     }
 
+    fn inputs<'b>(&'b self, step: &'b Step) -> impl Iterator<Item = Value<B>> + use<'a, 'b, B> {
+        (0..step.inputs.len()).map(|index| self.input(step, index))
+    }
+
     fn optional(&self, step: &Step, index: usize) -> Option<FloatTensor<B>> {
         let operand = step.inputs.get(index).copied().flatten();
         operand.map(|operand| self.operand(operand).plain())
@@ -217,23 +173,28 @@ impl<'a, B: Tape> Run<'a, B> {
             Operator::Normalization { epsilon, momentum } => self.normalize(step, *epsilon, *momentum),
             Operator::Map(function) => {
                 let Value { tensor, by_channel } = self.input(step, 0);
-                Value::new(map::<B>(*function, tensor), by_channel)
+                Value::new(elementwise::map::<B>(*function, tensor), by_channel)
             }
-            Operator::Combine(function) => combine(*function, self.input(step, 0), self.input(step, 1)),
-            Operator::Pool { pool, window } => {
+            Operator::Combine(function) => {
+                let combined = self
+                    .inputs(step)
+                    .reduce(|a, b| elementwise::combine(*function, a, b));
+                combined.expect("a valid node has its inputs")
+            }
+            Operator::Choose => {
+                let [condition, a, b] = [0, 1, 2].map(|index| self.input(step, index));
+                elementwise::choose(condition, a, b)
+            }
+            Operator::Pool { pool, window, ceil } => {
                 let Value { tensor, by_channel } = self.input(step, 0);
-                let made = differentiable::pool::<B>(*pool, *window, tensor);
+                let made = if *ceil {
+                    differentiable::pool_rounded_up::<B>(*pool, *window, tensor)
+                } else {
+                    differentiable::pool::<B>(*pool, *window, tensor)
+                };
                 Value::new(made, by_channel)
             }
-            Operator::GlobalAverage => {
-                let Value { tensor, by_channel } = self.input(step, 0);
-                let shape = tensor.shape();
-                let flat = Shape::from(vec![shape[0], shape[1], shape.iter().skip(2).product()]);
-                let mean = B::float_mean_dim(B::float_reshape(tensor, flat), 2);
-                let mut extents = vec![1; shape.rank()];
-                extents[..2].copy_from_slice(&shape[..2]);
-                Value::new(B::float_reshape(mean, Shape::from(extents)), by_channel)
-            }
+            Operator::Global(function) => reduction::global(*function, self.input(step, 0)),
             Operator::Gemm {
                 alpha,
                 beta,
@@ -255,7 +216,9 @@ impl<'a, B: Tape> Run<'a, B> {
                 let order = order.clone().unwrap_or_else(reversed);
                 Value::new(B::float_permute(input, &order), false)
             }
-            Operator::Concat(axis) => self.concat(step, *axis),
+            Operator::Concat(axis) => movement::concat(self.inputs(step).collect(), *axis),
+            Operator::Pick(picks) => movement::pick(self.input(step, 0), picks, self.extents(step)),
+            Operator::Expand => movement::expand(self.input(step, 0), self.extents(step)),
             Operator::Softmax { axis, log } => {
                 let input = self.input(step, 0).plain();
                 let axis = position(*axis, input.shape().rank());
@@ -266,7 +229,13 @@ impl<'a, B: Tape> Run<'a, B> {
                 };
                 Value::new(made, false)
             }
-            Operator::Mean(axes) => self.mean(step, axes),
+            Operator::Reduce(function, axes) => {
+                reduction::along(*function, self.input(step, 0), axes, self.extents(step))
+            }
+            Operator::LayerNormalization { axis, epsilon } => {
+                let (scale, shift) = (self.input(step, 1), self.optional(step, 2));
+                reduction::normalize_layer(self.input(step, 0), (*axis, *epsilon), scale, shift)
+            }
             Operator::Quantize => {
                 let Value { tensor, by_channel } = self.input(step, 0);
                 let scale = self.input(step, 1).tensor;
@@ -337,49 +306,6 @@ impl<'a, B: Tape> Run<'a, B> {
             }
         }
     }
-
-    fn concat(&self, step: &Step, axis: i64) -> Value<B> {
-        let parts: Vec<Value<B>> = (0..step.inputs.len())
-            .map(|index| self.input(step, index))
-            .collect();
-        let by_channel = parts.iter().all(|part| part.by_channel);
-        let axis = position(axis, parts[0].tensor.shape().rank());
-        let tensors = parts.into_iter().map(|part| part.in_layout(by_channel));
-        Value::new(
-            B::float_cat(tensors.collect(), reversed(axis, by_channel)),
-            by_channel,
-        )
-    }
-
-    fn mean(&self, step: &Step, axes: &[i64]) -> Value<B> {
-        let Value { tensor, by_channel } = self.input(step, 0);
-        let rank = tensor.shape().rank();
-        let all = (0..rank).map(|axis| axis as i64).collect();
-        let axes = if axes.is_empty() { all } else { axes.to_vec() };
-        let mut mean = tensor;
-        for axis in axes {
-            mean = B::float_mean_dim(mean, reversed(position(axis, rank), by_channel));
-        }
-        let mean = Value::<B>::new(mean, by_channel).plain();
-        Value::new(B::float_reshape(mean, self.extents(step)), false)
-    }
-}
-
-/// An axis that may be counted from the end.
-fn position(axis: i64, rank: usize) -> usize {
-    if axis < 0 {
-        (axis + rank as i64) as usize
-    } else {
-        axis as usize
-    }
-}
-
-/// Where an axis is once the first two are in reverse order.
-fn reversed(axis: usize, by_channel: bool) -> usize {
-    match axis {
-        0 | 1 if by_channel => 1 - axis,
-        _ => axis,
-    }
 }
 
 fn scaled<B: Tape>(tensor: FloatTensor<B>, factor: f32) -> FloatTensor<B> {
@@ -387,37 +313,6 @@ fn scaled<B: Tape>(tensor: FloatTensor<B>, factor: f32) -> FloatTensor<B> {
         B::float_mul_scalar(tensor, factor.into())
     } else {
         tensor
-    }
-}
-
-fn combine<B: Tape>(function: Combine, a: Value<B>, b: Value<B>) -> Value<B> {
-    let rank = a.tensor.shape().rank().max(b.tensor.shape().rank());
-    let by_channel = a.by_channel || b.by_channel;
-    let [a, b] = [a, b].map(|value| value.widened(rank).in_layout(by_channel));
-    let made = match function {
-        Combine::Add => B::float_add(a, b),
-        Combine::Subtract => B::float_sub(a, b),
-        Combine::Multiply => B::float_mul(a, b),
-        Combine::Divide => B::float_div(a, b),
-    };
-    Value::new(made, by_channel)
-}
-
-fn map<B: Tape>(function: Map, input: FloatTensor<B>) -> FloatTensor<B> {
-    match function {
-        Map::Clamp { low, high } => differentiable::clamp::<B>(input, low, high),
-        Map::Line { factor, offset } => {
-            let scaled = B::float_mul_scalar(input, factor.into());
-            B::float_add_scalar(scaled, offset.into())
-        }
-        Map::Curve(curve) => differentiable::curve::<B>(curve, input),
-        Map::Tanh => B::float_tanh(input),
-        Map::Erf => B::float_erf(input),
-        Map::Sqrt => B::float_sqrt(input),
-        Map::Exp => B::float_exp(input),
-        Map::Log => B::float_log(input),
-        Map::Negative => B::float_neg(input),
-        Map::Reciprocal => B::float_recip(input),
     }
 }
 

@@ -22,6 +22,24 @@ impl Window {
         Some(padded.checked_sub(reach)? / self.stride[axis] + 1)
     }
 
+    /// The window with as much more padding after pictures of these extents as a last step takes that reaches over
+    /// their end; it is taken if it begins in the picture or in the padding before it.
+    pub(super) fn rounded_up(mut self, extents: [usize; 2]) -> Self {
+        for (axis, extent) in extents.into_iter().enumerate() {
+            let Some(count) = self.count(axis, extent) else {
+                continue;
+            };
+            let (stride, begun) = (self.stride[axis], extent + self.pads[axis]);
+            let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
+            let padded = begun + self.pads[axis + 2];
+            let leaves_some = (count - 1) * stride + reach < padded;
+            if leaves_some && count * stride < begun {
+                self.pads[axis + 2] += count * stride + reach - padded;
+            }
+        }
+        self
+    }
+
     /// Positions within the window, in row-major order.
     pub(super) fn taps(&self) -> impl Iterator<Item = [usize; 2]> + use<> {
         let [rows, columns] = self.kernel;

@@ -83,10 +83,16 @@ fn weights_of_several_nodes_are_stored_once() {
 
 #[test]
 fn rarer_operators_compute_in_integers_too() {
-    for activations in [Activations::U8, Activations::S8] {
+    // ONNX Runtime on x86, for which unsigned activations are, has no integer kernel for the first.
+    let left_in_float = [
+        (Activations::U8, vec!["convtranspose_5"]),
+        (Activations::S8, vec![]),
+    ];
+    for (activations, expected) in left_in_float {
         let (int8, report) = quantized(&rarities(), &options(true, activations), &PICTURES(12)).unwrap();
-        let left: Vec<_> = report.nodes.iter().filter(|n| !n.applied).collect();
-        assert!(left.is_empty(), "{left:?}");
+        let left = report.nodes.iter().filter(|n| !n.applied);
+        let left: Vec<&str> = left.map(|node| node.node.as_str()).collect();
+        assert_eq!(left, expected);
         let decibels = fidelity(&rarities(), &int8, &PICTURES(0));
         assert!(decibels > 28.0, "{decibels} dB");
     }

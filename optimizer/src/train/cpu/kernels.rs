@@ -10,6 +10,7 @@ use super::convolution::{Convolution, Wanted};
 use super::pool::Pooling;
 use super::{Extents, map, normalize};
 use crate::error::Error;
+use crate::train::curves;
 use crate::train::kernels::{Adam, Descent, Grid, Kernels, Statistics};
 use crate::train::operator::Curve;
 use crate::train::parameter::Stored;
@@ -256,20 +257,23 @@ impl Kernels for Flex {
             Curve::Sigmoid => map::unary(x, sigmoid),
             Curve::HardSigmoid { alpha, beta } => map::unary(x, |x| (alpha * x + beta).clamp(0.0, 1.0)),
             Curve::HardSwish => map::unary(x, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+            Curve::Gelu | Curve::TanhGelu | Curve::Softplus | Curve::Mish => {
+                return curves::curve::<Self>(curve, input);
+            }
         };
         like(input, made)
     }
 
     fn curve_backward(curve: Curve, input: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
-        let (x, gradient) = (elements(input), elements(gradient));
+        let (x, slopes) = (elements(input), elements(gradient));
         let made = match curve {
-            Curve::Leaky(slope) => chained(x, gradient, |x| if x < 0.0 { slope } else { 1.0 }),
-            Curve::Sigmoid => chained(x, gradient, |x| sigmoid(x) * (1.0 - sigmoid(x))),
-            Curve::HardSigmoid { alpha, beta } => chained(x, gradient, |x| {
+            Curve::Leaky(slope) => chained(x, slopes, |x| if x < 0.0 { slope } else { 1.0 }),
+            Curve::Sigmoid => chained(x, slopes, |x| sigmoid(x) * (1.0 - sigmoid(x))),
+            Curve::HardSigmoid { alpha, beta } => chained(x, slopes, |x| {
                 let inside = alpha * x + beta;
                 if inside > 0.0 && inside < 1.0 { alpha } else { 0.0 }
             }),
-            Curve::HardSwish => chained(x, gradient, |x| {
+            Curve::HardSwish => chained(x, slopes, |x| {
                 if x > 3.0 {
                     1.0
                 } else if x > -3.0 {
@@ -278,6 +282,9 @@ impl Kernels for Flex {
                     0.0
                 }
             }),
+            Curve::Gelu | Curve::TanhGelu | Curve::Softplus | Curve::Mish => {
+                return curves::curve_backward::<Self>(curve, input, gradient);
+            }
         };
         like(input, made)
     }

@@ -105,9 +105,9 @@ proptest! {
             Curve::HardSwish,
         ] {
             let what = format!("{curve:?}");
-            assert_close(&what, &composed::curve::<Flex>(curve, &input), &Flex::curve(curve, &input));
+            assert_close(&what, &curves::curve::<Flex>(curve, &input), &Flex::curve(curve, &input));
             let own = Flex::curve_backward(curve, &input, &gradient);
-            assert_close(&what, &composed::curve_backward::<Flex>(curve, &input, &gradient), &own);
+            assert_close(&what, &curves::curve_backward::<Flex>(curve, &input, &gradient), &own);
         }
         for limits in [(0.0, f32::INFINITY), (-0.5, 0.6), (f32::NEG_INFINITY, 1.0)] {
             let own = Flex::clamp(limits, &input);

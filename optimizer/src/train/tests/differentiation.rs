@@ -5,99 +5,11 @@ use burn_backend::ops::FloatTensorOps as _;
 use burn_backend::tensor::FloatTensor;
 use proptest::prelude::*;
 
+use super::networks::{networks, recent};
 use super::*;
 use crate::testing::{floats, run_on};
 use crate::train::run::{Loaded, Mode, Outcome, Run, answer};
 use crate::train::tape::{Tape, Taped};
-
-/// Networks that between them have every operator, of inputs `[batch, 4, 6, 6]`.
-fn networks() -> Vec<(&'static str, Model)> {
-    let tail = |b: &mut Builder, x: &str, channels: usize| {
-        let pooled = b.op("GlobalAveragePool", &[x], &[]);
-        let flat = b.op("Flatten", &[&pooled], &[]);
-        let weights = b.floats(&[channels, 3], &Noise(4).take(channels * 3));
-        b.op("MatMul", &[&flat, &weights], &[])
-    };
-    let started = || {
-        let mut b = Builder::new(17);
-        let x = b.input("x", &["batch", "4", "6", "6"]);
-        let weights = b.floats(&[4, 4, 1, 1], &Noise(2).take(16));
-        let y = b.op("Conv", &[&x, &weights], &[]);
-        (b, y)
-    };
-    let mut made = Vec::new();
-    for operator in [
-        "Relu",
-        "LeakyRelu",
-        "Sigmoid",
-        "HardSigmoid",
-        "HardSwish",
-        "Tanh",
-        "Erf",
-        "Exp",
-        "Neg",
-    ] {
-        let (mut b, y) = started();
-        let y = b.op(operator, &[&y], &[]);
-        let y = tail(&mut b, &y, 4);
-        made.push((operator, b.finish(&[&y])));
-    }
-    let (mut b, y) = started();
-    let (low, high) = (b.floats(&[], &[-0.5]), b.floats(&[], &[0.6]));
-    let limited = b.op("Clip", &[&y, &low, &high], &[]);
-    let gate = b.op("GlobalAveragePool", &[&y], &[]);
-    let gate = b.op("Sigmoid", &[&gate], &[]);
-    let gated = b.op("Mul", &[&limited, &gate], &[]);
-    let by_channel = b.floats(&[4, 1, 1], &Noise(7).take(4));
-    let scaled = b.op("Mul", &[&gated, &by_channel], &[]);
-    let divisor = b.floats(&[], &[0.5]);
-    let scaled = b.op("Div", &[&scaled, &divisor], &[]);
-    let difference = b.op("Sub", &[&scaled, &y], &[]);
-    let joined = b.op("Concat", &[&difference, &y], &[int("axis", 1)]);
-    let y = tail(&mut b, &joined, 8);
-    made.push(("gates", b.finish(&[&y])));
-
-    let window = [
-        ints("kernel_shape", &[3, 3]),
-        ints("strides", &[2, 2]),
-        ints("pads", &[1; 4]),
-    ];
-    let counted = [&window[..], &[int("count_include_pad", 1)]].concat();
-    for (operator, attributes) in [
-        ("MaxPool", &window[..]),
-        ("AveragePool", &window),
-        ("AveragePool", &counted),
-    ] {
-        let (mut b, y) = started();
-        let y = b.op(operator, &[&y], attributes);
-        let y = tail(&mut b, &y, 4);
-        made.push((operator, b.finish(&[&y])));
-    }
-
-    let (mut b, y) = started();
-    let target = b.ints(&[0, 4, 36]);
-    let tokens = b.op("Reshape", &[&y, &target], &[]);
-    let tokens = b.op("Transpose", &[&tokens], &[ints("perm", &[0, 2, 1])]);
-    let weights = b.floats(&[4, 4], &Noise(8).take(16));
-    let keys = b.op("MatMul", &[&tokens, &weights], &[]);
-    let keys = b.op("Transpose", &[&keys], &[ints("perm", &[0, 2, 1])]);
-    let scores = b.op("MatMul", &[&tokens, &keys], &[]);
-    let scores = b.op("Softmax", &[&scores], &[int("axis", -1)]);
-    let seen = b.op("MatMul", &[&scores, &tokens], &[]);
-    let mean = b.op("ReduceMean", &[&seen], &[ints("axes", &[1]), int("keepdims", 0)]);
-    let (weights, bias) = (
-        b.floats(&[3, 4], &Noise(1).take(12)),
-        b.floats(&[3], &Noise(6).take(3)),
-    );
-    let factors = [
-        AttributeProto::from_float("alpha", 0.5),
-        AttributeProto::from_float("beta", 2.0),
-    ];
-    let attributes = [&factors[..], &[int("transB", 1)]].concat();
-    let y = b.op("Gemm", &[&mean, &weights, &bias], &attributes);
-    made.push(("attention", b.finish(&[&y])));
-    made
-}
 
 fn evaluate<B: Tape>(
     loaded: &Loaded<B::Plain>,
@@ -122,12 +34,21 @@ fn load<B: Kernels>(model: &Model, device: &B::Device) -> Loaded<B> {
 
 /// Within `tolerance` of what a runtime answers.
 pub(super) fn answers_as_the_runtime_does<B: Kernels>(device: &B::Device, tolerance: f32) {
-    for (name, model) in networks() {
+    answers_as::<B>("tract", networks(), device, tolerance);
+}
+
+fn answers_as<B: Kernels>(
+    runtime: &str,
+    networks: Vec<(&'static str, Model)>,
+    device: &B::Device,
+    tolerance: f32,
+) {
+    for (name, model) in networks {
         let loaded = load::<B>(&model, device);
         let given = B::upload(input(), input_shape(), device);
         let own = answer(&evaluate::<B>(&loaded, &loaded.parameters(), &given)).unwrap();
         let given = Tensor::new(input_shape(), Data::F32(input())).unwrap();
-        let theirs = run_on("tract", &model, &[given]).swap_remove(0);
+        let theirs = run_on(runtime, &model, &[given]).swap_remove(0);
         let difference = own.iter().zip(floats(&theirs));
         let difference = difference.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(difference < tolerance, "{name}: {difference}");
@@ -137,6 +58,12 @@ pub(super) fn answers_as_the_runtime_does<B: Kernels>(device: &B::Device, tolera
 #[test]
 fn a_program_answers_as_the_runtime_does() {
     answers_as_the_runtime_does::<Flex>(&FlexDevice, 1e-4);
+}
+
+#[test]
+fn ort_answers_as_a_program_does() {
+    let all = [networks(), recent()].concat();
+    answers_as::<Flex>("ort", all, &FlexDevice, 1e-4);
 }
 
 /// The sum of the answer's elements times noise, whose gradient is that noise.
@@ -177,7 +104,7 @@ pub(super) fn gradients_of_all<B: Kernels>(device: &B::Device) -> Vec<(&'static 
 
 #[test]
 fn gradients_are_slopes_along_themselves() {
-    for (name, model) in networks() {
+    for (name, model) in networks().into_iter().chain(recent()) {
         let loaded = load::<Flex>(&model, &FlexDevice);
         let given = Flex::upload(input(), input_shape(), &FlexDevice);
         for (index, gradient) in gradients(&loaded, &given).iter().enumerate() {

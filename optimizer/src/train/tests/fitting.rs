@@ -241,6 +241,110 @@ fn what_cannot_be_trained_is_said_with_the_mend() {
     insta::assert_snapshot!(said.join("\n"));
 }
 
+/// What is said of a network whose picture goes through one node.
+fn said_of(made: impl FnOnce(&mut Builder, &str) -> String) -> String {
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "2", "6", "6"]);
+    let y = made(&mut b, &x);
+    let y = b.op("GlobalAveragePool", &[&y], &[]);
+    let model = b.finish(&[&y]);
+    match Program::of(&model, None) {
+        Ok(program) => match program.shapes(&[vec![2, 2, 6, 6]]) {
+            Ok(_) => "it can be trained".to_owned(),
+            Err(error) => error.to_string(),
+        },
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn odd_nodes_are_said_by_name() {
+    let sliced = |starts: i64, ends: i64, axes: i64, steps: i64| {
+        said_of(|b, x| {
+            let bounds = [starts, ends, axes, steps].map(|bound| b.ints(&[bound]));
+            let [starts, ends, axes, steps] = &bounds;
+            b.op("Slice", &[x, starts, ends, axes, steps], &[])
+        })
+    };
+    let gathered = |indices: &[i64], axis: i64| {
+        said_of(|b, x| {
+            let indices = b.ints(indices);
+            b.op("Gather", &[x, &indices], &[int("axis", axis)])
+        })
+    };
+    let split = |sizes: &[i64], axis: i64| {
+        said_of(|b, x| {
+            let sizes = b.ints(sizes);
+            b.node(crate::proto::node("Split", "split", &[x, &sizes], &["a", "b"]));
+            b.proto_mut().node.last_mut().unwrap().attribute = vec![int("axis", axis)];
+            "a".to_owned()
+        })
+    };
+    let pooled = |attributes: &[AttributeProto]| said_of(|b, x| b.op("MaxPool", &[x], attributes));
+    let kernel = ints("kernel_shape", &[2, 2]);
+    let said = [
+        sliced(4, 2, 2, 1),
+        sliced(-1, i64::MIN, -1, -2),
+        sliced(0, 3, 7, 1),
+        sliced(0, 3, 2, 0),
+        sliced(0, 1, 0, 1),
+        sliced(100, 200, 2, 1),
+        said_of(|b, x| {
+            let (starts, ends, axes) = (b.ints(&[0, 1]), b.ints(&[2, 3]), b.ints(&[2, -2]));
+            b.op("Slice", &[x, &starts, &ends, &axes], &[])
+        }),
+        said_of(|b, x| {
+            let starts = b.ints(&[0]);
+            let ends = b.op("Cast", &[x], &[int("to", 7)]);
+            b.op("Slice", &[x, &starts, &ends], &[])
+        }),
+        gathered(&[0, 2], 1),
+        gathered(&[-3], 1),
+        gathered(&[], 1),
+        gathered(&[0], 0),
+        gathered(&[0], -5),
+        split(&[0, 2], 1),
+        split(&[1, 2], 1),
+        split(&[1, 1], 0),
+        split(&[1, 1], 4),
+        pooled(&[kernel.clone(), int("ceil_mode", 1), ints("pads", &[-1, 0, 0, 0])]),
+        pooled(&[kernel, int("ceil_mode", 1), ints("strides", &[9, 9])]),
+        said_of(|b, x| b.op("Pow", &[x, x], &[])),
+        said_of(|b, x| {
+            let condition = b.op("Greater", &[x, x], &[]);
+            b.op("Where", &[&condition, x, x], &[])
+        }),
+        said_of(|b, x| {
+            let scale = b.floats(&[6], &[1.0; 6]);
+            let outputs = ["y", "mean"];
+            b.node(crate::proto::node(
+                "LayerNormalization",
+                "norm",
+                &[x, &scale],
+                &outputs,
+            ));
+            "y".to_owned()
+        }),
+        said_of(|b, x| {
+            let scale = b.floats(&[5], &[1.0; 5]);
+            b.op("LayerNormalization", &[x, &scale], &[])
+        }),
+        said_of(|b, x| {
+            let scale = b.floats(&[1, 1, 1, 1, 6], &[1.0; 6]);
+            b.op("LayerNormalization", &[x, &scale], &[])
+        }),
+        said_of(|b, x| {
+            let target = b.ints(&[1, 3, 6, 6]);
+            b.op("Expand", &[x, &target], &[])
+        }),
+        said_of(|b, x| {
+            let axes = b.ints(&[4]);
+            b.op("ReduceSum", &[x, &axes], &[])
+        }),
+    ];
+    insta::assert_snapshot!(said.join("\n"));
+}
+
 #[test]
 fn scores_may_have_axes_of_one_element_behind() {
     let classifier = |kernel: usize| {

@@ -5,6 +5,7 @@ mod differentiation;
 mod fitting;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod gpu;
+mod networks;
 mod quantized;
 
 use burn_backend::TensorMetadata as _;

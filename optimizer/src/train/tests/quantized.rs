@@ -113,18 +113,98 @@ fn answers_as_trained(model: &Model) {
     assert_ne!(trained, quantized(model));
     // Without further steps, the program of the trained model is what was trained.
     let validation = Spots(40);
-    let sample = |index: usize| validation.sample(index).unwrap().remove(0);
-    let loaded = run::Loaded::<Flex>::new(Program::of(&trained, None).unwrap(), &FlexDevice);
-    let shapes = loaded.program.shapes(&[vec![1, 2, 6, 6]]).unwrap();
     for index in 0..4 {
-        let input = sample(index);
-        let given = Flex::upload(input.as_f32().unwrap().to_vec(), [1, 2, 6, 6], &FlexDevice);
-        let run = run::Run::<Flex>::new(&loaded, &shapes, &loaded.parameters(), run::Mode::Infer);
-        let own = run::answer(&run.run(vec![given])).unwrap();
-        let own = Tensor::new(vec![1, 2], Data::F32(own)).unwrap();
+        let input = validation.sample(index).unwrap().remove(0);
+        let own = answer_to(&trained, &input);
         let theirs = run_on("tract", &trained, &[input]).swap_remove(0);
         assert!(difference(&own, &theirs) < 0.02, "{own:?} {theirs:?}");
     }
+}
+
+/// A network for [`Spots`] that shuffles channels as ShuffleNet does.
+fn shuffling() -> Model {
+    let mut noise = Noise(21);
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "2", "6", "6"]);
+    let mut conv = |b: &mut Builder, x: &str, shape: [usize; 4], attributes: &[AttributeProto]| {
+        let weights = noise.take(shape.iter().product());
+        let weights = b.floats(&shape, &weights);
+        let bias = noise.take(shape[0]);
+        let bias = b.floats(&[shape[0]], &bias);
+        let made = b.op("Conv", &[x, &weights, &bias], attributes);
+        b.op("Relu", &[&made], &[])
+    };
+    let same = ints("pads", &[1; 4]);
+    let wide = conv(&mut b, &x, [8, 2, 3, 3], std::slice::from_ref(&same));
+    b.node(crate::proto::node(
+        "Split",
+        "split",
+        &[&wide],
+        &["kept", "turned"],
+    ));
+    b.proto_mut().node.last_mut().unwrap().attribute = vec![int("axis", 1)];
+    let turned = conv(&mut b, "turned", [4, 1, 3, 3], &[same, int("group", 4)]);
+    let turned = conv(&mut b, &turned, [4, 4, 1, 1], &[]);
+    let joined = b.op("Concat", &["kept", &turned], &[int("axis", 1)]);
+    let target = b.ints(&[-1, 2, 4, 6, 6]);
+    let grouped = b.op("Reshape", &[&joined, &target], &[]);
+    let swapped = b.op("Transpose", &[&grouped], &[ints("perm", &[0, 2, 1, 3, 4])]);
+    let target = b.ints(&[-1, 8, 6, 6]);
+    let shuffled = b.op("Reshape", &[&swapped, &target], &[]);
+    let (starts, ends, axes) = (b.ints(&[2]), b.ints(&[i64::MAX]), b.ints(&[1]));
+    let some = b.op("Slice", &[&shuffled, &starts, &ends, &axes], &[]);
+    let last = conv(&mut b, &some, [8, 6, 1, 1], &[]);
+    let ceil = [
+        ints("kernel_shape", &[3, 3]),
+        ints("strides", &[2, 2]),
+        int("ceil_mode", 1),
+    ];
+    let pooled = b.op("MaxPool", &[&last], &ceil);
+    let pooled = b.op("GlobalAveragePool", &[&pooled], &[]);
+    let flat = b.op("Flatten", &[&pooled], &[]);
+    let weights = b.floats(&[2, 8], &Noise(9).take(16));
+    let bias = b.floats(&[2], &[0.1, -0.1]);
+    let logits = b.op("Gemm", &[&flat, &weights, &bias], &[int("transB", 1)]);
+    b.finish(&[&logits])
+}
+
+#[test]
+fn ort_answers_as_the_training_of_shuffled_channels_did() {
+    let options = Options {
+        epochs: 8,
+        ..options()
+    };
+    let (made, progress) = train_on(&shuffling(), &Spots(64), &options, &Extras::default());
+    let trained = made.unwrap().0;
+    assert!(last_loss(&progress) < 0.5 * progress[0].loss, "{progress:?}");
+    let is_stored = |name: &str| {
+        let graph = Graph::new(trained.clone()).unwrap();
+        let mut nodes = graph.nodes().filter(|(_, node)| node.is(name));
+        nodes.all(|(_, node)| {
+            let producer = graph.producer(node.input_name(0).unwrap());
+            producer.is_some_and(|id| graph.node(id).is("DequantizeLinear"))
+        })
+    };
+    assert!(["Split", "Concat", "Slice"].iter().all(|name| is_stored(name)));
+    let samples = Spots(40);
+    for index in 0..4 {
+        let input = samples.sample(index).unwrap().remove(0);
+        let own = answer_to(&trained, &input);
+        for runtime in ["ort", "tract"] {
+            let theirs = run_on(runtime, &trained, std::slice::from_ref(&input)).swap_remove(0);
+            assert!(difference(&own, &theirs) < 0.02, "{runtime}: {own:?} {theirs:?}");
+        }
+    }
+}
+
+/// What a program of the model answers.
+fn answer_to(model: &Model, input: &Tensor) -> Tensor {
+    let loaded = run::Loaded::<Flex>::new(Program::of(model, None).unwrap(), &FlexDevice);
+    let shapes = loaded.program.shapes(&[vec![1, 2, 6, 6]]).unwrap();
+    let given = Flex::upload(input.as_f32().unwrap().to_vec(), [1, 2, 6, 6], &FlexDevice);
+    let run = run::Run::<Flex>::new(&loaded, &shapes, &loaded.parameters(), run::Mode::Infer);
+    let own = run::answer(&run.run(vec![given])).unwrap();
+    Tensor::new(vec![1, 2], Data::F32(own)).unwrap()
 }
 
 #[test]

@@ -111,6 +111,43 @@ impl Follower<'_> {
         Ok(vec![axes])
     }
 
+    /// `Shape`: channels stay whose number is read, since what is computed from it may be no extent.
+    pub(super) fn extents(&mut self, node: &NodeProto) -> Outcome {
+        let x = self.input(node, 0)?;
+        let output = node.output.first().ok_or("it has no output")?;
+        let whole = node.int("start").unwrap_or(0) == 0;
+        let readers = self.graph.consumers(output);
+        let all = self.graph.is_output(output) || !whole;
+        for (index, axis) in x.axes.iter().enumerate() {
+            let rank = x.axes.len();
+            let mut readers = readers.iter();
+            if all || readers.any(|&(reader, input)| self.may_read(reader, input, index, rank)) {
+                self.keep(node, axis, "their number is computed with");
+            }
+        }
+        Ok(vec![])
+    }
+
+    /// Whether a node that has a shape of `rank` extents for its input may take that of `axis`.
+    fn may_read(&self, reader: NodeId, input: usize, axis: usize, rank: usize) -> bool {
+        let reader = self.graph.node(reader);
+        let at = |index: i64| if index < 0 { index + rank as i64 } else { index };
+        let one = |index| self.integers(reader, index)?.first().copied();
+        match reader.op_type() {
+            "Gather" => {
+                let indices = self.integers(reader, 1);
+                indices.is_none_or(|indices| indices.iter().any(|&index| at(index) == axis as i64))
+            }
+            "Slice" if reader.input_name(4).is_none_or(|_| one(4) == Some(1)) => match (one(1), one(2)) {
+                (Some(from), Some(to)) => (at(from)..at(to)).contains(&(axis as i64)),
+                _ => true,
+            },
+            // What a target may hold is seen where it is used.
+            "Reshape" if input == 1 => false,
+            _ => true,
+        }
+    }
+
     /// `Transpose`; without `perm` the axes are reversed.
     pub(super) fn transpose(&mut self, node: &NodeProto) -> Outcome {
         let x = self.input(node, 0)?;

@@ -181,8 +181,7 @@ impl<'a> Follower<'a> {
             "Resize" => self.resize(id, node),
             "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(node),
             "Reshape" => self.reshape_to(id, node),
-            // Extents are followed where they are used.
-            "Shape" => Ok(vec![]),
+            "Shape" => self.extents(node),
             _ => Err("channels are not followed through its operator".to_owned()),
         }
     }

@@ -102,6 +102,26 @@ fn kept_channels_are_rounded_up() {
     ");
 }
 
+/// What is divided by a number of channels would be divided by another.
+#[test]
+fn channels_stay_whose_number_is_computed_with() {
+    for (picked, stays) in [(0, false), (1, true)] {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["batch", "3", "8", "8"]);
+        let y = conv(&mut b, &x, [32, 3, 1, 1], 1);
+        let (shape, index) = (b.op("Shape", &[&y], &[]), b.ints(&[picked]));
+        let extent = b.op("Gather", &[&shape, &index], &[]);
+        let extent = b.op("Cast", &[&extent], &[int("to", 1)]);
+        let y = b.op("Div", &[&y, &extent], &[]);
+        let y = conv(&mut b, &y, [8, 32, 1, 1], 1);
+        let text = match prune(&b.finish(&[&y]), &by_layer(0.5, 8)) {
+            Ok((_, report)) => lines(&report),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(text.contains("their number is computed with"), stays, "{text}");
+    }
+}
+
 #[test]
 fn groups_stay_alike() {
     let mut b = Builder::new(17);
