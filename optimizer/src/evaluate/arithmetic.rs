@@ -5,8 +5,8 @@ use half::f16;
 use super::array::{Array, Walk, broadcast_steps};
 use crate::proto::DataType;
 
-const BINARY: [&str; 10] = [
-    "Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Equal", "Greater", "Less",
+const BINARY: [&str; 11] = [
+    "Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Pow", "Equal", "Greater", "Less",
 ];
 const UNARY: [&str; 9] = [
     "Neg",
@@ -107,6 +107,7 @@ fn integers(operator: &str, a: &Array, b: &Array, shape: Vec<usize>) -> Option<A
         "Sub" => i64::checked_sub,
         "Mul" => i64::checked_mul,
         "Div" => i64::checked_div,
+        "Mod" => modulo,
         "Max" => |a, b| Some(a.max(b)),
         "Min" => |a, b| Some(a.min(b)),
         _ => return None,
@@ -117,6 +118,16 @@ fn integers(operator: &str, a: &Array, b: &Array, shape: Vec<usize>) -> Option<A
     }
     let narrow: Result<Vec<i32>, _> = made?.into_iter().map(i32::try_from).collect();
     Array::from_numbers(shape, narrow.ok()?)
+}
+
+/// What a division leaves, with the sign of the divisor.
+fn modulo(a: i64, b: i64) -> Option<i64> {
+    let left = a.checked_rem(b)?;
+    Some(if left != 0 && (left < 0) != (b < 0) {
+        left + b
+    } else {
+        left
+    })
 }
 
 /// The elements of two arrays that meet each other.

@@ -42,6 +42,8 @@ pub(crate) fn evaluate(
         "Range" => arithmetic::range(&input(0)?, &input(2)?, shape),
         "Cast" => arithmetic::cast(&input(0)?, kind),
         "Where" => arithmetic::choose(&input(0)?, &input(1)?, &input(2)?, shape),
+        // What is left then has the sign of the dividend.
+        "Mod" if node.int("fmod").unwrap_or(0) != 0 => None,
         operator if inputs.len() == 1 => arithmetic::unary(operator, &input(0)?),
         operator if inputs.len() == 2 => arithmetic::binary(operator, &input(0)?, &input(1)?, shape),
         _ => None,

@@ -94,6 +94,11 @@ fn arithmetic_on_scales_and_sizes() {
         b.op("Where", &[&is_open, &ones, &shape], &[])
     });
     assert_eq!(chosen, (vec![2], vec![3.0, 1.0]));
+    let left = value(|b| {
+        let (a, by) = (b.ints(&[5, -5, 5, -5, 6]), b.ints(&[3, 3, -3, -3, 3]));
+        b.op("Mod", &[&a, &by], &[])
+    });
+    assert_eq!(left, (vec![5], vec![2.0, 1.0, -1.0, -2.0, 0.0]));
 }
 
 #[test]

@@ -107,6 +107,33 @@ impl Values {
         self.0.get(name)
     }
 
+    /// What is known of the values of both.
+    pub(crate) fn agreeing(mut self, other: &Self) -> Self {
+        for (name, value) in &mut self.0 {
+            let Some(other) = other.0.get(name) else {
+                (value.shape, value.elements, value.constant) = (None, None, None);
+                continue;
+            };
+            let same_rank =
+                |shape: &Vec<Dim>| other.shape.as_ref().filter(|other| other.len() == shape.len());
+            value.shape = value.shape.take().and_then(|shape| {
+                let pairs = shape.iter().zip(same_rank(&shape)?);
+                let common =
+                    |(own, other): (&Dim, &Dim)| if own == other { own.clone() } else { Dim::Unknown };
+                Some(pairs.map(common).collect())
+            });
+            value.elements = value
+                .elements
+                .take()
+                .filter(|own| other.elements.as_ref() == Some(own));
+            value.constant = value
+                .constant
+                .take()
+                .filter(|own| other.constant.as_ref() == Some(own));
+        }
+        self
+    }
+
     /// All values, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::proto::{DimensionValue, TypeValue, ValueInfoProto};
-use crate::shape;
+use crate::shape::{self, Dim, Values};
 
 /// Where a step reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,7 +73,7 @@ impl Program {
     /// Reads a valid model that is prepared for passes. `float` is the model that this one was quantized from, if
     /// it was: weights begin with what rounding lost.
     pub(super) fn of(model: &Model, float: Option<&Model>) -> Result<Self, Error> {
-        let types = shape::infer(model, &BTreeMap::new())?;
+        let types = types(model)?;
         let graph = Graph::new(model.clone())?;
         let inputs = inputs(model);
         let [output] = graph.outputs() else {
@@ -217,6 +217,27 @@ fn inputs(model: &Model) -> Vec<&ValueInfoProto> {
         .iter()
         .filter(|input| !constant(input.name()))
         .collect()
+}
+
+/// What is known of all values whatever the batch is. Exporters compute with its symbol what inference follows only
+/// by number: so two batches are tried, and what differs is not known.
+fn types(model: &Model) -> Result<Values, Error> {
+    let unbound = shape::infer(model, &BTreeMap::new())?;
+    let of_batch = |batch: usize| {
+        let symbols = inputs(model).into_iter().filter_map(|input| {
+            let value = unbound.get(input.name())?;
+            match value.shape.as_ref()?.first()? {
+                Dim::Symbol(symbol) => Some((symbol.clone(), batch)),
+                _ => None,
+            }
+        });
+        shape::infer(model, &symbols.collect())
+    };
+    match (of_batch(2), of_batch(3)) {
+        (Ok(two), Ok(three)) => Ok(two.agreeing(&three)),
+        // It takes a batch of one size alone, which a sample will tell.
+        _ => Ok(unbound),
+    }
 }
 
 /// Notes the extents of an input's dynamic axes; an error where fixed ones differ.
