@@ -186,13 +186,13 @@ impl Attributes<'_> {
                 .ok_or_else(|| self.error("what it fills with is not one constant number"))?,
         };
         let given = self.integers(1, "pads")?.unwrap_or_default();
-        let axes = self.integers(3, "axes")?;
-        let axes = axes.unwrap_or_else(|| (0..rank as i64).collect());
+        let padded = self.integers(3, "axes")?;
+        let padded = padded.unwrap_or_else(|| (0..rank as i64).collect());
         let mut pads = vec![(0, 0); rank];
-        for (index, axis) in axes.iter().enumerate() {
+        for (index, axis) in padded.iter().enumerate() {
             let axis = if *axis < 0 { axis + rank as i64 } else { *axis };
             let side = |at: usize| given.get(at).and_then(|&pad| usize::try_from(pad).ok());
-            let sides = (side(index), side(index + axes.len()));
+            let sides = (side(index), side(index + padded.len()));
             match (
                 usize::try_from(axis).ok().and_then(|axis| pads.get_mut(axis)),
                 sides,
