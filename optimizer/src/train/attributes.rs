@@ -171,6 +171,41 @@ impl Attributes<'_> {
         })
     }
 
+    pub(super) fn pad(&self) -> Result<Operator, Error> {
+        let mode = self.node.text("mode").unwrap_or("constant");
+        if mode != "constant" {
+            return Err(self.error(format!(
+                "mode `{mode}` cannot be trained through; pad with a constant"
+            )));
+        }
+        let rank = self.extents(0)?.len();
+        let value = match self.node.input_name(2) {
+            None => 0.0,
+            Some(_) => self
+                .single(2)?
+                .ok_or_else(|| self.error("what it fills with is not one constant number"))?,
+        };
+        let given = self.integers(1, "pads")?.unwrap_or_default();
+        let padded = self.integers(3, "axes")?;
+        let padded = padded.unwrap_or_else(|| (0..rank as i64).collect());
+        let mut pads = vec![(0, 0); rank];
+        for (index, axis) in padded.iter().enumerate() {
+            let axis = if *axis < 0 { axis + rank as i64 } else { *axis };
+            let side = |at: usize| given.get(at).and_then(|&pad| usize::try_from(pad).ok());
+            let sides = (side(index), side(index + padded.len()));
+            match (
+                usize::try_from(axis).ok().and_then(|axis| pads.get_mut(axis)),
+                sides,
+            ) {
+                (Some(pad), (Some(before), Some(after))) => *pad = (before, after),
+                _ => {
+                    return Err(self.error("its pads are not two numbers of at least 0 for each of its axes"));
+                }
+            }
+        }
+        Ok(Operator::Pad { pads, value })
+    }
+
     pub(super) fn exponent(&self) -> Result<f32, Error> {
         self.single(1)?.ok_or_else(|| {
             self.error("its exponent is not one constant number, which alone can be trained through")

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{FloatDType, Shape, Slice, TensorMetadata as _};
 
 use super::kernels::{Grid, Kernels as _, Statistics};
 use super::operator::{Curve, Pool};
@@ -100,31 +99,6 @@ pub(super) fn pool<B: Tape>(pool: Pool, window: Window, input: FloatTensor<B>) -
             B::record([input], output, Arc::new(gradient))
         }
     }
-}
-
-/// As [`pool`], with a last window that reaches over the end. What lies beyond the padding counts for no mean.
-pub(super) fn pool_rounded_up<B: Tape>(kind: Pool, window: Window, input: FloatTensor<B>) -> FloatTensor<B> {
-    let [samples, channels, height, width] = input.shape().dims();
-    let rounded = window.rounded_up([height, width]);
-    if kind != (Pool::Average { count_padding: true }) || rounded == window {
-        return pool::<B>(kind, rounded, input);
-    }
-    // The padding that counts becomes part of the pictures.
-    let [top, left, bottom, right] = window.pads;
-    let around = Shape::from([samples, channels, height + top + bottom, width + left + right]);
-    let zeros = B::float_zeros(around, &input.device(), FloatDType::F32);
-    let inside = [
-        Slice::from(0..samples),
-        Slice::from(0..channels),
-        Slice::from(top..top + height),
-        Slice::from(left..left + width),
-    ];
-    let padded = B::float_slice_assign(zeros, &inside, input);
-    let over = Window {
-        pads: [0, 0, rounded.pads[2] - bottom, rounded.pads[3] - right],
-        ..window
-    };
-    pool::<B>(Pool::Average { count_padding: false }, over, padded)
 }
 
 /// Rows of a matrix, each with a mean of 0 and a variance of 1.

@@ -1,6 +1,6 @@
 //! Elements that move: joined, picked, repeated.
 
-use burn_backend::{Shape, Slice, TensorData, TensorMetadata as _};
+use burn_backend::{FloatDType, Shape, Slice, TensorData, TensorMetadata as _};
 
 use super::pick::Pick;
 use super::tape::Tape;
@@ -41,6 +41,24 @@ pub(super) fn pick<B: Tape>(value: Value<B>, picks: &[Pick], extents: Shape) -> 
     }
     // Indices of no axis or of several give another number of axes.
     Value::new(B::float_reshape(picked.plain(), extents), false)
+}
+
+/// Puts elements of a value around, so many before and after each axis.
+pub(super) fn pad<B: Tape>(value: Value<B>, pads: &[(usize, usize)], filling: f32) -> Value<B> {
+    let Value { tensor, by_channel } = value;
+    let (mut whole, mut inside) = (Vec::new(), Vec::new());
+    for (axis, &extent) in tensor.shape().iter().enumerate() {
+        let (before, after) = pads[reversed(axis, by_channel)];
+        whole.push(before + extent + after);
+        inside.push(Slice::from(before..before + extent));
+    }
+    let around = B::float_full(
+        Shape::from(whole),
+        filling.into(),
+        &tensor.device(),
+        FloatDType::F32,
+    );
+    Value::new(B::float_slice_assign(around, &inside, tensor), by_channel)
 }
 
 /// Repeats along axes of one element.

@@ -45,6 +45,8 @@ pub(super) enum Operator {
     Reduce(Reduction, Vec<i64>),
     /// Some of what lies along axes, one after another: `Slice`, `Gather`, and one output of `Split`.
     Pick(Vec<Pick>),
+    /// Puts elements of this value around: how many before and after, for each axis.
+    Pad { pads: Vec<(usize, usize)>, value: f32 },
     /// Repeats along axes of one element until the inferred shape is filled.
     Expand,
     /// By a constant condition either of two inputs.
@@ -213,6 +215,7 @@ impl Operator {
             "ReduceMax" => reader.reduce(Reduction::Max)?,
             "Slice" => Self::Pick(pick::of_slice(reader)?),
             "Gather" => Self::Pick(vec![pick::of_gather(reader)?]),
+            "Pad" => reader.pad()?,
             "Expand" => Self::Expand,
             "Where" => Self::Choose,
             "LayerNormalization" => reader.layer_normalization()?,

@@ -25,13 +25,13 @@ pub(super) fn of_slice(node: &Attributes) -> Result<Vec<Pick>, Error> {
         found.ok_or_else(|| node.error(format!("its {what} are missing")))
     };
     let (starts, ends) = (required(1, "starts")?, required(2, "ends")?);
-    let axes = node.integers(3, "axes")?;
-    let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let along = node.integers(3, "axes")?;
+    let along = along.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = node
         .integers(4, "steps")?
         .unwrap_or_else(|| vec![1; starts.len()]);
     let mut picks: Vec<Pick> = Vec::new();
-    for (((axis, &start), &end), &step) in axes.into_iter().zip(&starts).zip(&ends).zip(&steps) {
+    for (((axis, &start), &end), &step) in along.into_iter().zip(&starts).zip(&ends).zip(&steps) {
         let axis = position(node, axis, extents.len())?;
         // Of an axis of any extent, such as the batch, all may be taken.
         if (start, step) == (0, 1) && end >= i64::from(i32::MAX) {

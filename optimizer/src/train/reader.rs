@@ -127,8 +127,10 @@ impl<'a> Reader<'a> {
 
     fn inputs(&mut self, operator: &Operator, node: &NodeProto) -> Result<Vec<Option<Operand>>, Error> {
         let count = match operator {
-            Operator::Convolution { .. } | Operator::Gemm { .. } => 3,
-            Operator::Choose | Operator::LayerNormalization { .. } => 3,
+            Operator::Convolution { .. }
+            | Operator::Gemm { .. }
+            | Operator::Choose
+            | Operator::LayerNormalization { .. } => 3,
             Operator::Normalization { .. } => 5,
             Operator::Product => 2,
             Operator::Combine(_) | Operator::Concat(_) => node.input.len(),

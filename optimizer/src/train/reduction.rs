@@ -1,12 +1,14 @@
-//! What sums, means and maxima along axes give, and what normalizes by them.
+//! What sums, means and maxima along axes and in windows give, and what normalizes by them.
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Shape, TensorMetadata as _};
 
 use super::differentiable;
-use super::operator::Reduction;
+use super::movement;
+use super::operator::{Pool, Reduction};
 use super::tape::Tape;
 use super::value::{Value, position, reversed};
+use super::window::Window;
 
 fn reduce<B: Tape>(function: Reduction, tensor: FloatTensor<B>, axis: usize) -> FloatTensor<B> {
     match function {
@@ -60,4 +62,27 @@ pub(super) fn normalize_layer<B: Tape>(
         made = B::float_add(made, Value::<B>::new(shift, false).widened(rank).plain());
     }
     Value::new(made, false)
+}
+
+/// A window that slides over the last two of four axes, which it must fit.
+pub(super) fn pool<B: Tape>(kind: Pool, window: Window, value: Value<B>) -> Value<B> {
+    let Value { tensor, by_channel } = value;
+    Value::new(differentiable::pool::<B>(kind, window, tensor), by_channel)
+}
+
+/// As [`pool`], with a last window that reaches over the end. What lies beyond the padding counts for no mean.
+pub(super) fn pool_rounded_up<B: Tape>(kind: Pool, window: Window, value: Value<B>) -> Value<B> {
+    let [.., height, width]: [usize; 4] = value.tensor.shape().dims();
+    let rounded = window.rounded_up([height, width]);
+    if kind != (Pool::Average { count_padding: true }) || rounded == window {
+        return pool(kind, rounded, value);
+    }
+    // The padding that counts becomes part of the pictures.
+    let [top, left, bottom, right] = window.pads;
+    let padded = movement::pad(value, &[(0, 0), (0, 0), (top, bottom), (left, right)], 0.0);
+    let over = Window {
+        pads: [0, 0, rounded.pads[2] - bottom, rounded.pads[3] - right],
+        ..window
+    };
+    pool(Pool::Average { count_padding: false }, over, padded)
 }

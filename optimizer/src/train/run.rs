@@ -186,13 +186,12 @@ impl<'a, B: Tape> Run<'a, B> {
                 elementwise::choose(condition, a, b)
             }
             Operator::Pool { pool, window, ceil } => {
-                let Value { tensor, by_channel } = self.input(step, 0);
-                let made = if *ceil {
-                    differentiable::pool_rounded_up::<B>(*pool, *window, tensor)
+                let pooling = if *ceil {
+                    reduction::pool_rounded_up
                 } else {
-                    differentiable::pool::<B>(*pool, *window, tensor)
+                    reduction::pool
                 };
-                Value::new(made, by_channel)
+                pooling(*pool, *window, self.input(step, 0))
             }
             Operator::Global(function) => reduction::global(*function, self.input(step, 0)),
             Operator::Gemm {
@@ -218,6 +217,7 @@ impl<'a, B: Tape> Run<'a, B> {
             }
             Operator::Concat(axis) => movement::concat(self.inputs(step).collect(), *axis),
             Operator::Pick(picks) => movement::pick(self.input(step, 0), picks, self.extents(step)),
+            Operator::Pad { pads, value } => movement::pad(self.input(step, 0), pads, *value),
             Operator::Expand => movement::expand(self.input(step, 0), self.extents(step)),
             Operator::Softmax { axis, log } => {
                 let input = self.input(step, 0).plain();

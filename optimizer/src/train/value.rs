@@ -1,7 +1,7 @@
 //! Values of a program on their way, whose pictures may lie channel by channel.
 
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{Shape, TensorMetadata as _};
+use burn_backend::{Shape, TensorMetadata};
 
 use super::kernels::Kernels as _;
 use super::tape::Tape;
@@ -75,7 +75,7 @@ pub(super) fn reversed(axis: usize, by_channel: bool) -> usize {
 
 /// Where a tensor of few axes repeats along those of another, both repeated.
 pub(super) fn repeated<B: Tape, const N: usize>(tensors: [FloatTensor<B>; N]) -> [FloatTensor<B>; N] {
-    let shapes = tensors.each_ref().map(|tensor| tensor.shape());
+    let shapes = tensors.each_ref().map(TensorMetadata::shape);
     let rank = shapes[0].rank();
     let most = |axis: usize| shapes.iter().map(|shape| shape[axis]).max().unwrap_or(1);
     let whole = Shape::from((0..rank).map(most).collect::<Vec<_>>());

@@ -309,6 +309,18 @@ fn odd_nodes_are_said_by_name() {
         split(&[1, 1], 4),
         pooled(&[kernel.clone(), int("ceil_mode", 1), ints("pads", &[-1, 0, 0, 0])]),
         pooled(&[kernel, int("ceil_mode", 1), ints("strides", &[9, 9])]),
+        said_of(|b, x| {
+            let pads = b.ints(&[0, 0, -1, 0, 0, 0, 0, 0]);
+            b.op("Pad", &[x, &pads], &[])
+        }),
+        said_of(|b, x| {
+            let pads = b.ints(&[0, 0, 1, 0, 0, 0, 0, 0]);
+            b.op(
+                "Pad",
+                &[x, &pads],
+                &[AttributeProto::from_text("mode", "reflect")],
+            )
+        }),
         said_of(|b, x| b.op("Pow", &[x, x], &[])),
         said_of(|b, x| {
             let condition = b.op("Greater", &[x, x], &[]);

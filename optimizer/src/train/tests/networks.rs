@@ -156,6 +156,31 @@ fn moving() -> Vec<(&'static str, Model)> {
     made.push(("gather", b.finish(&[&y])));
 
     let (mut b, y) = started();
+    let pads = b.ints(&[0, 1, 0, 2, 0, 0, 3, 0]);
+    let filling = b.floats(&[], &[0.7]);
+    let padded = b.op("Pad", &[&y, &pads, &filling], &[]);
+    let turned = b.op("Sigmoid", &[&padded], &[]);
+    let y = tail(&mut b, &turned, 5);
+    made.push(("pad", b.finish(&[&y])));
+
+    // The target depends on the batch in a way that no symbol follows.
+    let (mut b, y) = started();
+    let shape = b.op("Shape", &[&y], &[]);
+    let first = b.ints(&[0]);
+    let batch = b.op("Gather", &[&shape, &first], &[]);
+    let minus = b.ints(&[-1]);
+    let is_any = b.op("Equal", &[&batch, &minus], &[]);
+    let batch = b.op("Where", &[&is_any, &minus, &batch], &[]);
+    let (by, rest) = (b.ints(&[1]), b.ints(&[4, 36]));
+    let batch = b.op("Mul", &[&batch, &by], &[]);
+    let target = b.op("Concat", &[&batch, &rest], &[int("axis", 0)]);
+    let tokens = b.op("Reshape", &[&y, &target], &[]);
+    let (starts, ends, axes) = (b.ints(&[1]), b.ints(&[-1]), b.ints(&[1]));
+    let some = b.op("Slice", &[&tokens, &starts, &ends, &axes], &[]);
+    let y = tail(&mut b, &some, 2);
+    made.push(("computed target", b.finish(&[&y])));
+
+    let (mut b, y) = started();
     let pooled = b.op("GlobalMaxPool", &[&y], &[]);
     let target = b.ints(&[1, 4, 3, 2]);
     let repeated = b.op("Expand", &[&pooled, &target], &[]);

@@ -152,8 +152,8 @@ fn shuffling() -> Model {
     let target = b.ints(&[-1, 8, 6, 6]);
     let shuffled = b.op("Reshape", &[&swapped, &target], &[]);
     let (starts, ends, axes) = (b.ints(&[2]), b.ints(&[i64::MAX]), b.ints(&[1]));
-    let some = b.op("Slice", &[&shuffled, &starts, &ends, &axes], &[]);
-    let last = conv(&mut b, &some, [8, 6, 1, 1], &[]);
+    let sliced = b.op("Slice", &[&shuffled, &starts, &ends, &axes], &[]);
+    let last = conv(&mut b, &sliced, [8, 6, 1, 1], &[]);
     let ceil = [
         ints("kernel_shape", &[3, 3]),
         ints("strides", &[2, 2]),
