@@ -1,6 +1,7 @@
 //! What other passes rely on: constants are initializers, and nodes that do nothing at inference are gone.
 
 mod folding;
+mod gemm;
 mod pads;
 mod raise;
 mod upgrade;
@@ -69,6 +70,13 @@ pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
                 Ok(()) => report.applied(label, "removed: it does nothing at inference"),
                 Err(why) => report.skipped(label, why),
             }
+        }
+    }
+    let products = graph.nodes().filter(|(_, node)| node.is("MatMul"));
+    for id in products.map(|(id, _)| id).collect::<Vec<_>>() {
+        let label = graph.node(id).label();
+        if let Some(add) = gemm::join(&mut graph, id, &values) {
+            report.applied(label, format!("takes `{add}` as its bias"));
         }
     }
     graph.remove_dead_nodes();

@@ -32,7 +32,7 @@ use crate::{sensitivity, shape};
 use forms::Form;
 pub use options::{ActivationType, Activations, Options, Rounding};
 use params::Grid;
-use plan::{Plan, Scope};
+use plan::{Plan, Scope, Source};
 pub use regions::Region;
 
 /// Name of the pass in reports and errors.
@@ -49,7 +49,7 @@ const OLDEST_OPSET: i64 = 13;
 pub fn quantize(model: &Model, options: &Options, context: &Context) -> Result<(Model, PassReport), Error> {
     match options.floor()? {
         Some(floor) => sensitivity::quantize(model, options, floor, context),
-        None => calibrate(model, options, context)?.quantize(&options.float_nodes),
+        None => calibrate_choice(model, options, context)?.quantize(&options.float_nodes),
     }
 }
 
@@ -66,12 +66,38 @@ pub struct Calibrated {
     equalized: HashSet<String>,
 }
 
-/// Runs a valid model, prepared for passes, over the samples and keeps the ranges of its activations.
+/// Runs a valid model, prepared for passes, over the samples and keeps the ranges of its activations, all that some
+/// choice of nodes in float may need.
 ///
 /// # Errors
 /// Where there are no samples or they do not fit the model, where activations or weights are not finite, and
 /// where the model is of an opset that cannot express quantization or has no node with an integer form.
 pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<Calibrated, Error> {
+    observe(model, options, context, |_, _, all| Ok(all))
+}
+
+/// As [`calibrate()`], for the choice of the options alone: each value more that is asked for keeps the runtime from
+/// fusing what makes it.
+fn calibrate_choice(model: &Model, options: &Options, context: &Context) -> Result<Calibrated, Error> {
+    observe(model, options, context, |graph, scope, all| {
+        let (_, plan) = expanded(graph, scope, &options.float_nodes)?;
+        let means = means(graph, options);
+        let observed = plan
+            .values
+            .iter()
+            .filter(|(_, source)| *source == Source::Observed);
+        let needed: HashSet<&String> = observed.map(|(value, _)| value).chain(&means).collect();
+        Ok(all.into_iter().filter(|value| needed.contains(value)).collect())
+    })
+}
+
+/// Calibrates with what `choose` leaves of the values that can be quantized.
+fn observe(
+    model: &Model,
+    options: &Options,
+    context: &Context,
+    choose: impl FnOnce(&Graph, &Scope, Vec<String>) -> Result<Vec<String>, Error>,
+) -> Result<Calibrated, Error> {
     let samples = context
         .calibration
         .ok_or_else(|| refused("it needs samples; give some with `--calib`"))?;
@@ -110,16 +136,13 @@ pub fn calibrate(model: &Model, options: &Options, context: &Context) -> Result<
         ));
     }
     require_finite_constants(&graph)?;
+    let observed = choose(&graph, &scope, observed)?;
     let calibration = Calibration {
         samples,
         limit: options.samples,
         method: options.method,
         percentile: options.percentile,
-        means: if options.bias_correction {
-            layer_inputs(&graph)
-        } else {
-            HashSet::new()
-        },
+        means: means(&graph, options),
         step: &|range| grid.covering(range).scale,
         runtimes: context.runtimes,
         threads: context.threads,
@@ -144,14 +167,7 @@ impl Calibrated {
     /// # Errors
     /// Where the model has no node of such a name.
     pub fn quantize(&self, float_nodes: &[String]) -> Result<(Model, PassReport), Error> {
-        let plan = Plan::of(&self.graph, &self.scope, &chosen(&self.graph, float_nodes)?);
-        let swishes: Vec<NodeId> = plan.taken(|form| *form == Form::Swish);
-        let mut graph = swish::expand(&self.graph, &swishes)?;
-        let scope = Scope {
-            floats: floats(&graph.clone().finish()?),
-            ..self.scope.clone()
-        };
-        let plan = Plan::of(&graph, &scope, &chosen(&graph, float_nodes)?);
+        let (mut graph, plan) = expanded(&self.graph, &self.scope, float_nodes)?;
         let mut report = PassReport::new(NAME);
         for (id, decision) in &plan.nodes {
             let node = graph.node(*id).label();
@@ -178,6 +194,19 @@ impl Calibrated {
     }
 }
 
+/// The graph with each `HardSwish` that becomes integers as a product and its gate, and its plan.
+fn expanded(graph: &Graph, scope: &Scope, float_nodes: &[String]) -> Result<(Graph, Plan), Error> {
+    let plan = Plan::of(graph, scope, &chosen(graph, float_nodes)?);
+    let swishes: Vec<NodeId> = plan.taken(|form| *form == Form::Swish);
+    let graph = swish::expand(graph, &swishes)?;
+    let scope = Scope {
+        floats: floats(&graph.clone().finish()?),
+        ..scope.clone()
+    };
+    let plan = Plan::of(&graph, &scope, &chosen(&graph, float_nodes)?);
+    Ok((graph, plan))
+}
+
 /// The nodes of these names.
 fn chosen(graph: &Graph, names: &[String]) -> Result<HashSet<NodeId>, Error> {
     let labels: HashMap<String, NodeId> = graph.nodes().map(|(id, node)| (node.label(), id)).collect();
@@ -189,6 +218,15 @@ fn chosen(graph: &Graph, names: &[String]) -> Result<HashSet<NodeId>, Error> {
         })
     };
     names.iter().map(find).collect()
+}
+
+/// Values whose channels' means the options need.
+fn means(graph: &Graph, options: &Options) -> HashSet<String> {
+    if options.bias_correction {
+        layer_inputs(graph)
+    } else {
+        HashSet::new()
+    }
 }
 
 /// The inputs of all nodes with weights.

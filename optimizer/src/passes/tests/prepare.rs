@@ -291,6 +291,39 @@ fn a_pad_of_some_axes_names_those_of_all() {
 }
 
 #[test]
+fn a_dense_layer_of_two_nodes_becomes_one() {
+    let layer = |extents: &[&str], bias: [usize; 2], first: bool| {
+        let mut b = Builder::new(17);
+        let x = b.input("x", extents);
+        let weights = b.floats(
+            &[3, 4],
+            &[0.5, -1.0, 2.0, 0.25, 1.0, 3.0, -2.0, 0.1, 0.2, 0.3, 0.4, 0.5],
+        );
+        let constant = b.floats(&bias, &[0.5, -0.5, 1.5, 2.5][..bias[0] * bias[1]]);
+        let y = b.op("MatMul", &[&x, &weights], &[]);
+        let y = if first {
+            b.op("Add", &[&constant, &y], &[])
+        } else {
+            b.op("Add", &[&y, &constant], &[])
+        };
+        b.finish(&[&y])
+    };
+    for first in [false, true] {
+        let model = layer(&["batch", "3"], [1, 4], first);
+        let (prepared, report) = prepare(&model).unwrap();
+        assert_eq!(operators(&prepared), ["Gemm"]);
+        assert_eq!(lines(&report).trim(), "+matmul_0: takes `add_1` as its bias");
+        assert_same("tract", &model, &prepared, &[2, 3]);
+        assert_eq!(prepare(&prepared).unwrap().0, prepared);
+    }
+    // Products of more axes are no `Gemm`, and a constant a row is no bias.
+    for (extents, bias) in [(["2", "batch", "3"].as_slice(), [1, 4]), (&["2", "3"], [2, 1])] {
+        let (prepared, _) = prepare(&layer(extents, bias, false)).unwrap();
+        assert_eq!(operators(&prepared), ["MatMul", "Add"]);
+    }
+}
+
+#[test]
 fn a_count_of_the_greatest_becomes_an_input() {
     let mut b = Builder::new(9);
     let x = b.input("x", &["1", "5"]);
