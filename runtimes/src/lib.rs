@@ -68,8 +68,9 @@ pub struct Options {
     pub inputs: Vec<Vec<usize>>,
     /// Pictures per inference, at least 1.
     pub batch: usize,
-    /// Whether ONNX Runtime's threads may wait for work by keeping a core busy, as they do by default. Inferences
-    /// start sooner, and what else the caller computes has that core no more.
+    /// Whether ONNX Runtime's threads may wait for the next inference by keeping a core busy, as they do by default.
+    /// Inferences start sooner, and what else the caller computes has that core no more. Within an inference they
+    /// always may.
     pub spin: bool,
 }
 

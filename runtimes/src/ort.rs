@@ -179,8 +179,8 @@ fn open(environment: &Environment, path: &Path, options: &Options) -> Result<ort
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_config_entry(provider::RECORD.0, provider::RECORD.1)?
             .with_config_entry(
-                "session.intra_op.allow_spinning",
-                if options.spin { "1" } else { "0" },
+                "session.force_spinning_stop",
+                if options.spin { "0" } else { "1" },
             )?
             .commit_from_file(path)
     };
