@@ -8,7 +8,7 @@ use edgefront_optimizer::Model;
 use edgefront_optimizer::check::check;
 use edgefront_protocol::Shape;
 
-use super::check::present;
+use super::check::{present, verdict};
 use super::files::check_output;
 use super::shared::{RuntimeArgs, shape};
 use crate::reference::{self, TOLERANCE};
@@ -101,5 +101,6 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
             order.source
         ));
     }
-    present(&summary, Some(&compared), ui)
+    present(&summary, Some(&compared), ui)?;
+    Ok(verdict(&compared, "", ui))
 }

@@ -180,6 +180,9 @@ fn exported(study: &Study, ui: &Ui) -> anyhow::Result<Model> {
             "exported {}: output `{}` differs from PyTorch's by at most {:.1e}",
             order.source, output.name, output.max
         ));
+        if let Some(warning) = output.warning() {
+            ui.warn(warning);
+        }
     }
     Ok(model)
 }

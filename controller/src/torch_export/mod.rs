@@ -90,16 +90,14 @@ pub enum ExportError {
     Reference(#[from] ReferenceError),
     /// The ONNX model computes something else.
     #[error(
-        "{order}: output `{output}` of the ONNX model differs from PyTorch's by {difference:.1e}; \
-         export it with `edgefront export torch` and look into it"
+        "{order}: of the ONNX model beside PyTorch's, {failure}; export it with `edgefront export torch` and \
+         look into it"
     )]
     Differs {
         /// The source of the model.
         order: String,
-        /// The output.
-        output: String,
-        /// Its largest difference.
-        difference: f64,
+        /// What is wrong with which output.
+        failure: String,
     },
 }
 
@@ -181,11 +179,14 @@ pub fn load(order: &Order) -> Result<(Model, Comparison), ExportError> {
     let summary = check(&model)?;
     let registry = Registry::new(&Search::default());
     let compared = reference::compare(&path, &summary, &pairs, TOLERANCE, &registry)?;
-    match compared.outputs.iter().find(|output| !output.within(TOLERANCE)) {
-        Some(output) => Err(ExportError::Differs {
+    match compared
+        .outputs
+        .iter()
+        .find_map(|output| output.failure(TOLERANCE))
+    {
+        Some(failure) => Err(ExportError::Differs {
             order: order.source.clone(),
-            output: output.name.clone(),
-            difference: output.max,
+            failure,
         }),
         None => Ok((model, compared)),
     }
