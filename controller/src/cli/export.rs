@@ -87,7 +87,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     check_output(&pairs, inputs())?;
     let registry = args.runtime.registry()?;
     let spinner = ui.spinner(format!("exporting {}", order.source));
-    let exported = torch_export::export(&order, &args.output, &pairs)?;
+    torch_export::export(&order, &args.output, &pairs)?.warn(&order, ui);
     spinner.set_message("comparing");
     let summary = Model::read(&args.output)
         .and_then(|model| check(&model))
@@ -95,12 +95,6 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let compared = reference::compare(&args.output, &summary, &pairs, TOLERANCE, &registry)
         .with_context(|| format!("{} was written, and cannot be compared", args.output.display()))?;
     spinner.finish_and_clear();
-    if exported.fixed_batch {
-        ui.warn(format_args!(
-            "{} takes the batch of its example alone, so the ONNX model does",
-            order.source
-        ));
-    }
     present(&summary, Some(&compared), ui)?;
     Ok(verdict(&compared, "", ui))
 }

@@ -174,7 +174,7 @@ fn exported(study: &Study, ui: &Ui) -> anyhow::Result<Model> {
     };
     let source = study.model.to_string_lossy().into_owned();
     let order = Order::new(source, shape.into_iter().collect());
-    let (model, compared) = torch_export::load(&order)?;
+    let (model, compared) = torch_export::load(&order, ui)?;
     for output in &compared.outputs {
         ui.note(format_args!(
             "exported {}: output `{}` differs from PyTorch's by at most {:.1e}",

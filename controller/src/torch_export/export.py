@@ -8,7 +8,7 @@ The one argument is a JSON object:
   model     path of the ONNX file to write
   pairs     path of the .npz file to write: arrays `input_<name>` and `output_<name>`
 
-What fails is said in the last line of standard error. Standard output is JSON: {"fixed_batch": bool}.
+What fails is said in the last line of standard error. Standard output is JSON: {"fixed_batch": bool, "warnings": [...]}.
 """
 
 import importlib.util
@@ -20,6 +20,10 @@ import warnings
 # More than one, so that what only one picture gets right shows; another one than is traced, so that a batch
 # which was built in shows.
 TRACED_BATCH, PAIR_BATCH = 2, 3
+
+
+# What the user should know of an export that goes on, each once.
+warned = {}
 
 
 def fail(message):
@@ -105,6 +109,24 @@ def load_weights(model, weights):
         fail(f"{weights} does not fit the model: {' '.join(str(error).split())[:300]}")
 
 
+def watch_tracing():
+    """Keeps the warnings of what tracing builds into the model, of the user's own lines, and no others."""
+    warnings.filterwarnings("ignore")
+    warnings.filterwarnings("always", category=torch.jit.TracerWarning)
+    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"torch(vision)?(\.|$)")
+    warnings.showwarning = told
+
+
+def told(message, category, file, line, *_):
+    path, here = pathlib.Path(file), pathlib.Path.cwd()
+    path = path.relative_to(here) if path.is_relative_to(here) else path
+    what = first_line(message).split(" might cause")[0].rstrip(".")
+    warned[
+        f"{path}:{line}: {what}: its value for the sample, or the branch taken for it, is built into the ONNX "
+        "model; compute it with tensors, as by torch.where, or see that all inputs take that branch"
+    ] = True
+
+
 def first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
@@ -159,7 +181,7 @@ def write(model, shapes, order, traced, paired):
 
 def main():
     order = json.loads(sys.argv[1])
-    warnings.filterwarnings("ignore")
+    watch_tracing()
     torch.manual_seed(0)
     # The fused kernel of attention has no ONNX form.
     torch.backends.mha.set_fastpath_enabled(False)
@@ -180,7 +202,7 @@ def main():
         write(model, shapes, order, None, None)
     else:
         write(model, shapes, order, TRACED_BATCH, PAIR_BATCH)
-    print(json.dumps({"fixed_batch": fixed}))
+    print(json.dumps({"fixed_batch": fixed, "warnings": list(warned)}))
 
 
 try:

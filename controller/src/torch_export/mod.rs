@@ -9,6 +9,7 @@ use edgefront_runtimes::{Registry, Search};
 use serde::{Deserialize, Serialize};
 
 use crate::reference::{self, Comparison, ReferenceError, TOLERANCE};
+use crate::ui::Ui;
 
 /// The program; its own text says what it takes.
 const PROGRAM: &str = include_str!("export.py");
@@ -53,10 +54,28 @@ impl Order {
 }
 
 /// How the export went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Exported {
     /// Whether the model takes the one batch of its example alone.
     pub fixed_batch: bool,
+    /// What of the model tracing has built in.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+impl Exported {
+    /// Warns of what the ONNX model does for the sample alone.
+    pub fn warn(&self, order: &Order, ui: &Ui) {
+        if self.fixed_batch {
+            ui.warn(format_args!(
+                "{} takes the batch of its example alone, so the ONNX model does",
+                order.source
+            ));
+        }
+        for warning in &self.warnings {
+            ui.warn(warning);
+        }
+    }
 }
 
 /// Why nothing was exported.
@@ -171,10 +190,10 @@ pub fn export(order: &Order, model: &Path, pairs: &Path) -> Result<Exported, Exp
 }
 
 /// The model as ONNX, and how it compares: an error where it is not within [`TOLERANCE`].
-pub fn load(order: &Order) -> Result<(Model, Comparison), ExportError> {
+pub fn load(order: &Order, ui: &Ui) -> Result<(Model, Comparison), ExportError> {
     let folder = tempfile::tempdir().map_err(edgefront_optimizer::Error::temporary)?;
     let (path, pairs) = (folder.path().join("model.onnx"), folder.path().join("pairs.npz"));
-    export(order, &path, &pairs)?;
+    export(order, &path, &pairs)?.warn(order, ui);
     let model = Model::read(&path)?;
     let summary = check(&model)?;
     let registry = Registry::new(&Search::default());
