@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use edgefront_optimizer::Model;
 use edgefront_optimizer::check::check;
+use edgefront_protocol::Shape;
 use edgefront_runtimes::{Registry, Search};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,19 @@ const PROGRAM: &str = include_str!("export.py");
 /// Version of the operator set that is exported.
 const OPSET: u32 = 17;
 
+/// Element types of inputs, as PyTorch calls them: those that pair files may hold.
+pub const ELEMENTS: [&str; 7] = ["float32", "float16", "int64", "int32", "int8", "uint8", "bool"];
+
+/// An input of the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// Its shape, batch included.
+    pub shape: Shape,
+    /// One of [`ELEMENTS`]; `None` for the type of the source's example, float32 where it has none.
+    #[serde(rename = "type")]
+    pub element: Option<String>,
+}
+
 /// What is to be exported.
 #[derive(Debug, Clone)]
 pub struct Order {
@@ -24,8 +38,8 @@ pub struct Order {
     pub source: String,
     /// `none`, a name of torchvision's weights, or the path of a state dictionary.
     pub weights: String,
-    /// Shape of each input, batch included; empty for what the source itself says.
-    pub shapes: Vec<Vec<u64>>,
+    /// Each input; empty for what the source itself says.
+    pub inputs: Vec<Input>,
     /// The Python that has torch: a name on the path, or a path.
     pub python: PathBuf,
 }
@@ -43,10 +57,10 @@ impl Order {
     }
 
     /// The default Python's export of a source that has its own weights.
-    pub fn new(source: String, shapes: Vec<Vec<u64>>) -> Self {
+    pub fn new(source: String, inputs: Vec<Input>) -> Self {
         Self {
             source,
-            shapes,
+            inputs,
             weights: "none".to_owned(),
             python: PathBuf::from("python3"),
         }
@@ -84,14 +98,14 @@ impl Exported {
 pub enum ExportError {
     /// There is no such Python.
     #[error(
-        "cannot start `{}`: {source}; install Python 3 with torch, or name one that has it with --python",
+        "cannot start `{}`: {why}; install Python 3 with torch, or name one that has it with --python",
         python.display()
     )]
     NoPython {
         /// The Python that was asked for.
         python: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The program failed, and said why.
     #[error("{order}: {words}")]
@@ -124,7 +138,7 @@ pub enum ExportError {
 struct Request<'a> {
     source: &'a str,
     weights: &'a str,
-    shapes: &'a [Vec<u64>],
+    inputs: &'a [Input],
     opset: u32,
     model: &'a Path,
     pairs: &'a Path,
@@ -159,7 +173,7 @@ pub fn export(order: &Order, model: &Path, pairs: &Path) -> Result<Exported, Exp
     let request = Request {
         source: &order.source,
         weights: &order.weights,
-        shapes: &order.shapes,
+        inputs: &order.inputs,
         opset: OPSET,
         model,
         pairs,
@@ -173,9 +187,9 @@ pub fn export(order: &Order, model: &Path, pairs: &Path) -> Result<Exported, Exp
         .args(["-c", PROGRAM, &request])
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| ExportError::NoPython {
+        .map_err(|why| ExportError::NoPython {
             python: order.python.clone(),
-            source,
+            why,
         })?;
     if !output.status.success() {
         return Err(failed(last_line(&output.stderr)));

@@ -108,7 +108,7 @@ class Program:
 
 
 def load(path, **options):
-    raise KeyError(101)
+    raise KeyError(pathlib.Path(path).read_bytes()[0])
 
 
 def _export(model, inputs, path, **options):
