@@ -183,8 +183,15 @@ cp tiny.onnx "$model" && cp pairs.npz "$pairs" && echo '{"fixed_batch": true}'
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("resnet18 takes the batch of its example alone"));
     assert!(place.path("r.onnx").is_file() && place.path("r.npz").is_file());
-    place.write_pairs("pairs.npz", 0.25, "outputs");
-    assert_eq!(place.run(&export).status.code(), Some(1));
+    for (name, error) in [("outputs", 0.25), ("output_nothing", 0.0)] {
+        place.write_pairs("pairs.npz", error, name);
+        let output = place.run(&export);
+        assert_eq!(output.status.code(), Some(1));
+        let line = said(&output);
+        let line = line.lines().last().unwrap();
+        let kept = "r.onnx and r.npz were kept for a look and are not to be used";
+        assert!(line.starts_with("error: ") && line.contains(kept), "{line}");
+    }
 }
 
 #[test]

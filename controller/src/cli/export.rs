@@ -91,14 +91,21 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let spinner = ui.spinner(format!("exporting {}", order.source));
     torch_export::export(&order, &args.output, &pairs)?.warn(&order, ui);
     spinner.set_message("comparing");
+    // An unusable file under the name that was asked for is never left unsaid.
+    let kept = format!(
+        "{} and {} were kept for a look and are not to be used",
+        args.output.display(),
+        pairs.display()
+    );
     let summary = Model::read(&args.output)
         .and_then(|model| check(&model))
-        .map_err(|error| error.in_file(&args.output))?;
+        .map_err(|error| error.in_file(&args.output))
+        .with_context(|| kept.clone())?;
     let compared = reference::compare(&args.output, &summary, &pairs, TOLERANCE, &registry)
-        .with_context(|| format!("{} was written, and cannot be compared", args.output.display()))?;
+        .with_context(|| kept.clone())?;
     spinner.finish_and_clear();
     present(&summary, Some(&compared), ui)?;
-    Ok(verdict(&compared, "", ui))
+    Ok(verdict(&compared, &format!("; {kept}"), ui))
 }
 
 /// Reads `1x3x224x224` or `1x16:int64`.
