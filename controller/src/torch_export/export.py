@@ -102,6 +102,9 @@ def traceable(program):
     )]:
         for node in program.graph.find_nodes(op="call_function", target=operator):
             node.op, node.target = "call_method", method
+    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_scalar.default):
+        program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
     return torch.fx.GraphModule(program, program.graph)
 
 
