@@ -35,12 +35,18 @@ pub struct Comparison {
 pub struct Difference {
     /// Name of the output.
     pub name: String,
-    /// The largest absolute difference; infinite where one of the two is no number and the other is.
+    /// The largest absolute difference; infinite where values are not comparable.
     pub max: f64,
     /// The mean absolute difference.
     pub mean: f64,
     /// The largest finite magnitude of the reference.
     pub magnitude: f64,
+    /// Values of the output.
+    pub values: usize,
+    /// Values that the reference has as NaN, with which nothing agrees.
+    pub nan: usize,
+    /// Values that are NaN or infinite on one side, and something else on the other.
+    pub not_finite: usize,
 }
 
 /// Why no comparison could be made.
@@ -104,7 +110,49 @@ impl Difference {
     /// Whether the largest difference is at most `tolerance`, or that part of a magnitude above 1: floats are as
     /// exact as they are large.
     pub fn within(&self, tolerance: f64) -> bool {
-        self.max <= tolerance * self.magnitude.max(1.0)
+        self.nan == 0 && self.not_finite == 0 && self.max <= self.allowed(tolerance)
+    }
+
+    fn allowed(&self, tolerance: f64) -> f64 {
+        tolerance * self.magnitude.max(1.0)
+    }
+
+    /// What is wrong, where the output is not within the tolerance.
+    pub fn failure(&self, tolerance: f64) -> Option<String> {
+        let Self {
+            name, values, nan, ..
+        } = self;
+        if self.within(tolerance) {
+            None
+        } else if *nan > 0 {
+            Some(format!(
+                "the reference of output `{name}` holds NaN ({nan} of {values} values), which proves nothing; \
+                 give weights and inputs for which it is numbers"
+            ))
+        } else if self.not_finite > 0 {
+            Some(format!(
+                "output `{name}` and its reference are not NaN or infinite alike ({} of {values} values)",
+                self.not_finite
+            ))
+        } else {
+            Some(format!(
+                "output `{name}` differs from its reference by {:.3e}, more than {:.3e}",
+                self.max,
+                self.allowed(tolerance)
+            ))
+        }
+    }
+
+    /// What is to be known of a reference that any model without an effect would agree with.
+    pub fn warning(&self) -> Option<String> {
+        let none = self.nan == 0 && self.magnitude == 0.0;
+        none.then(|| {
+            format!(
+                "the reference of output `{}` holds no number but 0, so that it agrees proves little; \
+                 give weights and inputs for which it is others",
+                self.name
+            )
+        })
     }
 }
 
@@ -128,9 +176,7 @@ impl Pairs {
             }
             _ => 1,
         };
-        let divides = |input: &Tensor| {
-            input.as_f32().is_some() && input.shape().first().is_some_and(|samples| samples % steps == 0)
-        };
+        let divides = |input: &Tensor| input.shape().first().is_some_and(|samples| samples % steps == 0);
         if steps > 1 && !inputs.iter().all(divides) {
             return Err(format!(
                 "its inputs hold {steps} times the samples that the model takes at once; save one inference"
@@ -199,16 +245,23 @@ impl Output {
             ));
         }
         let expected = numbers(expected.data());
-        let differences = self
-            .values
-            .iter()
-            .zip(&expected)
-            .map(|(a, b)| match (a - b).abs() {
-                difference if difference.is_finite() => difference,
-                _ if a.total_cmp(b).is_eq() || a.is_nan() && b.is_nan() => 0.0,
-                _ => f64::INFINITY,
-            });
-        let (max, sum) = differences.fold((0.0_f64, 0.0), |(max, sum), one| (max.max(one), sum + one));
+        let (mut max, mut sum, mut nan, mut not_finite) = (0.0_f64, 0.0, 0, 0);
+        for (a, b) in self.values.iter().zip(&expected) {
+            let difference = (a - b).abs();
+            let one = if b.is_nan() {
+                nan += 1;
+                f64::INFINITY
+            } else if difference.is_finite() {
+                difference
+            } else if a.total_cmp(b).is_eq() {
+                0.0
+            } else {
+                not_finite += 1;
+                f64::INFINITY
+            };
+            max = max.max(one);
+            sum += one;
+        }
         let finite = expected
             .iter()
             .map(|value| value.abs())
@@ -218,6 +271,9 @@ impl Output {
             max,
             mean: sum / expected.len().max(1) as f64,
             magnitude: finite.fold(0.0, f64::max),
+            values: expected.len(),
+            nan,
+            not_finite,
         })
     }
 }
@@ -257,16 +313,26 @@ fn take(arrays: &mut BTreeMap<String, Tensor>, ports: &[Port], what: &str) -> Re
     ports.iter().map(one).collect()
 }
 
-/// The part of an input that one of `steps` inferences takes; only floats are ever cut.
+/// The part of an input that one of `steps` inferences takes.
 fn slice(tensor: &Tensor, step: usize, steps: usize) -> Tensor {
-    let Some(values) = tensor.as_f32().filter(|_| steps > 1) else {
+    let mut shape = tensor.shape().to_vec();
+    let Some(samples) = shape.first_mut().filter(|_| steps > 1) else {
         return tensor.clone();
     };
-    let mut shape = tensor.shape().to_vec();
-    shape[0] /= steps;
-    let count = values.len() / steps;
-    let part = values[step * count..(step + 1) * count].to_vec();
-    Tensor::new(shape, Data::F32(part)).expect("invariant: a part has as many elements as its shape")
+    *samples /= steps;
+    let count = tensor.data().len() / steps;
+    let range = step * count..(step + 1) * count;
+    let part = match tensor.data() {
+        Data::F32(values) => Data::F32(values[range].to_vec()),
+        Data::F16(values) => Data::F16(values[range].to_vec()),
+        Data::I64(values) => Data::I64(values[range].to_vec()),
+        Data::I32(values) => Data::I32(values[range].to_vec()),
+        Data::I8(values) => Data::I8(values[range].to_vec()),
+        Data::U8(values) => Data::U8(values[range].to_vec()),
+        Data::Bool(values) => Data::Bool(values[range].to_vec()),
+        _ => return tensor.clone(),
+    };
+    Tensor::new(shape, part).expect("invariant: a part has as many elements as its shape")
 }
 
 #[cfg(test)]
@@ -297,11 +363,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_agrees_only_with_its_like() {
+    fn infinity_agrees_with_its_like_and_nan_with_nothing() {
         let (nan, infinity) = (f32::NAN, f32::INFINITY);
-        assert_eq!(difference(&[nan, infinity], &[nan, infinity]).max, 0.0);
-        assert_eq!(difference(&[nan], &[0.0]).max, f64::INFINITY);
-        assert!(!difference(&[0.0], &[infinity]).within(1e30));
+        assert!(difference(&[1.0, infinity], &[1.0, infinity]).within(0.0));
+        let failure = |found, expected| {
+            difference(&[1.0, found], &[1.0, expected])
+                .failure(f64::INFINITY)
+                .unwrap()
+        };
+        let pairs = [(nan, nan), (0.0, nan), (nan, 0.0), (-infinity, infinity)];
+        insta::assert_snapshot!(
+            pairs.map(|(found, expected)| failure(found, expected)).join("\n"),
+            @r"
+        the reference of output `y` holds NaN (1 of 2 values), which proves nothing; give weights and inputs for which it is numbers
+        the reference of output `y` holds NaN (1 of 2 values), which proves nothing; give weights and inputs for which it is numbers
+        output `y` and its reference are not NaN or infinite alike (1 of 2 values)
+        output `y` and its reference are not NaN or infinite alike (1 of 2 values)
+        "
+        );
+    }
+
+    #[test]
+    fn a_reference_of_zeros_alone_is_told() {
+        for nothing in [&[0.0, 0.0][..], &[]] {
+            let same = difference(nothing, nothing);
+            assert!(same.within(0.0) && same.warning().is_some());
+        }
+        assert_eq!(difference(&[0.0, 1.0], &[0.0, 1.0]).warning(), None);
     }
 
     #[test]

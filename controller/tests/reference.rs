@@ -7,6 +7,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use edgefront_optimizer::graph::build::Builder;
+
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models");
 
 /// A folder with a model and what it gives for a picture.
@@ -35,11 +37,19 @@ impl Place {
         output[0] += error;
         let rows = shape[0];
         let classes = output.len() / rows;
+        let output = npy("<f4", &[rows, classes], &bytes(&output));
+        self.write_npz(
+            name,
+            &[("inputs", npy("<f4", &shape, &bytes(&input))), (outputs, output)],
+        );
+    }
+
+    fn write_npz(&self, name: &str, arrays: &[(&str, Vec<u8>)]) {
         let mut archive = zip::ZipWriter::new(fs::File::create(self.path(name)).unwrap());
-        for (name, shape, values) in [("inputs", shape, input), (outputs, vec![rows, classes], output)] {
+        for (name, array) in arrays {
             let options = zip::write::SimpleFileOptions::default();
             archive.start_file(format!("{name}.npy"), options).unwrap();
-            archive.write_all(&npy(&shape, &values)).unwrap();
+            archive.write_all(array).unwrap();
         }
         archive.finish().unwrap();
     }
@@ -54,15 +64,19 @@ impl Place {
     }
 }
 
-fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
+fn npy(descr: &str, shape: &[usize], elements: &[u8]) -> Vec<u8> {
     let extents: Vec<String> = shape.iter().map(usize::to_string).collect();
     let extents = extents.join(", ");
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({extents},), }}\n");
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({extents},), }}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.as_bytes());
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes.extend(elements);
     bytes
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 fn said(output: &Output) -> String {
@@ -92,6 +106,44 @@ fn a_difference_beyond_the_tolerance_fails() {
     assert!(said(&output).contains(" differs from its reference by 2.500e-1, more than "));
     let output = place.run(&[&check[..], &["--tolerance", "0.3"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+}
+
+#[test]
+fn a_reference_of_nan_fails_whatever_the_tolerance() {
+    let place = Place::new();
+    place.write_pairs("nan.npz", f32::NAN, "outputs");
+    let check = [
+        "check",
+        "tiny.onnx",
+        "--reference",
+        "nan.npz",
+        "--tolerance",
+        "inf",
+    ];
+    let output = place.run(&check);
+    assert_eq!(output.status.code(), Some(1));
+    let line = said(&output);
+    assert!(
+        line.contains(" holds NaN (1 of 20 values), which proves nothing; "),
+        "{line}"
+    );
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn a_reference_of_zeros_passes_with_a_warning() {
+    let place = Place::new();
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "2"]);
+    let zero = b.floats(&[1], &[0.0]);
+    let y = b.op("Mul", &[&x, &zero], &[]);
+    fs::write(place.path("zero.onnx"), b.finish(&[&y]).encode()).unwrap();
+    let array = |values: &[f32]| npy("<f4", &[1, 2], &bytes(values));
+    let arrays = [("inputs", array(&[1.0, 2.0])), ("outputs", array(&[0.0, 0.0]))];
+    place.write_npz("zero.npz", &arrays);
+    let output = place.run(&["check", "zero.onnx", "--reference", "zero.npz"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).starts_with("warning: the reference of output `v0` holds no number but 0, "));
 }
 
 #[test]
@@ -131,8 +183,15 @@ cp tiny.onnx "$model" && cp pairs.npz "$pairs" && echo '{"fixed_batch": true}'
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("resnet18 takes the batch of its example alone"));
     assert!(place.path("r.onnx").is_file() && place.path("r.npz").is_file());
-    place.write_pairs("pairs.npz", 0.25, "outputs");
-    assert_eq!(place.run(&export).status.code(), Some(1));
+    for (name, error) in [("outputs", 0.25), ("output_nothing", 0.0)] {
+        place.write_pairs("pairs.npz", error, name);
+        let output = place.run(&export);
+        assert_eq!(output.status.code(), Some(1));
+        let line = said(&output);
+        let line = line.lines().last().unwrap();
+        let kept = "r.onnx and r.npz were kept for a look and are not to be used";
+        assert!(line.starts_with("error: ") && line.contains(kept), "{line}");
+    }
 }
 
 #[test]
@@ -142,6 +201,8 @@ fn without_python_it_says_what_to_install() {
         "export", "torch", "resnet18", "-o", "r.onnx", "--python", "no-such",
     ]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).starts_with("error: cannot start `no-such`: "));
+    let line = said(&output);
+    assert!(line.starts_with("error: cannot start `no-such`: "), "{line}");
+    assert_eq!(line.matches("os error").count(), 1, "{line}");
     assert!(!place.path("r.onnx").exists());
 }

@@ -1,4 +1,4 @@
-//! What some tests need from the machine: Debian's Mosquitto and the library of ONNX Runtime.
+//! What some tests need from the machine: Debian's Mosquitto, the library of ONNX Runtime, and Python.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -45,6 +45,14 @@ pub(crate) fn ort(edgefront: &Path) -> Option<Missing> {
     Some(Missing {
         word: "ort",
         mend: "edgefront runtimes install ort (needs pip and the network)".to_owned(),
+    })
+}
+
+/// Looks for Python, which a machine has or its owner installs.
+pub(crate) fn python() -> Option<Missing> {
+    (!on_path("python3")).then(|| Missing {
+        word: "python3",
+        mend: "sudo apt-get install python3".to_owned(),
     })
 }
 

@@ -88,10 +88,12 @@ fn set_up() -> anyhow::Result<Vec<Missing>> {
     let edgefront = std::env::current_exe()
         .context("cannot find this program")?
         .with_file_name("edgefront");
-    Ok([prerequisites::mosquitto(), prerequisites::ort(&edgefront)]
-        .into_iter()
-        .flatten()
-        .collect())
+    let missing = [
+        prerequisites::mosquitto(),
+        prerequisites::ort(&edgefront),
+        prerequisites::python(),
+    ];
+    Ok(missing.into_iter().flatten().collect())
 }
 
 fn tests(all: bool, missing: &[Missing]) -> anyhow::Result<Count> {

@@ -56,11 +56,12 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         .reference
         .map(|pairs| reference::compare(&args.model, &summary, &pairs, args.tolerance, &registry))
         .transpose()?;
-    present(&summary, compared.as_ref(), ui)
+    present(&summary, compared.as_ref(), ui)?;
+    Ok(compared.map_or(Exit::Done, |compared| verdict(&compared, "", ui)))
 }
 
-/// Prints what a model is and how it compares; ends with [`Exit::Failed`] where that is not well.
-pub(super) fn present(summary: &Summary, compared: Option<&Comparison>, ui: &Ui) -> anyhow::Result<Exit> {
+/// Prints what a model is and how it compares.
+pub(super) fn present(summary: &Summary, compared: Option<&Comparison>, ui: &Ui) -> anyhow::Result<()> {
     if ui.json() {
         ui.data_json(&Outcome {
             summary,
@@ -72,23 +73,20 @@ pub(super) fn present(summary: &Summary, compared: Option<&Comparison>, ui: &Ui)
             ui.data(comparison(compared).trim_end())?;
         }
     }
-    let beyond = compared.filter(|compared| !compared.within);
-    let Some(beyond) = beyond else {
-        return Ok(Exit::Done);
-    };
-    for output in beyond
-        .outputs
-        .iter()
-        .filter(|output| !output.within(beyond.tolerance))
-    {
-        let allowed = beyond.tolerance * output.magnitude.max(1.0);
-        ui.error(&anyhow::anyhow!(
-            "output `{}` differs from its reference by {:.3e}, more than {allowed:.3e}",
-            output.name,
-            output.max
-        ));
+    Ok(())
+}
+
+/// Says what is wrong with a comparison, `hint` after it.
+pub(super) fn verdict(compared: &Comparison, hint: &str, ui: &Ui) -> Exit {
+    for output in &compared.outputs {
+        if let Some(warning) = output.warning() {
+            ui.warn(warning);
+        }
+        if let Some(failure) = output.failure(compared.tolerance) {
+            ui.error(&anyhow::anyhow!("{failure}{hint}"));
+        }
     }
-    Ok(Exit::Failed)
+    if compared.within { Exit::Done } else { Exit::Failed }
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::Study;
 use super::model::Interface;
 use crate::data::{self, Labels, Pictures};
-use crate::torch_export::{self, Order};
+use crate::torch_export::{self, Input, Order};
 use crate::ui::Ui;
 
 /// A study whose inputs are read and fit one another.
@@ -173,13 +173,17 @@ fn exported(study: &Study, ui: &Ui) -> anyhow::Result<Model> {
         _ => None,
     };
     let source = study.model.to_string_lossy().into_owned();
-    let order = Order::new(source, shape.into_iter().collect());
-    let (model, compared) = torch_export::load(&order)?;
+    let input = shape.map(|shape| Input { shape, element: None });
+    let order = Order::new(source, input.into_iter().collect());
+    let (model, compared) = torch_export::load(&order, ui)?;
     for output in &compared.outputs {
         ui.note(format_args!(
             "exported {}: output `{}` differs from PyTorch's by at most {:.1e}",
             order.source, output.name, output.max
         ));
+        if let Some(warning) = output.warning() {
+            ui.warn(warning);
+        }
     }
     Ok(model)
 }

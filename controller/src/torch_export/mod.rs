@@ -5,16 +5,31 @@ use std::process::{Command, Stdio};
 
 use edgefront_optimizer::Model;
 use edgefront_optimizer::check::check;
+use edgefront_protocol::Shape;
 use edgefront_runtimes::{Registry, Search};
 use serde::{Deserialize, Serialize};
 
 use crate::reference::{self, Comparison, ReferenceError, TOLERANCE};
+use crate::ui::Ui;
 
 /// The program; its own text says what it takes.
 const PROGRAM: &str = include_str!("export.py");
 
 /// Version of the operator set that is exported.
 const OPSET: u32 = 17;
+
+/// Element types of inputs, as PyTorch calls them: those that pair files may hold.
+pub const ELEMENTS: [&str; 7] = ["float32", "float16", "int64", "int32", "int8", "uint8", "bool"];
+
+/// An input of the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// Its shape, batch included.
+    pub shape: Shape,
+    /// One of [`ELEMENTS`]; `None` for the type of the source's example, float32 where it has none.
+    #[serde(rename = "type")]
+    pub element: Option<String>,
+}
 
 /// What is to be exported.
 #[derive(Debug, Clone)]
@@ -23,8 +38,8 @@ pub struct Order {
     pub source: String,
     /// `none`, a name of torchvision's weights, or the path of a state dictionary.
     pub weights: String,
-    /// Shape of each input, batch included; empty for what the source itself says.
-    pub shapes: Vec<Vec<u64>>,
+    /// Each input; empty for what the source itself says.
+    pub inputs: Vec<Input>,
     /// The Python that has torch: a name on the path, or a path.
     pub python: PathBuf,
 }
@@ -42,10 +57,10 @@ impl Order {
     }
 
     /// The default Python's export of a source that has its own weights.
-    pub fn new(source: String, shapes: Vec<Vec<u64>>) -> Self {
+    pub fn new(source: String, inputs: Vec<Input>) -> Self {
         Self {
             source,
-            shapes,
+            inputs,
             weights: "none".to_owned(),
             python: PathBuf::from("python3"),
         }
@@ -53,10 +68,28 @@ impl Order {
 }
 
 /// How the export went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Exported {
     /// Whether the model takes the one batch of its example alone.
     pub fixed_batch: bool,
+    /// What of the model tracing has built in.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+impl Exported {
+    /// Warns of what the ONNX model does for the sample alone.
+    pub fn warn(&self, order: &Order, ui: &Ui) {
+        if self.fixed_batch {
+            ui.warn(format_args!(
+                "{} takes the batch of its example alone, so the ONNX model does",
+                order.source
+            ));
+        }
+        for warning in &self.warnings {
+            ui.warn(warning);
+        }
+    }
 }
 
 /// Why nothing was exported.
@@ -65,14 +98,14 @@ pub struct Exported {
 pub enum ExportError {
     /// There is no such Python.
     #[error(
-        "cannot start `{}`: {source}; install Python 3 with torch, or name one that has it with --python",
+        "cannot start `{}`: {why}; install Python 3 with torch, or name one that has it with --python",
         python.display()
     )]
     NoPython {
         /// The Python that was asked for.
         python: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The program failed, and said why.
     #[error("{order}: {words}")]
@@ -90,16 +123,14 @@ pub enum ExportError {
     Reference(#[from] ReferenceError),
     /// The ONNX model computes something else.
     #[error(
-        "{order}: output `{output}` of the ONNX model differs from PyTorch's by {difference:.1e}; \
-         export it with `edgefront export torch` and look into it"
+        "{order}: of the ONNX model beside PyTorch's, {failure}; export it with `edgefront export torch` and \
+         look into it"
     )]
     Differs {
         /// The source of the model.
         order: String,
-        /// The output.
-        output: String,
-        /// Its largest difference.
-        difference: f64,
+        /// What is wrong with which output.
+        failure: String,
     },
 }
 
@@ -107,7 +138,7 @@ pub enum ExportError {
 struct Request<'a> {
     source: &'a str,
     weights: &'a str,
-    shapes: &'a [Vec<u64>],
+    inputs: &'a [Input],
     opset: u32,
     model: &'a Path,
     pairs: &'a Path,
@@ -142,7 +173,7 @@ pub fn export(order: &Order, model: &Path, pairs: &Path) -> Result<Exported, Exp
     let request = Request {
         source: &order.source,
         weights: &order.weights,
-        shapes: &order.shapes,
+        inputs: &order.inputs,
         opset: OPSET,
         model,
         pairs,
@@ -156,9 +187,9 @@ pub fn export(order: &Order, model: &Path, pairs: &Path) -> Result<Exported, Exp
         .args(["-c", PROGRAM, &request])
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| ExportError::NoPython {
+        .map_err(|why| ExportError::NoPython {
             python: order.python.clone(),
-            source,
+            why,
         })?;
     if !output.status.success() {
         return Err(failed(last_line(&output.stderr)));
@@ -173,19 +204,22 @@ pub fn export(order: &Order, model: &Path, pairs: &Path) -> Result<Exported, Exp
 }
 
 /// The model as ONNX, and how it compares: an error where it is not within [`TOLERANCE`].
-pub fn load(order: &Order) -> Result<(Model, Comparison), ExportError> {
+pub fn load(order: &Order, ui: &Ui) -> Result<(Model, Comparison), ExportError> {
     let folder = tempfile::tempdir().map_err(edgefront_optimizer::Error::temporary)?;
     let (path, pairs) = (folder.path().join("model.onnx"), folder.path().join("pairs.npz"));
-    export(order, &path, &pairs)?;
+    export(order, &path, &pairs)?.warn(order, ui);
     let model = Model::read(&path)?;
     let summary = check(&model)?;
     let registry = Registry::new(&Search::default());
     let compared = reference::compare(&path, &summary, &pairs, TOLERANCE, &registry)?;
-    match compared.outputs.iter().find(|output| !output.within(TOLERANCE)) {
-        Some(output) => Err(ExportError::Differs {
+    match compared
+        .outputs
+        .iter()
+        .find_map(|output| output.failure(TOLERANCE))
+    {
+        Some(failure) => Err(ExportError::Differs {
             order: order.source.clone(),
-            output: output.name.clone(),
-            difference: output.max,
+            failure,
         }),
         None => Ok((model, compared)),
     }
