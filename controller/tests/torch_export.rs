@@ -103,6 +103,14 @@ fn ids_of_a_shape_are_zeros_and_ones_with_python3() {
 }
 
 #[test]
+fn ids_are_cut_for_a_model_of_one_sample_with_python3() {
+    let place = Place::new(&[0.5, 1.5], &["1", "8"]);
+    place.write("net.py", TABLE.as_bytes());
+    let output = place.export("net.py:build", &["--shape", "1x8:int64"]);
+    assert_eq!((output.status.code(), said(&output)), (Some(0), String::new()));
+}
+
+#[test]
 fn ids_of_a_program_are_those_of_its_example_with_python3() {
     // NaN is refused, so only what the example holds will do.
     let known = [f32::NAN, 0.25, f32::NAN, 0.75, 1.0];
