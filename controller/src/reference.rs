@@ -127,7 +127,7 @@ impl Difference {
         } else if *nan > 0 {
             Some(format!(
                 "the reference of output `{name}` holds NaN ({nan} of {values} values), which proves nothing; \
-                 give weights and inputs for which it is numbers"
+                 give weights and inputs for which every output is a number"
             ))
         } else if self.not_finite > 0 {
             Some(format!(
@@ -375,8 +375,8 @@ mod tests {
         insta::assert_snapshot!(
             pairs.map(|(found, expected)| failure(found, expected)).join("\n"),
             @r"
-        the reference of output `y` holds NaN (1 of 2 values), which proves nothing; give weights and inputs for which it is numbers
-        the reference of output `y` holds NaN (1 of 2 values), which proves nothing; give weights and inputs for which it is numbers
+        the reference of output `y` holds NaN (1 of 2 values), which proves nothing; give weights and inputs for which every output is a number
+        the reference of output `y` holds NaN (1 of 2 values), which proves nothing; give weights and inputs for which every output is a number
         output `y` and its reference are not NaN or infinite alike (1 of 2 values)
         output `y` and its reference are not NaN or infinite alike (1 of 2 values)
         "

@@ -40,11 +40,11 @@ fn spread_amounts(graph: &Graph, id: NodeId, values: &Values) -> Option<Vec<i64>
         return None;
     }
     let mut amounts = vec![0; 2 * rank];
-    for (index, axis) in axes.iter().enumerate() {
-        let axis = if *axis < 0 { axis + rank as i64 } else { *axis };
-        let axis = usize::try_from(axis).ok().filter(|&axis| axis < rank)?;
-        amounts[axis] = given[index];
-        amounts[rank + axis] = given[axes.len() + index];
+    for (index, &named) in axes.iter().enumerate() {
+        let place = if named < 0 { named + rank as i64 } else { named };
+        let place = usize::try_from(place).ok().filter(|&place| place < rank)?;
+        amounts[place] = given[index];
+        amounts[rank + place] = given[axes.len() + index];
     }
     Some(amounts)
 }
