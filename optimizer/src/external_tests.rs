@@ -162,6 +162,14 @@ fn what_is_moved_out_is_read_back() {
 }
 
 #[test]
+fn weights_in_what_is_no_regular_file_are_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("w.bin")).unwrap();
+    let error = write(dir.path(), "w.bin", 0, 8).unwrap_err();
+    assert!(error.contains("is no regular file"), "{error}");
+}
+
+#[test]
 fn what_is_no_regular_file_is_not_read() {
     let error = Model::read(Path::new("/dev/zero")).unwrap_err().to_string();
     assert!(

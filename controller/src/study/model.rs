@@ -407,21 +407,27 @@ mod tests {
     }
 
     #[test]
-    fn open_rows_and_columns_come_from_the_data() {
-        let mut interface = tiny(None);
-        assert!(!interface.takes_any_size());
-        interface.inputs[0].shape = vec![None, Some(3), None, None];
-        assert!(interface.takes_any_size());
-        assert!(interface.check_target(&study(2)).is_err());
+    fn open_channels_rows_and_columns_come_from_the_data() {
         let picture = PictureShape {
             channels: 3,
             height: 24,
             width: 32,
         };
-        interface.take_size(picture);
-        assert!(interface.check_target(&study(2)).is_ok());
-        assert_eq!(interface.picture().unwrap(), picture);
-        assert_eq!(interface.shapes(2), [vec![2, 3, 24, 32]]);
+        for open in [
+            [None, Some(3), None, None],
+            [None, None, Some(24), Some(32)],
+            [None; 4],
+        ] {
+            let mut interface = tiny(None);
+            assert!(!interface.takes_any_size());
+            interface.inputs[0].shape = open.to_vec();
+            assert!(interface.takes_any_size());
+            assert!(interface.check_target(&study(2)).is_err());
+            interface.take_size(picture);
+            assert!(interface.check_target(&study(2)).is_ok());
+            assert_eq!(interface.picture().unwrap(), picture);
+            assert_eq!(interface.shapes(2), [vec![2, 3, 24, 32]]);
+        }
     }
 
     #[test]

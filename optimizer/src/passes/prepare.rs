@@ -25,8 +25,9 @@ const NAME: &str = "prepare";
 const OPSET: i64 = 13;
 
 /// Brings a model into the form that the other passes work on: at least opset 13, constants as initializers,
-/// no `Identity`, no `Dropout`, no computation on constants, and nothing left open that shapes decide. What the model computes stays the same,
-/// and so do its inputs and outputs, but for initializers that it lists as inputs: they become constants.
+/// no `Identity`, no `Dropout`, no computation on constants, and nothing left open that shapes decide. What the
+/// model computes stays the same, and so do its inputs and outputs, but for initializers that it lists as inputs:
+/// they become constants.
 pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
     let mut report = PassReport::new(NAME);
     let mut model = model.clone();

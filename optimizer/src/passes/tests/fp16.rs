@@ -239,6 +239,23 @@ fn kept_operators_stand_between_casts() {
     ");
 }
 
+/// ONNX has no half-precision form of these at this opset, so that no runtime would load them.
+#[test]
+fn operators_of_float32_alone_stay_in_it() {
+    let celu = around(|b, _, x| b.op("Celu", &[x], &[]));
+    let stored = around(|b, _, x| {
+        let scale = b.floats(&[], &[0.1]);
+        let y = b.op("QuantizeLinear", &[x, &scale], &[]);
+        b.op("DequantizeLinear", &[&y, &scale], &[])
+    });
+    for (model, kept) in [(celu, "Celu"), (stored, "QuantizeLinear")] {
+        let (halved, report) = fp16(&model, &Options::default()).unwrap();
+        let position = operators(&halved).iter().position(|operator| *operator == kept);
+        assert_eq!(operators(&halved)[position.unwrap() - 1], "Cast");
+        assert!(lines(&report).contains("kept in float32"), "{}", lines(&report));
+    }
+}
+
 #[test]
 fn what_the_user_keeps_stays_in_float() {
     let model = around(|b, _, x| {
