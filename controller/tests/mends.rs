@@ -52,7 +52,7 @@ fn a_model_that_is_no_classifier() {
             "run study.toml",
             "train features.onnx -o out.onnx --train val.safetensors",
             "quantize features.onnx -o out.onnx --calib val.safetensors --max-drop 0.01",
-            "quantize two.onnx -o out.onnx --calib val.safetensors --min-sqnr 20",
+            "quantize two.onnx -o out.onnx --calib val.safetensors --max-drop 0.01",
         ]
     ));
 }

@@ -4,6 +4,7 @@
 //! value, the [`passes`] change a model through the one mutator, [`graph::Graph`], and say in a
 //! [`report::PassReport`] what they did to each node. A [`recipe`] is a named list of passes.
 
+mod answers;
 pub mod calibrate;
 pub mod check;
 pub mod cost;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
+use crate::quantize::Choice;
 use crate::sensitivity::Sensitivity;
 
 /// What one pass did to a model.
@@ -20,6 +21,9 @@ pub struct PassReport {
     /// What each layer's quantization costs, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<Sensitivity>,
+    /// How the ranges of activations were chosen, where by trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
 }
 
 /// What a model costs before and after a pass.
@@ -50,6 +54,7 @@ impl PassReport {
             nodes: Vec::new(),
             cost: None,
             sensitivity: None,
+            choice: None,
         }
     }
 

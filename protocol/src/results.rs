@@ -288,6 +288,29 @@ pub struct PassRecord {
     /// What each layer's quantization costs, where that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<SensitivityRecord>,
+    /// How the ranges of activations were chosen, where by trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranges: Option<RangesRecord>,
+}
+
+/// Which method chose the ranges of activations, of those that were tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RangesRecord {
+    /// The method: `mse`.
+    pub method: String,
+    /// Samples that the methods were compared on.
+    pub samples: u64,
+    /// What each method gave.
+    pub trials: Vec<TrialRecord>,
+}
+
+/// What a method for ranges gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// The method.
+    pub method: String,
+    /// Signal to quantization noise ratio of the model's outputs in decibels; `None` where they do not change.
+    pub sqnr_db: Option<f64>,
 }
 
 /// What a pass did to one node.
@@ -315,10 +338,11 @@ pub struct CostRecord {
 }
 
 /// What quantizing each layer costs, and which stay in float for it. Drops are fractions of the samples; ratios are
-/// those of the logits' signal to quantization noise in decibels, `None` where the logits do not change.
+/// those of the outputs' signal to quantization noise in decibels, `None` where the outputs do not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SensitivityRecord {
-    /// What is counted as a drop: `top1`, the accuracy lost, or `agreement`, the predictions that change.
+    /// What is counted as a drop: `top1`, the accuracy lost, `agreement`, the predictions that change, or `none`,
+    /// where the model makes no predictions.
     pub measure: String,
     /// Samples that drops and ratios are counted on.
     pub samples: u64,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use edgefront_optimizer::calibrate::{Method, Samples};
-use edgefront_optimizer::quantize::{ActivationType, Activations, Options, Rounding};
+use edgefront_optimizer::quantize::{ActivationType, Activations, Choice, Options, Rounding, Trial};
 use edgefront_optimizer::recipe::{self, Progress, Recipe, Step};
 use edgefront_optimizer::{PassReport, check};
 use edgefront_protocol::Bytes;
@@ -39,9 +39,10 @@ pub struct Args {
     #[arg(long, value_name = "DATA")]
     pub calib: PathBuf,
 
-    /// How the ranges of activations are chosen.
-    #[arg(long, value_enum, default_value_t = MethodName::Mse)]
-    pub method: MethodName,
+    /// How the ranges of activations are chosen; by default as by mse or, where that keeps the outputs on some of
+    /// the samples clearly closer to the float model's, as by minmax.
+    #[arg(long, value_enum)]
+    pub method: Option<MethodName>,
 
     /// With `--method percentile`, the part of the values within the range, in percent [default: 99.999]
     #[arg(long, value_name = "PERCENT")]
@@ -89,8 +90,9 @@ pub struct Args {
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     pub max_drop: Option<f64>,
 
-    /// The same for the signal to quantization noise ratio of the logits, against the float model on the
-    /// calibration data, to be at least this many decibels. With --max-drop, both hold.
+    /// The same for the signal to quantization noise ratio of the outputs, against the float model on the
+    /// calibration data, to be at least this many decibels; of several outputs, that of the worst. With --max-drop,
+    /// both hold.
     #[arg(long, value_name = "DB", allow_negative_numbers = true)]
     pub min_sqnr: Option<f64>,
 
@@ -162,7 +164,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let mut interface = Interface::of(&model, None);
     interface.take_size_of(&args.calib, args.preprocess.as_deref())?;
     interface.check_all_axes().with_context(named)?;
-    if args.max_drop.or(args.min_sqnr).is_some() {
+    if args.max_drop.is_some() {
         interface.check_scores().with_context(named)?;
     }
     let labels = Labels::read_if(recipe.uses_calibration_labels());
@@ -222,13 +224,13 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
 impl Args {
     /// What is asked for; options that are out of range or contradict each other are refused.
     fn recipe(&self) -> anyhow::Result<Recipe> {
-        if self.percentile.is_some() && self.method != MethodName::Percentile {
+        if self.percentile.is_some() && self.method != Some(MethodName::Percentile) {
             return Err(UsageError::new(
                 "--percentile belongs to another method; give --method percentile, or leave it out",
             ));
         }
         let options = Options {
-            method: self.method.into(),
+            method: self.method.map(Into::into),
             percentile: self.percentile.unwrap_or(Options::default().percentile),
             per_channel: self.per_channel,
             activations: self.activations.into(),
@@ -288,11 +290,29 @@ impl Outcome {
         for (reason, nodes) in left {
             lines.push(format!("left in float, {reason}: {}", some_of(&nodes)));
         }
+        if let Some(choice) = &report.choice {
+            lines.push(ranges(choice));
+        }
         if let Some(found) = &report.sensitivity {
             lines.push(sensitivity::describe(found, width));
         }
         lines.join("\n")
     }
+}
+
+/// How the method that gave the ranges was chosen.
+fn ranges(choice: &Choice) -> String {
+    let trial = |trial: &Trial| {
+        let name = trial.method.name();
+        format!("{name} {}", sensitivity::decibels(trial.sqnr_db, " dB"))
+    };
+    let trials: Vec<String> = choice.trials.iter().map(trial).collect();
+    format!(
+        "ranges by {}; output SQNR on {} samples: {}",
+        choice.method.name(),
+        choice.samples,
+        trials.join(", ")
+    )
 }
 
 /// The first few of many.
@@ -361,7 +381,7 @@ mod tests {
             model: Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx"),
             output: output.clone(),
             calib,
-            method: MethodName::Mse,
+            method: None,
             per_channel: true,
             percentile: None,
             activations: ActivationsName::U8,
@@ -435,6 +455,7 @@ mod tests {
                     node("gemm", true, "u8 activations"),
                 ],
                 cost: None,
+                choice: None,
                 sensitivity: Some(Sensitivity {
                     measure: Measure::Agreement,
                     samples: 200,
@@ -458,7 +479,7 @@ mod tests {
         gemm            37.0  int8
         predictions that change on 200 samples:
         1.50 % with all layers in integers, 1.00 % with 1 of 2 in float
-        logit SQNR on them (at least 24.0 dB):
+        output SQNR on them (at least 24.0 dB):
         21.9 dB with all layers in integers, 24.6 dB with 1 of 2 in float
         ");
     }
@@ -470,6 +491,7 @@ mod tests {
             applied,
             why: why.to_owned(),
         };
+        let trial = |method, sqnr_db| Trial { method, sqnr_db };
         let sigmoid = "operator `Sigmoid` has no integer form";
         let mut nodes = vec![
             node("conv", true, "u8 activations"),
@@ -486,6 +508,11 @@ mod tests {
                 nodes,
                 cost: None,
                 sensitivity: None,
+                choice: Some(Choice {
+                    method: Method::Minmax,
+                    samples: 32,
+                    trials: vec![trial(Method::Mse, Some(27.71)), trial(Method::Minmax, Some(36.5))],
+                }),
             }],
         };
         insta::assert_snapshot!(outcome.describe(80), @r"
@@ -493,6 +520,7 @@ mod tests {
         1 of 8 nodes are quantized
         left in float, another reason: softmax
         left in float, operator `Sigmoid` has no integer form: sigmoid_0, sigmoid_1, sigmoid_2, sigmoid_3 and 2 more
+        ranges by minmax; output SQNR on 32 samples: mse 27.7 dB, minmax 36.5 dB
         ");
     }
 }

@@ -32,22 +32,37 @@ fn sqnr(layer: &Layer) -> String {
 }
 
 fn summary(found: &Sensitivity) -> String {
-    let (counted, samples) = match found.measure {
-        Measure::Top1 => ("top-1 accuracy lost", "labelled samples"),
-        Measure::Agreement => ("predictions that change", "samples"),
-    };
     let percent = |fraction| format!("{} %", percent(fraction));
     let ratio = |value| decibels(value, " dB");
     let at_most = found.max_drop.map(|most| format!("at most {}", percent(most)));
     let at_least = found
         .min_sqnr_db
         .map(|least| format!("at least {}", ratio(Some(least))));
-    let mut lines = vec![
-        bounded(format!("{counted} on {} {samples}", found.samples), at_most),
-        before_and_after(found, percent(found.drop_all_quantized), percent(found.drop)),
-        bounded("logit SQNR on them".to_owned(), at_least),
-        before_and_after(found, ratio(found.sqnr_db_all_quantized), ratio(found.sqnr_db)),
-    ];
+    let mut lines = Vec::new();
+    let counted = match found.measure {
+        Measure::Top1 => Some(("top-1 accuracy lost", "labelled samples")),
+        Measure::Agreement => Some(("predictions that change", "samples")),
+        Measure::None => None,
+    };
+    let mut place = format!("{} samples", found.samples);
+    if let Some((counted, samples)) = counted {
+        lines.push(bounded(
+            format!("{counted} on {} {samples}", found.samples),
+            at_most,
+        ));
+        lines.push(before_and_after(
+            found,
+            percent(found.drop_all_quantized),
+            percent(found.drop),
+        ));
+        "them".clone_into(&mut place);
+    }
+    lines.push(bounded(format!("output SQNR on {place}"), at_least));
+    lines.push(before_and_after(
+        found,
+        ratio(found.sqnr_db_all_quantized),
+        ratio(found.sqnr_db),
+    ));
     if !found.reaches_floor() {
         lines.push("that is out of reach with all layers in float, too".to_owned());
     } else if count_in_float(found) == found.layers.len() {
@@ -69,7 +84,7 @@ fn count_in_float(found: &Sensitivity) -> usize {
     found.layers.iter().filter(|layer| layer.in_float).count()
 }
 
-fn decibels(ratio: Option<f64>, unit: &str) -> String {
+pub(super) fn decibels(ratio: Option<f64>, unit: &str) -> String {
     ratio.map_or_else(|| "exact".to_owned(), |ratio| format!("{ratio:.1}{unit}"))
 }
 
@@ -116,7 +131,7 @@ mod tests {
         /spare/Conv                              exact  int8
         top-1 accuracy lost on 200 labelled samples (at most 1.00 %):
         3.50 % with all layers in integers, -0.50 % with 1 of 3 in float
-        logit SQNR on them:
+        output SQNR on them:
         20.7 dB with all layers in integers, 24.6 dB with 1 of 3 in float
         ");
     }
@@ -131,7 +146,7 @@ mod tests {
         insta::assert_snapshot!(summary(&found), @"
         predictions that change on 200 samples:
         3.50 % with all layers in integers, -0.50 % with 1 of 3 in float
-        logit SQNR on them (at least 24.5 dB):
+        output SQNR on them (at least 24.5 dB):
         20.7 dB with all layers in integers, 24.6 dB with 1 of 3 in float
         ");
     }

@@ -2,8 +2,8 @@
 
 use edgefront_protocol::results::{
     AccuracyRecord, ArtifactRecord, ConditionsRecord, CostRecord, DeviceRecord, FailedJob, LatencyRecord,
-    LayerRecord, MemoryRecord, NodeRecord, PassRecord, Record, Results, SCHEMA, SensitivityRecord,
-    VariantRecord,
+    LayerRecord, MemoryRecord, NodeRecord, PassRecord, RangesRecord, Record, Results, SCHEMA,
+    SensitivityRecord, TrialRecord, VariantRecord,
 };
 
 use super::build::rounded;
@@ -85,6 +85,10 @@ fn variants() -> Vec<VariantRecord> {
         sqnr_db,
         in_float,
     };
+    let trial = |method: &str, sqnr_db| TrialRecord {
+        method: method.into(),
+        sqnr_db,
+    };
     let cost = |zeros| CostRecord {
         parameters: 152_000,
         weights: 150_000,
@@ -100,6 +104,7 @@ fn variants() -> Vec<VariantRecord> {
                 nodes: vec![node("conv<1>", true, "72 of 144 weights are zero")],
                 cost: Some([cost(0), cost(75_000)]),
                 sensitivity: None,
+                ranges: None,
             },
             PassRecord {
                 pass: "quantize".into(),
@@ -118,6 +123,11 @@ fn variants() -> Vec<VariantRecord> {
                     sqnr_db_all_quantized: Some(20.7),
                     sqnr_db: Some(24.6),
                     layers: vec![layer("conv<1>", Some(17.3), true), layer("gemm", None, false)],
+                }),
+                ranges: Some(RangesRecord {
+                    method: "mse".into(),
+                    samples: 32,
+                    trials: vec![trial("mse", Some(20.7)), trial("minmax", Some(20.3))],
                 }),
             },
         ],

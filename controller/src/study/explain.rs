@@ -6,10 +6,12 @@
 use edgefront_optimizer::PassReport;
 use edgefront_optimizer::cost::Cost;
 use edgefront_optimizer::obstacles::{LANES, Obstacles};
+use edgefront_optimizer::quantize::{Choice, Trial};
 use edgefront_optimizer::sensitivity::{Layer, Measure, Sensitivity};
 use edgefront_protocol::Digest;
 use edgefront_protocol::results::{
-    CostRecord, LayerRecord, NodeRecord, PassRecord, Record, Results, SensitivityRecord, VariantRecord,
+    CostRecord, LayerRecord, NodeRecord, PassRecord, RangesRecord, Record, Results, SensitivityRecord,
+    TrialRecord, VariantRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +104,7 @@ impl Making {
                 .cost
                 .map(|change| [cost(change.before), cost(change.after)]),
             sensitivity: report.sensitivity.as_ref().map(sensitivity),
+            ranges: report.choice.as_ref().map(ranges),
         };
         VariantRecord {
             variant: record.variant.clone(),
@@ -131,6 +134,18 @@ fn cost(cost: Cost) -> CostRecord {
     }
 }
 
+fn ranges(choice: &Choice) -> RangesRecord {
+    let trial = |trial: &Trial| TrialRecord {
+        method: trial.method.name().to_owned(),
+        sqnr_db: trial.sqnr_db,
+    };
+    RangesRecord {
+        method: choice.method.name().to_owned(),
+        samples: choice.samples as u64,
+        trials: choice.trials.iter().map(trial).collect(),
+    }
+}
+
 fn sensitivity(found: &Sensitivity) -> SensitivityRecord {
     let layer = |layer: &Layer| LayerRecord {
         node: layer.node.clone(),
@@ -140,6 +155,7 @@ fn sensitivity(found: &Sensitivity) -> SensitivityRecord {
     let measure = match found.measure {
         Measure::Top1 => "top1",
         Measure::Agreement => "agreement",
+        Measure::None => "none",
     };
     SensitivityRecord {
         measure: measure.to_owned(),

@@ -64,7 +64,7 @@ fn fixed(model: &Model) -> Option<u64> {
 }
 
 /// Elements of the observed values at a batch; `None` where the model does not take it or shapes are unknown.
-fn elements(model: &Model, observed: &[String], sample: &[Tensor], batch: usize) -> Option<usize> {
+pub(super) fn elements(model: &Model, observed: &[String], sample: &[Tensor], batch: usize) -> Option<usize> {
     let mut bindings = BTreeMap::new();
     for (input, tensor) in inputs(model).into_iter().zip(sample) {
         let Some(TypeValue::TensorType(kind)) = &input.r#type.as_ref()?.value else {

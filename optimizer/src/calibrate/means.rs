@@ -26,9 +26,9 @@ impl Means {
     }
 
     /// The mean of each channel; none where nothing was seen or values have no channels.
-    pub(super) fn finish(self) -> Vec<f32> {
+    pub(super) fn finish(&self) -> Vec<f32> {
         let count = self.count.max(1) as f64;
-        self.sums.into_iter().map(|sum| (sum / count) as f32).collect()
+        self.sums.iter().map(|sum| (sum / count) as f32).collect()
     }
 }
 

@@ -53,8 +53,8 @@ pub struct Calibration<'a> {
     pub samples: &'a dyn Samples,
     /// How many of them to use, from the first on; all where it is not given.
     pub limit: Option<usize>,
-    /// How ranges are chosen.
-    pub method: Method,
+    /// How ranges are chosen: each gives ranges of its own.
+    pub methods: &'a [Method],
     /// The part of the values that the method `percentile` covers, in percent.
     pub percentile: f64,
     /// Values whose channels' means are wanted.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::means::Means;
-use super::observer::Observer;
+use super::observer::{Method, Observer};
 use super::run::{Part, Seen, Source, each_batch};
 use super::{Calibration, Extremes, NotFinite};
 use crate::error::Error;
@@ -20,8 +20,12 @@ pub struct Statistics {
     pub means: HashMap<String, Vec<f32>>,
 }
 
-/// The statistics of each of `values` over the samples.
-pub fn observe(model: &Model, values: &[String], calibration: &Calibration) -> Result<Statistics, Error> {
+/// The statistics of `values` over the samples, by each of the methods.
+pub fn observe(
+    model: &Model,
+    values: &[String],
+    calibration: &Calibration,
+) -> Result<Vec<Statistics>, Error> {
     let total = calibration.samples.len();
     let source = Source {
         samples: calibration.samples,
@@ -33,7 +37,7 @@ pub fn observe(model: &Model, values: &[String], calibration: &Calibration) -> R
         .iter()
         .map(|value| Observed {
             value,
-            observer: Observer::new(calibration.method),
+            observer: Observer::new(calibration.methods),
             means: calibration.means.contains(value).then(Means::default),
         })
         .collect();
@@ -46,7 +50,8 @@ pub fn observe(model: &Model, values: &[String], calibration: &Calibration) -> R
         (calibration.progress)(part.samples.end, source.total);
         Ok(())
     })?;
-    Ok(statistics(observed, calibration))
+    let by_method = |&method| statistics(&observed, method, calibration);
+    Ok(calibration.methods.iter().map(by_method).collect())
 }
 
 /// An activation and what is kept of it.
@@ -68,17 +73,16 @@ impl Observed<'_> {
     }
 }
 
-fn statistics(observed: Vec<Observed<'_>>, calibration: &Calibration) -> Statistics {
+fn statistics(observed: &[Observed<'_>], method: Method, calibration: &Calibration) -> Statistics {
     let Calibration { percentile, step, .. } = calibration;
-    let ranges = observed
-        .par_iter()
-        .map(|Observed { value, observer, .. }| ((*value).to_owned(), observer.range(*percentile, step)));
-    let ranges = ranges.collect();
+    let range = |Observed { value, observer, .. }: &Observed<'_>| {
+        ((*value).to_owned(), observer.range(method, *percentile, step))
+    };
     let means = observed
-        .into_iter()
-        .filter_map(|Observed { value, means, .. }| Some((value.to_owned(), means?.finish())));
+        .iter()
+        .filter_map(|Observed { value, means, .. }| Some(((*value).to_owned(), means.as_ref()?.finish())));
     Statistics {
-        ranges,
+        ranges: observed.par_iter().map(range).collect(),
         means: means.collect(),
     }
 }

@@ -18,57 +18,69 @@ pub enum Method {
     Mse,
 }
 
-/// Keeps of a stream of values what its method needs.
+impl Method {
+    /// As it is written in recipes and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Minmax => "minmax",
+            Self::Entropy => "entropy",
+            Self::Percentile => "percentile",
+            Self::Mse => "mse",
+        }
+    }
+}
+
+/// Keeps of a stream of values what methods need.
 #[derive(Debug, Clone)]
 pub(super) enum Observer {
-    Minmax(Extremes),
-    Entropy(Histogram),
-    Percentile(Histogram),
-    Mse(Histogram),
+    Extremes(Extremes),
+    Histogram(Histogram),
 }
 
 impl Observer {
-    pub(super) fn new(method: Method) -> Self {
-        match method {
-            Method::Minmax => Self::Minmax(Extremes::default()),
-            Method::Entropy => Self::Entropy(Histogram::default()),
-            Method::Percentile => Self::Percentile(Histogram::default()),
-            Method::Mse => Self::Mse(Histogram::default()),
+    /// Keeps what every one of these methods needs.
+    pub(super) fn new(methods: &[Method]) -> Self {
+        if methods.iter().all(|method| *method == Method::Minmax) {
+            Self::Extremes(Extremes::default())
+        } else {
+            Self::Histogram(Histogram::default())
         }
     }
 
     /// Adds values. Where they are not finite, this observer is of no more use.
     pub(super) fn add(&mut self, values: &[f32]) -> Result<(), NotFinite> {
         match self {
-            Self::Minmax(extremes) => {
+            Self::Extremes(extremes) => {
                 *extremes = extremes.union(vectorized(
                     #[inline(always)]
                     || Extremes::of(values),
                 )?);
                 Ok(())
             }
-            Self::Entropy(histogram) | Self::Percentile(histogram) | Self::Mse(histogram) => {
-                histogram.add(values)
-            }
+            Self::Histogram(histogram) => histogram.add(values),
         }
     }
 
-    /// The range to cover. `percent` of the values lie within by the method `percentile`; `step` is the step of
-    /// a quantizer that covers a range.
-    pub(super) fn range(&self, percent: f64, step: impl Fn(Extremes) -> f32) -> Extremes {
-        match self {
-            Self::Minmax(extremes) => *extremes,
-            Self::Entropy(histogram) => {
+    /// The range to cover by a method that this observer was made for. `percent` of the values lie within by the
+    /// method `percentile`; `step` is the step of a quantizer that covers a range.
+    pub(super) fn range(&self, method: Method, percent: f64, step: impl Fn(Extremes) -> f32) -> Extremes {
+        let histogram = match self {
+            Self::Extremes(extremes) => return *extremes,
+            Self::Histogram(histogram) => histogram,
+        };
+        match method {
+            Method::Minmax => histogram.extremes(),
+            Method::Entropy => {
                 let all = histogram.extremes();
                 let levels = (all.magnitude() / step(all)).round() as usize;
                 let bins = entropy::threshold(&histogram.magnitudes(), levels);
                 histogram.extremes_within([bins; 2])
             }
-            Self::Percentile(histogram) => {
+            Method::Percentile => {
                 let tail = histogram.total() as f64 * (1.0 - percent / 100.0) / 2.0;
                 histogram.extremes_within(histogram.sides().map(|side| percentile::within(side, tail)))
             }
-            Self::Mse(histogram) => {
+            Method::Mse => {
                 let noise = |bins| step(histogram.extremes_within([bins; 2])) / histogram.width();
                 histogram.extremes_within([energy::threshold(&histogram.magnitudes(), noise); 2])
             }

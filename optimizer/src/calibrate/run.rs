@@ -61,6 +61,18 @@ pub(crate) fn each_batch(
     Ok(())
 }
 
+/// Elements of the values on one sample; `None` where shapes do not tell.
+pub(crate) fn elements_of_one(
+    model: &Model,
+    values: &[String],
+    source: &Source<'_>,
+) -> Result<Option<usize>, Error> {
+    if source.total == 0 {
+        return Ok(None);
+    }
+    Ok(batch::elements(model, values, &read(source.samples, 0)?, 1))
+}
+
 /// The samples of one inference. Where they do not fill the batch, they are repeated.
 pub(crate) struct Part {
     pub(crate) samples: Range<usize>,

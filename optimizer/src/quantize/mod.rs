@@ -15,11 +15,13 @@ mod regions;
 mod rewrite;
 mod rounding;
 mod swish;
+mod trial;
 mod weights;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::calibrate::{self, Calibration, Statistics};
+use crate::calibrate::run::Source as Running;
+use crate::calibrate::{self, Calibration, Method, Statistics};
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::model::Model;
@@ -34,6 +36,7 @@ pub use options::{ActivationType, Activations, Options, Rounding};
 use params::Grid;
 use plan::{Plan, Scope, Source};
 pub use regions::Region;
+pub use trial::{Choice, Trial};
 
 /// Name of the pass in reports and errors.
 pub const NAME: &str = "quantize";
@@ -62,6 +65,8 @@ pub struct Calibrated {
     options: Options,
     grid: Grid,
     statistics: Statistics,
+    /// How the method that gave them was chosen, where by trial.
+    choice: Option<Choice>,
     /// Convolutions that were equalized.
     equalized: HashSet<String>,
 }
@@ -101,12 +106,12 @@ fn observe(
     let samples = context
         .calibration
         .ok_or_else(|| refused("it needs samples; give some with `--calib`"))?;
-    let (model, equalized) = if options.equalize {
+    let (equal, equalized) = if options.equalize {
         equalize::equalize(model)?
     } else {
         (model.clone(), HashSet::new())
     };
-    let graph = Graph::new(model.clone())?;
+    let graph = Graph::new(equal.clone())?;
     if graph.opset() < OLDEST_OPSET {
         let found = graph.opset();
         return Err(refused(format!(
@@ -123,7 +128,7 @@ fn observe(
             "the model is quantized already; give the float model that it was made from",
         ));
     }
-    let scope = scope(&model, grid);
+    let scope = scope(&equal, grid);
     let observed = plan::observable(&graph, &scope);
     if observed.is_empty() && is_half(&graph) {
         return Err(refused(
@@ -137,10 +142,13 @@ fn observe(
     }
     require_finite_constants(&graph)?;
     let observed = choose(&graph, &scope, observed)?;
+    let methods: Vec<Method> = options
+        .method
+        .map_or_else(|| trial::METHODS.to_vec(), |method| vec![method]);
     let calibration = Calibration {
         samples,
         limit: options.samples,
-        method: options.method,
+        methods: &methods,
         percentile: options.percentile,
         means: means(&graph, options),
         step: &|range| grid.covering(range).scale,
@@ -148,16 +156,33 @@ fn observe(
         threads: context.threads,
         progress: &|done, total| (context.progress)(Progress::Calibrating { done, total }),
     };
-    let mut statistics = calibrate::observe(&model, &observed, &calibration)?;
-    swish::narrow(&graph, &mut statistics.ranges);
-    Ok(Calibrated {
+    let mut by_method = calibrate::observe(&equal, &observed, &calibration)?;
+    for statistics in &mut by_method {
+        swish::narrow(&graph, &mut statistics.ranges);
+    }
+    drop(equal);
+    let mut calibrated = Calibrated {
         graph,
         scope,
         options: options.clone(),
         grid,
-        statistics,
+        statistics: by_method[0].clone(),
+        choice: None,
         equalized,
-    })
+    };
+    if methods.len() > 1 {
+        let running = Running {
+            samples,
+            total: options
+                .samples
+                .map_or(samples.len(), |limit| limit.min(samples.len())),
+            runtimes: context.runtimes,
+            threads: context.threads,
+        };
+        let candidates = methods.into_iter().zip(by_method).collect();
+        calibrated.choice = trial::choose(&mut calibrated, candidates, model, &running)?;
+    }
+    Ok(calibrated)
 }
 
 impl Calibrated {
@@ -169,6 +194,7 @@ impl Calibrated {
     pub fn quantize(&self, float_nodes: &[String]) -> Result<(Model, PassReport), Error> {
         let (mut graph, plan) = expanded(&self.graph, &self.scope, float_nodes)?;
         let mut report = PassReport::new(NAME);
+        report.choice.clone_from(&self.choice);
         for (id, decision) in &plan.nodes {
             let node = graph.node(*id).label();
             match decision {

@@ -12,8 +12,10 @@ use crate::sensitivity::Floor;
 #[serde(default, deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools)] // Each is a switch of its own.
 pub struct Options {
-    /// How the range of an activation is chosen from its calibration samples.
-    pub method: Method,
+    /// How the range of an activation is chosen from its calibration samples; where it is not given, by `mse` or, where
+    /// that keeps the outputs clearly better, by `minmax`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
     /// With the method `percentile`, the part of the values that lies within the range, in percent. What lies
     /// beyond is cut off in equal parts at either end.
     pub percentile: f64,
@@ -42,7 +44,7 @@ pub struct Options {
     /// most this, a fraction of them between 0 and 1. Without labels, so many predictions may change at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_drop: Option<f64>,
-    /// Keeps as many more nodes in float as needed for the logits' signal to quantization noise ratio on the
+    /// Keeps as many more nodes in float as needed for the outputs' signal to quantization noise ratio on the
     /// calibration samples to be at least this, in decibels. With `max_drop`, both hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_sqnr: Option<f64>,
@@ -51,7 +53,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            method: Method::Mse,
+            method: None,
             percentile: 99.999,
             per_channel: true,
             activations: Activations::Auto,
@@ -74,7 +76,7 @@ impl Options {
         if self.samples == Some(0) {
             return Err(refused("`samples` is 0; it is at least 1"));
         }
-        if self.method == Method::Percentile && !(50.0..=100.0).contains(&self.percentile) {
+        if self.method == Some(Method::Percentile) && !(50.0..=100.0).contains(&self.percentile) {
             let percentile = self.percentile;
             return Err(refused(format!(
                 "the percentile {percentile} is not between 50 and 100; 99.999 is usual"
@@ -103,7 +105,7 @@ impl Options {
             && !(0.0..f64::INFINITY).contains(&min_sqnr)
         {
             return Err(refused(format!(
-                "a logit SQNR of {min_sqnr} dB is no floor; give a number of decibels from 0 on, such as 25"
+                "an SQNR of {min_sqnr} dB is no floor; give a number of decibels from 0 on, such as 25"
             )));
         }
         Ok((self.max_drop.is_some() || self.min_sqnr.is_some()).then_some(floor))

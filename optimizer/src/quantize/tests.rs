@@ -12,6 +12,7 @@ use crate::recipe::{Recipe, Step};
 pub(super) mod networks;
 mod ort;
 mod stored;
+mod trial;
 
 use networks::{Network, PICTURES, Pictures, attention, mobilenet, mobilenet_v3, rarities, resnet};
 
@@ -130,7 +131,7 @@ fn small_networks_compute_in_integers_and_keep_their_answers() {
         for per_channel in [false, true] {
             for method in [Method::Minmax, Method::Entropy, Method::Percentile, Method::Mse] {
                 let options = Options {
-                    method,
+                    method: Some(method),
                     ..options(per_channel, Activations::U8)
                 };
                 let (int8, report) = quantized(&model, &options, &PICTURES(12)).unwrap();
@@ -166,7 +167,7 @@ fn a_model_calibrates_in_the_batch_that_it_fixes_as_in_any_other() {
     };
     for method in [Method::Minmax, Method::Entropy, Method::Mse] {
         let options = Options {
-            method,
+            method: Some(method),
             ..options(true, Activations::U8)
         };
         // Neither one sample nor seven fill batches of 4; what is repeated must not count.
@@ -204,7 +205,11 @@ fn a_model_that_is_quantized_already_is_refused() {
 #[test]
 fn one_calibration_serves_every_choice_of_float_nodes() {
     let model = mobilenet();
-    let shared = calibrated(&model, &Options::default(), &PICTURES(6)).unwrap();
+    let mse = Options {
+        method: Some(Method::Mse),
+        ..Options::default()
+    };
+    let shared = calibrated(&model, &mse, &PICTURES(6)).unwrap();
     let layers: Vec<String> = shared.regions().into_iter().map(|region| region.layer).collect();
     assert_eq!(layers.len(), 10, "{layers:?}");
     for float in &layers {
@@ -217,7 +222,7 @@ fn one_calibration_serves_every_choice_of_float_nodes() {
         );
         let options = Options {
             float_nodes,
-            ..Options::default()
+            ..mse.clone()
         };
         assert_eq!(quantized(&model, &options, &PICTURES(6)).unwrap().0, int8);
         assert!(fidelity(&model, &int8, &PICTURES(0)) > 28.0, "{float}");
@@ -317,7 +322,7 @@ fn bad_input_is_an_error_of_one_line() {
         n.b.finish(&[&y])
     };
     let percentile = Options {
-        method: Method::Percentile,
+        method: Some(Method::Percentile),
         percentile: 0.99,
         ..Options::default()
     };
@@ -446,7 +451,7 @@ fn options_are_read_from_toml_and_unknown_ones_refused() {
     let read = |text: &str| toml::from_str::<Recipe>(&format!("name = \"own\"\nsteps = [{text}]"));
     let recipe = read(r#"{ pass = "fold-batch-norm" }, { pass = "quantize", method = "entropy" }"#).unwrap();
     let options = Options {
-        method: Method::Entropy,
+        method: Some(Method::Entropy),
         ..Options::default()
     };
     assert_eq!(recipe.steps, [Step::FoldBatchNorm {}, Step::Quantize(options)]);

@@ -65,7 +65,7 @@ pub fn named(name: &str) -> Option<Recipe> {
         multiple: prune::MULTIPLE,
     });
     let per_tensor = quantize::Options {
-        method: Method::Minmax,
+        method: Some(Method::Minmax),
         per_channel: false,
         ..quantize::Options::default()
     };

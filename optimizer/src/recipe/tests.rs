@@ -228,7 +228,10 @@ fn options_of_every_pass_are_read() {
     let Some(Step::Quantize(options)) = recipe.steps.last() else {
         panic!("{recipe:?}");
     };
-    assert_eq!((options.method, options.per_channel), (Method::Entropy, false));
+    assert_eq!(
+        (options.method, options.per_channel),
+        (Some(Method::Entropy), false)
+    );
     let back: Recipe = toml::from_str(&toml::to_string(&recipe).unwrap()).unwrap();
     assert_eq!(back, recipe);
 }

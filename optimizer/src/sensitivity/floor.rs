@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::logits::Logits;
+use crate::answers::Answers;
 use crate::calibrate::Samples;
 
 /// What is counted as a loss.
@@ -13,6 +13,8 @@ pub enum Measure {
     Top1,
     /// The predictions that are no longer those of the float model. The top-1 accuracy falls by no more than this.
     Agreement,
+    /// Nothing: the model makes no predictions, and only the ratio says how much it keeps.
+    None,
 }
 
 /// The least that a quantized model must keep. Where neither is set, anything does.
@@ -20,7 +22,7 @@ pub enum Measure {
 pub struct Floor {
     /// The largest drop, a fraction of the samples.
     pub max_drop: Option<f64>,
-    /// The least signal to quantization noise ratio of the logits, in decibels.
+    /// The least signal to quantization noise ratio of the outputs, in decibels.
     pub min_sqnr: Option<f64>,
 }
 
@@ -37,50 +39,65 @@ pub(super) struct Kept {
     /// How much accuracy it loses, as a fraction of the samples. It is negative where more labels are met than by
     /// the float model.
     pub(super) drop: f64,
-    /// Energy of the logits' error in parts of their own energy.
+    /// Energy of the outputs' error in parts of their own energy.
     pub(super) noise: f64,
 }
 
 /// The signal to quantization noise ratio in decibels; infinite where there is no noise.
-pub(super) fn decibels(noise: f64) -> f64 {
+pub(crate) fn decibels(noise: f64) -> f64 {
     -10.0 * noise.log10()
 }
 
 /// The answers of the float model, and what they are worth.
 pub(super) struct Reference {
-    logits: Logits,
+    answers: Answers,
+    predictions: Option<Vec<usize>>,
     labels: Option<Vec<usize>>,
 }
 
 impl Reference {
-    /// `logits` are the float model's answers on the first samples. Their labels count where each has one and
-    /// the float model meets them more often than whoever always answers the most frequent one: others, such as
-    /// those of a folder that merely holds pictures, say nothing of this model.
-    pub(super) fn new(logits: Logits, samples: &dyn Samples) -> Self {
-        let predictions = logits.predictions();
-        let labels: Option<Vec<usize>> = (0..predictions.len()).map(|index| samples.class(index)).collect();
-        let labels = labels.filter(|labels| count_equal(&predictions, labels) > most_frequent(labels));
-        Self { logits, labels }
+    /// `answers` are the float model's on the first samples. Their labels count where each has one and the float model
+    /// meets them more often than whoever always answers the most frequent one: others, such as those of a folder that
+    /// merely holds pictures, say nothing of this model.
+    pub(super) fn new(answers: Answers, samples: &dyn Samples) -> Self {
+        let predictions = answers.predictions();
+        let labels = predictions.as_ref().and_then(|predictions| {
+            let labels: Option<Vec<usize>> =
+                (0..predictions.len()).map(|index| samples.class(index)).collect();
+            labels.filter(|labels| count_equal(predictions, labels) > most_frequent(labels))
+        });
+        Self {
+            answers,
+            predictions,
+            labels,
+        }
     }
 
     pub(super) fn measure(&self) -> Measure {
-        if self.labels.is_some() {
-            Measure::Top1
-        } else {
-            Measure::Agreement
+        match (&self.labels, &self.predictions) {
+            (Some(_), _) => Measure::Top1,
+            (None, Some(_)) => Measure::Agreement,
+            (None, None) => Measure::None,
         }
     }
 
     /// What a model with these answers keeps.
-    pub(super) fn kept(&self, answers: &Logits) -> Kept {
-        let (predictions, own) = (self.logits.predictions(), answers.predictions());
-        let (before, after) = match &self.labels {
-            Some(labels) => (count_equal(&predictions, labels), count_equal(&own, labels)),
-            None => (predictions.len(), count_equal(&predictions, &own)),
+    pub(super) fn kept(&self, answers: &Answers) -> Kept {
+        let drop = |predictions: &Vec<usize>, own: &Vec<usize>| {
+            let (before, after) = match &self.labels {
+                Some(labels) => (count_equal(predictions, labels), count_equal(own, labels)),
+                None => (predictions.len(), count_equal(predictions, own)),
+            };
+            (before as f64 - after as f64) / predictions.len().max(1) as f64
         };
+        let own = answers.predictions();
         Kept {
-            drop: (before as f64 - after as f64) / predictions.len().max(1) as f64,
-            noise: answers.noise(&self.logits),
+            drop: self
+                .predictions
+                .as_ref()
+                .zip(own.as_ref())
+                .map_or(0.0, |(predictions, own)| drop(predictions, own)),
+            noise: answers.noise(&self.answers),
         }
     }
 }
@@ -120,8 +137,8 @@ mod tests {
 
     /// A drop with these labels, and how it is counted.
     fn drop(labels: &[Option<usize>], before: &[usize], after: &[usize]) -> (Measure, f64) {
-        let reference = Reference::new(Logits::one_hot(3, before), &Labels(labels.to_vec()));
-        let kept = reference.kept(&Logits::one_hot(3, after));
+        let reference = Reference::new(Answers::one_hot(3, before), &Labels(labels.to_vec()));
+        let kept = reference.kept(&Answers::one_hot(3, after));
         (reference.measure(), kept.drop)
     }
 

@@ -1,13 +1,12 @@
 //! Mixed precision: which layers stay in float so that a quantized model keeps its accuracy.
 //!
-//! The *damage* of a layer is what the logits lose when it alone is quantized, with what is computed of its result
+//! The *damage* of a layer is what the outputs lose when it alone is quantized, with what is computed of its result
 //! before the next layer: the energy of their error in parts of their own. Layers are ranked by their damage in
 //! parts of what they cost in float (`price`), and as few of the first ones stay so as the floor needs (`search`).
 //! The opposite measure, what is gained when a layer alone stays in float, ranks worse: one change among a hundred
 //! roundings moves all the others too.
 
 mod floor;
-mod logits;
 mod price;
 mod search;
 
@@ -16,6 +15,7 @@ use std::iter;
 
 use serde::{Deserialize, Serialize};
 
+use crate::answers::Answers;
 use crate::calibrate::run::Source;
 use crate::error::Error;
 use crate::model::Model;
@@ -23,14 +23,14 @@ use crate::quantize::{self, Calibrated, Region};
 use crate::recipe::{Context, Progress};
 use crate::report::{NodeReport, PassReport};
 
+pub(crate) use floor::decibels;
 pub use floor::{Floor, Measure};
-use floor::{Kept, Reference, decibels};
-use logits::Logits;
+use floor::{Kept, Reference};
 
 /// Samples that a layer's damage is measured on. Its rank does not change with more, and each layer is a run.
 const SAMPLES_OF_DAMAGE: usize = 64;
 
-/// What was measured and decided. Ratios are in decibels, and `None` where the logits do not change.
+/// What was measured and decided. Ratios are in decibels, and `None` where the outputs do not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
     /// How drops are counted.
@@ -39,13 +39,13 @@ pub struct Sensitivity {
     pub samples: usize,
     /// The drop that was allowed, a fraction of the samples.
     pub max_drop: Option<f64>,
-    /// The logits' signal to quantization noise ratio that was asked for.
+    /// The outputs' signal to quantization noise ratio that was asked for.
     pub min_sqnr_db: Option<f64>,
     /// The drop with all layers in integers.
     pub drop_all_quantized: f64,
     /// The drop of what came out.
     pub drop: f64,
-    /// The logits' signal to quantization noise ratio with all layers in integers.
+    /// The outputs' signal to quantization noise ratio with all layers in integers.
     pub sqnr_db_all_quantized: Option<f64>,
     /// That of what came out.
     pub sqnr_db: Option<f64>,
@@ -69,14 +69,14 @@ impl Sensitivity {
 pub struct Layer {
     /// The node.
     pub node: String,
-    /// Energy of the logits' error in parts of their own energy, with this layer alone in integers.
+    /// Energy of the outputs' error in parts of their own energy, with this layer alone in integers.
     pub noise: f64,
     /// Whether it stays in float.
     pub in_float: bool,
 }
 
 impl Layer {
-    /// The logits' signal to quantization noise ratio in decibels, with this layer alone in integers; infinite
+    /// The outputs' signal to quantization noise ratio in decibels, with this layer alone in integers; infinite
     /// where they do not change.
     pub fn sqnr_db(&self) -> f64 {
         decibels(self.noise)
@@ -104,6 +104,7 @@ pub(crate) fn quantize(
         runtimes: context.runtimes,
         threads: context.threads,
     };
+    let total = Answers::holdable(model, &source(total))?;
     let mut regions = calibrated.regions();
     regions.retain(|region| !options.float_nodes.contains(&region.layer));
     let bench = Bench {
@@ -118,20 +119,14 @@ pub(crate) fn quantize(
     ranked.sort_by(|&one, &other| worth(other).total_cmp(&worth(one)));
 
     let source = source(total);
-    let logits = Logits::of(model, &source)?;
-    if logits.are_zero() {
-        return Err(refused(
-            "the model answers nothing but zeros on the samples, which leaves no accuracy to keep; repair the model or the data",
-        ));
-    }
-    let reference = Reference::new(logits, samples);
+    let reference = Reference::new(answers_of_worth(model, &source, floor)?, samples);
     let mut known: HashMap<Vec<usize>, Kept> = HashMap::new();
     let mut kept = |float: &[usize]| {
         if let Some(kept) = known.get(float) {
             return Ok(*kept);
         }
         let (variant, _) = bench.quantize(float)?;
-        let kept = reference.kept(&Logits::of(&variant, &source)?);
+        let kept = reference.kept(&Answers::of(&variant, &source)?);
         known.insert(float.to_vec(), kept);
         Ok::<_, Error>(kept)
     };
@@ -158,6 +153,31 @@ pub(crate) fn quantize(
     explain(&mut report, &found, &bench.regions);
     report.sensitivity = Some(found);
     Ok((variant, report))
+}
+
+/// The float model's answers, where the floor can be kept of them.
+fn answers_of_worth(model: &Model, source: &Source<'_>, floor: Floor) -> Result<Answers, Error> {
+    let answers = Answers::of(model, source)?;
+    if let Some(output) = answers.not_finite() {
+        return Err(refused(format!(
+            "output `{output}` is not finite on the samples; repair the model or the data"
+        )));
+    }
+    if answers.are_zero() {
+        return Err(refused(
+            "the model answers nothing but zeros on the samples, which leaves no accuracy to keep; repair the model or the data",
+        ));
+    }
+    if floor.max_drop.is_some() && answers.predictions().is_none() {
+        let found = answers.first().map_or_else(
+            || "the model has no output that".to_owned(),
+            |(name, shape)| format!("output `{name}` of shape {shape:?}"),
+        );
+        return Err(refused(format!(
+            "{found} holds no predictions to keep, as [batch, classes] would; set a floor of the SQNR instead"
+        )));
+    }
+    Ok(answers)
 }
 
 fn finite(decibels: f64) -> Option<f64> {
@@ -189,12 +209,12 @@ impl Bench<'_> {
         source: &Source<'_>,
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<Vec<f64>, Error> {
-        let reference = Logits::of(model, source)?;
+        let reference = Answers::of(model, source)?;
         let total = self.regions.len();
         let noise = |layer| {
             let others: Vec<usize> = (0..total).filter(|&other| other != layer).collect();
             let (variant, _) = self.quantize(&others)?;
-            let noise = Logits::of(&variant, source)?.noise(&reference);
+            let noise = Answers::of(&variant, source)?.noise(&reference);
             progress(Progress::Measuring {
                 done: layer + 1,
                 total,
@@ -215,11 +235,11 @@ fn explain(report: &mut PassReport, found: &Sensitivity, regions: &[Region]) {
     for layer in &found.layers {
         let damage = if layer.noise > 0.0 {
             format!(
-                "alone in integers it leaves a logit SQNR of {:.1} dB",
+                "alone in integers it leaves an output SQNR of {:.1} dB",
                 layer.sqnr_db()
             )
         } else {
-            "alone in integers it changes no logit".to_owned()
+            "alone in integers it changes no output".to_owned()
         };
         if let Some(node) = nodes.get_mut(&layer.node) {
             let decision = if layer.in_float {

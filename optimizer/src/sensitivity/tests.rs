@@ -1,6 +1,7 @@
 use edgefront_runtimes::{Data, Registry, Search, Tensor};
 
 use super::*;
+use crate::answers::Answers;
 use crate::calibrate::Samples;
 use crate::check::check;
 use crate::graph::build::Builder;
@@ -69,6 +70,14 @@ fn uneven() -> Model {
 const UNEVEN_LAYERS: [&str; 2] = ["conv_2", "conv_4"];
 
 fn quantize_with(samples: &Pictures, options: &quantize::Options) -> Result<(Model, PassReport), Error> {
+    quantize_model(&uneven(), samples, options)
+}
+
+fn quantize_model(
+    model: &Model,
+    samples: &Pictures,
+    options: &quantize::Options,
+) -> Result<(Model, PassReport), Error> {
     let context = Context {
         calibration: Some(samples),
         training: None,
@@ -78,7 +87,14 @@ fn quantize_with(samples: &Pictures, options: &quantize::Options) -> Result<(Mod
         activations: ActivationType::U8,
         progress: &|_| {},
     };
-    quantize::quantize(&uneven(), options, &context)
+    quantize::quantize(model, options, &context)
+}
+
+/// The network up to its last picture of features, which are no predictions.
+fn features() -> Model {
+    let mut proto = uneven().into_proto();
+    proto.graph.as_mut().unwrap().output[0].name = Some("v7".to_owned());
+    Model::from_proto(proto)
 }
 
 fn options(max_drop: f64) -> quantize::Options {
@@ -124,7 +140,7 @@ fn keeps_the_layers_that_cost_predictions_in_float_and_no_more() {
         assert!(!node.applied, "{node:?}");
         assert!(
             node.why.starts_with(
-                "it stays in float for the accuracy; alone in integers it leaves a logit SQNR of "
+                "it stays in float for the accuracy; alone in integers it leaves an output SQNR of "
             ),
             "{node:?}"
         );
@@ -259,7 +275,10 @@ fn labels_are_the_measure_where_there_are_any() {
         runtimes: &Registry::new(&Search::default()),
         threads: 1,
     };
-    let classes = Logits::of(&uneven(), &unlabelled).unwrap().predictions();
+    let classes = Answers::of(&uneven(), &unlabelled)
+        .unwrap()
+        .predictions()
+        .unwrap();
     let (_, report) = quantize_with(&Pictures { count: 48, classes }, &options(0.05)).unwrap();
     assert_eq!(report.sensitivity.unwrap().measure, Measure::Top1);
 }
@@ -273,22 +292,28 @@ fn what_cannot_be_is_refused_in_one_line() {
         assert_eq!(
             error.to_string(),
             format!(
-                "quantize: a logit SQNR of {no_ratio} dB is no floor; give a number of decibels from 0 on, such as 25"
+                "quantize: an SQNR of {no_ratio} dB is no floor; give a number of decibels from 0 on, such as 25"
             )
         );
     }
-    let mut pixels = uneven().into_proto();
-    let graph = pixels.graph.as_mut().unwrap();
-    graph.output[0].name = Some("v7".to_owned());
-    let context = Context {
-        calibration: Some(&UNLABELLED),
-        training: None,
-        runtimes: &Registry::new(&Search::default()),
-        threads: 1,
-        device: crate::train::Device::Cpu,
-        activations: ActivationType::U8,
-        progress: &|_| {},
+    let no_classifier = quantize_model(&features(), &UNLABELLED, &options(0.1)).unwrap_err();
+    insta::assert_snapshot!(no_classifier, @"quantize: output `v7` of shape [16, 8, 6, 6] holds no predictions to keep, as [batch, classes] would; set a floor of the SQNR instead");
+}
+
+#[test]
+fn a_model_without_predictions_keeps_a_floor_of_its_outputs() {
+    let ratio = |min_sqnr| {
+        let (_, report) = quantize_model(&features(), &UNLABELLED, &with_sqnr(min_sqnr)).unwrap();
+        let found = report.sensitivity.unwrap();
+        assert_eq!(found.measure, Measure::None);
+        assert!(found.drop.abs() < f64::EPSILON);
+        (in_float(&found), found.sqnr_db.unwrap())
     };
-    let no_classifier = quantize::quantize(&Model::from_proto(pixels), &options(0.1), &context).unwrap_err();
-    insta::assert_snapshot!(no_classifier, @"quantize: output `v7` of shape [16, 8, 6, 6] holds no predictions to keep, as [batch, classes] would; name the nodes to keep in float instead");
+    let (float, quantized) = ratio(0.0);
+    assert_eq!(float, [""; 0]);
+    let (float, reached) = ratio(quantized + 6.0);
+    assert!(
+        !float.is_empty() && reached >= quantized + 6.0,
+        "{float:?}, {reached}"
+    );
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::{Result, Write as _};
 
-use edgefront_protocol::results::{CostRecord, PassRecord, Results, SensitivityRecord, VariantRecord};
+use edgefront_protocol::results::{
+    CostRecord, PassRecord, RangesRecord, Results, SensitivityRecord, TrialRecord, VariantRecord,
+};
 
 use super::escaped;
 use crate::report::figure;
@@ -47,6 +49,9 @@ fn table(page: &mut String, pass: &PassRecord) -> Result {
     if let Some([before, after]) = &pass.cost {
         writeln!(page, "<p>{}</p>", costs(before, after))?;
     }
+    if let Some(chosen) = &pass.ranges {
+        ranges(page, chosen)?;
+    }
     if let Some(found) = &pass.sensitivity {
         layers(page, found)?;
     }
@@ -75,28 +80,51 @@ fn table(page: &mut String, pass: &PassRecord) -> Result {
     Ok(())
 }
 
+/// How the method that gave the ranges was chosen.
+fn ranges(page: &mut String, chosen: &RangesRecord) -> Result {
+    let trial = |trial: &TrialRecord| format!("{} {}", escaped(&trial.method), decibels(trial.sqnr_db));
+    let trials: Vec<String> = chosen.trials.iter().map(trial).collect();
+    writeln!(
+        page,
+        "<p>Ranges by {}. Output SQNR on {} samples: {}.</p>",
+        escaped(&chosen.method),
+        chosen.samples,
+        trials.join(", ")
+    )
+}
+
+/// A ratio of which nothing means that there is no noise.
+fn decibels(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "exact".to_owned(), |ratio| format!("{ratio:.1} dB"))
+}
+
 /// What each layer's quantization costs, and what was decided.
 fn layers(page: &mut String, found: &SensitivityRecord) -> Result {
     let counted = match found.measure.as_str() {
-        "top1" => "Top-1 accuracy lost",
-        "agreement" => "Predictions that change",
-        other => other,
+        "none" => None,
+        "top1" => Some("Top-1 accuracy lost"),
+        "agreement" => Some("Predictions that change"),
+        other => Some(other),
     };
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
-    let decibels =
-        |ratio: Option<f64>| ratio.map_or_else(|| "exact".to_owned(), |ratio| format!("{ratio:.1} dB"));
     let bound = |words: &str, bound: Option<String>| {
         bound.map_or_else(String::new, |bound| format!(" ({words} {bound})"))
     };
+    if let Some(counted) = counted {
+        writeln!(
+            page,
+            "<p>{} on {} samples: {} with all layers in integers, {} as it is{}.</p>",
+            escaped(counted),
+            found.samples,
+            percent(found.drop_all_quantized),
+            percent(found.drop),
+            bound("at most", found.max_drop.map(percent)),
+        )?;
+    }
     writeln!(
         page,
-        "<p>{} on {} samples: {} with all layers in integers, {} as it is{}.</p>\n\
-         <p>Logit SQNR on them: {} with all layers in integers, {} as it is{}.</p>",
-        escaped(counted),
+        "<p>Output SQNR on {} samples: {} with all layers in integers, {} as it is{}.</p>",
         found.samples,
-        percent(found.drop_all_quantized),
-        percent(found.drop),
-        bound("at most", found.max_drop.map(percent)),
         decibels(found.sqnr_db_all_quantized),
         decibels(found.sqnr_db),
         bound("at least", found.min_sqnr_db.map(|least| decibels(Some(least)))),

@@ -35,7 +35,7 @@ fn swishes_and_gates_are_integers_read_otherwise() {
     for activations in [Activations::U8, Activations::S8] {
         for method in [Method::Minmax, Method::Entropy, Method::Percentile, Method::Mse] {
             let options = Options {
-                method,
+                method: Some(method),
                 ..options(true, activations)
             };
             let (int8, report) = quantized(&model, &options, &PICTURES(12)).unwrap();
