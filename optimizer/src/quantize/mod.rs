@@ -225,8 +225,10 @@ fn expanded(graph: &Graph, scope: &Scope, float_nodes: &[String]) -> Result<(Gra
     let plan = Plan::of(graph, scope, &chosen(graph, float_nodes)?);
     let swishes: Vec<NodeId> = plan.taken(|form| *form == Form::Swish);
     let graph = swish::expand(graph, &swishes)?;
+    let [floats, integers] = floats_and_integers(&graph.clone().finish()?);
     let scope = Scope {
-        floats: floats(&graph.clone().finish()?),
+        floats,
+        integers,
         ..scope.clone()
     };
     let plan = Plan::of(&graph, &scope, &chosen(&graph, float_nodes)?);
@@ -265,8 +267,10 @@ fn layer_inputs(graph: &Graph) -> HashSet<String> {
 
 /// What of a model can be quantized.
 fn scope(model: &Model, grid: Grid) -> Scope {
+    let [floats, integers] = floats_and_integers(model);
     Scope {
-        floats: floats(model),
+        floats,
+        integers,
         gates: !grid.symmetric,
         // Unsigned activations are those of ONNX Runtime on x86.
         transposed: grid.kind == ActivationType::S8,
@@ -320,14 +324,20 @@ fn is_half(graph: &Graph) -> bool {
     graph.initializers().any(half)
 }
 
-/// Values that are known to be float32.
-fn floats(model: &Model) -> HashSet<String> {
+/// Values that are known to be float32, and those that are known to be integers or truth values.
+fn floats_and_integers(model: &Model) -> [HashSet<String>; 2] {
     let (values, _) = shape::infer_all(model, &BTreeMap::new());
-    values
-        .iter()
-        .filter(|(_, value)| value.data_type == DataType::Float)
-        .map(|(name, _)| name.to_owned())
-        .collect()
+    let of = |wanted: fn(DataType) -> bool| {
+        let found = values.iter().filter(|(_, value)| wanted(value.data_type));
+        found.map(|(name, _)| name.to_owned()).collect()
+    };
+    let is_integer = |kind| {
+        !matches!(
+            kind,
+            DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double
+        )
+    };
+    [of(|kind| kind == DataType::Float), of(is_integer)]
 }
 
 fn describe(form: Form, options: &Options, kind: ActivationType) -> String {

@@ -14,7 +14,7 @@ use crate::graph::{Graph, NodeId};
 /// What becomes of the graph.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// Each node with the form it takes, or why it stays in float; in the order of the graph.
+    /// Each node that makes floats with the form it takes, or why it stays in float; in the order of the graph.
     pub(super) nodes: Vec<(NodeId, Result<Form, String>)>,
     /// Quantized values and where their scale comes from, in the order of the graph.
     pub(super) values: Vec<(String, Source)>,
@@ -25,6 +25,8 @@ pub(super) struct Plan {
 pub(super) struct Scope {
     /// Values that are known to be float32.
     pub(super) floats: HashSet<String>,
+    /// Values that are known to be integers, as those are that shapes are computed from.
+    pub(super) integers: HashSet<String>,
     /// Whether zero may lie anywhere among an activation's integers, as gates need it.
     pub(super) gates: bool,
     /// Whether the runtime has integer kernels for transposed convolutions.
@@ -51,7 +53,13 @@ impl Plan {
         planner.spread();
         planner.drop_idle_moves();
         planner.absorb_limits();
-        planner.finish()
+        let mut plan = planner.finish();
+        let makes_integers = |id: &NodeId| {
+            let outputs = &graph.node(*id).output;
+            outputs.iter().all(|output| scope.integers.contains(output))
+        };
+        plan.nodes.retain(|(id, _)| !makes_integers(id));
+        plan
     }
 
     /// The nodes that take a form which is `wanted`.

@@ -364,6 +364,22 @@ fn bad_input_is_an_error_of_one_line() {
 
 /// tract would make a table of bytes of it, which takes no other elements into account.
 #[test]
+fn what_computes_shapes_is_no_part_of_the_report() {
+    let (mut n, x) = Network::new(17);
+    let y = n.conv(&x, [4, 3, 3], 1);
+    let shape = n.b.op("Shape", &[&y], &[]);
+    let (start, end, tail) = (n.b.ints(&[0]), n.b.ints(&[1]), n.b.ints(&[-1]));
+    let first = n.b.op("Slice", &[&shape, &start, &end], &[]);
+    let target =
+        n.b.op("Concat", &[&first, &tail], &[AttributeProto::from_int("axis", 0)]);
+    let y = n.b.op("Reshape", &[&y, &target], &[]);
+    let model = n.b.finish(&[&y]);
+    let (_, report) = quantized(&model, &options(true, Activations::U8), &PICTURES(2)).unwrap();
+    let nodes: Vec<&str> = report.nodes.iter().map(|node| node.node.as_str()).collect();
+    assert_eq!(nodes, ["conv_0", "reshape_4"]);
+}
+
+#[test]
 fn a_softmax_between_integers_stays_one_of_floats() {
     for softmax in ["Softmax", "LogSoftmax"] {
         let model = attention(softmax);

@@ -324,6 +324,60 @@ fn a_dense_layer_of_two_nodes_becomes_one() {
 }
 
 #[test]
+fn a_dense_layer_has_no_factors_and_a_bias_of_one_value_a_column() {
+    let attributes = |transposed| {
+        vec![
+            AttributeProto::from_float("alpha", 0.5),
+            AttributeProto::from_float("beta", 3.0),
+            int("transB", transposed),
+        ]
+    };
+    let biases: [Option<&[usize]>; 6] = [
+        None,
+        Some(&[]),
+        Some(&[1]),
+        Some(&[1, 1]),
+        Some(&[4]),
+        Some(&[1, 4]),
+    ];
+    for (bias, transposed) in biases.into_iter().zip([0, 1, 0, 1, 0, 1]) {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["batch", "3"]);
+        let shape = if transposed == 1 { [4, 3] } else { [3, 4] };
+        let weights = b.floats(&shape, &(0..12).map(|i| i as f32 / 4.0 - 1.0).collect::<Vec<_>>());
+        let mut inputs = vec![x, weights];
+        inputs.extend(bias.map(|shape| b.floats(shape, &[0.5, -0.5, 1.5, 2.5][..shape.iter().product()])));
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let y = b.op("Gemm", &inputs, &attributes(transposed));
+        let model = b.finish(&[&y]);
+        let (prepared, _) = prepare(&model).unwrap();
+        let gemm = &prepared.graph().node[0];
+        assert!(gemm.attribute("alpha").is_none() && gemm.attribute("beta").is_none());
+        let constants = &prepared.graph().initializer;
+        let row = constants
+            .iter()
+            .find(|tensor| Some(&tensor.name().to_owned()) == gemm.input.get(2));
+        assert_eq!(
+            row.map(|tensor| tensor.shape().unwrap()),
+            bias.map(|_| vec![4]),
+            "{bias:?}"
+        );
+        assert_same("tract", &model, &prepared, &[2, 3]);
+        assert_eq!(prepare(&prepared).unwrap().0, prepared);
+    }
+    // A bias that differs from row to row is none of integer kernels.
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["2", "3"]);
+    let (weights, bias) = (
+        b.floats(&[3, 1], &[1.0, 2.0, 3.0]),
+        b.floats(&[2, 1], &[1.0, 2.0]),
+    );
+    let y = b.op("Gemm", &[&x, &weights, &bias], &[]);
+    let model = b.finish(&[&y]);
+    assert_eq!(prepare(&model).unwrap().0, model);
+}
+
+#[test]
 fn a_count_of_the_greatest_becomes_an_input() {
     let mut b = Builder::new(9);
     let x = b.input("x", &["1", "5"]);
