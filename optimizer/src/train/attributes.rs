@@ -89,6 +89,20 @@ impl Attributes<'_> {
         Ok(Operator::Pool { pool, window, ceil })
     }
 
+    pub(super) fn product(&self) -> Result<Operator, Error> {
+        for name in self.node.input.iter().take(2) {
+            match self.types.get(name).and_then(|value| value.shape.as_ref()) {
+                Some(shape) if shape.len() >= 2 => {}
+                Some(_) => {
+                    let reason = "is a vector, and only products of matrices can be trained; write it as a matrix of one row or column";
+                    return Err(self.error(format!("its input `{name}` {reason}")));
+                }
+                None => return Err(self.error(format!("the shape of its input `{name}` is not known"))),
+            }
+        }
+        Ok(Operator::Product)
+    }
+
     pub(super) fn limit(&self, index: usize, open: f32) -> Result<f32, Error> {
         if self.node.input_name(index).is_none() {
             return Ok(open);

@@ -160,10 +160,12 @@ impl Operator {
                 low: 0.0,
                 high: f32::INFINITY,
             }),
-            "Clip" => Self::Map(Map::Clamp {
-                low: reader.limit(1, f32::NEG_INFINITY)?,
-                high: reader.limit(2, f32::INFINITY)?,
-            }),
+            "Clip" => {
+                let high = reader.limit(2, f32::INFINITY)?;
+                // Of limits that cross, the upper one holds.
+                let low = reader.limit(1, f32::NEG_INFINITY)?.min(high);
+                Self::Map(Map::Clamp { low, high })
+            }
             "LeakyRelu" => curve(Curve::Leaky(float("alpha", 0.01))),
             "Sigmoid" => curve(Curve::Sigmoid),
             "HardSigmoid" => curve(Curve::HardSigmoid {
@@ -202,7 +204,7 @@ impl Operator {
                 beta: float("beta", 1.0),
                 transposed: ["transA", "transB"].map(|name| node.int(name).unwrap_or(0) != 0),
             },
-            "MatMul" => Self::Product,
+            "MatMul" => reader.product()?,
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => Self::Reshape,
             "Transpose" => Self::Transpose(reader.order()?),
             "Concat" => Self::Concat(node.int("axis").unwrap_or(0)),

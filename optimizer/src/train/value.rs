@@ -37,14 +37,15 @@ impl<B: Tape> Value<B> {
 
     /// With leading axes of one element until there are `rank`.
     pub(super) fn widened(self, rank: usize) -> Self {
-        let shape = self.tensor.shape();
-        if shape.rank() >= rank {
+        let own = self.tensor.shape().rank();
+        if own >= rank {
             return self;
         }
-        // Fewer axes than another operand: in the order of the model, as only pictures lie otherwise.
-        let mut extents = vec![1; rank - shape.rank()];
-        extents.extend_from_slice(&shape);
-        Self::new(B::float_reshape(self.plain(), Shape::from(extents)), false)
+        // Axes in front of the first one: in the order of the model, as only the first two lie otherwise.
+        let plain = self.plain();
+        let mut extents = vec![1; rank - own];
+        extents.extend_from_slice(&plain.shape());
+        Self::new(B::float_reshape(plain, Shape::from(extents)), false)
     }
 
     pub(super) fn in_layout(self, by_channel: bool) -> FloatTensor<B> {

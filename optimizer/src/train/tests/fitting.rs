@@ -353,6 +353,10 @@ fn odd_nodes_are_said_by_name() {
             let axes = b.ints(&[4]);
             b.op("ReduceSum", &[x, &axes], &[])
         }),
+        said_of(|b, x| {
+            let vector = b.floats(&[6], &[1.0; 6]);
+            b.op("MatMul", &[x, &vector], &[])
+        }),
     ];
     insta::assert_snapshot!(said.join("\n"));
 }

@@ -188,6 +188,17 @@ fn moving() -> Vec<(&'static str, Model)> {
     let scaled = b.op("Mul", &[&repeated, &by_place], &[]);
     let y = tail(&mut b, &scaled, 4);
     made.push(("expand", b.finish(&[&y])));
+
+    let (mut b, y) = started();
+    let twice = b.floats(&[2, 1, 1, 1, 1], &[0.5, -2.0]);
+    let both = b.op("Mul", &[&y, &twice], &[]);
+    let axes = b.ints(&[0]);
+    let sum = b.op("ReduceSum", &[&both, &axes], &[int("keepdims", 0)]);
+    let (high, low) = (b.floats(&[], &[0.2]), b.floats(&[], &[0.4]));
+    let crossed = b.op("Clip", &[&sum, &low, &high], &[]);
+    let joined = b.op("Concat", &[&sum, &crossed], &[int("axis", 1)]);
+    let y = tail(&mut b, &joined, 8);
+    made.push(("axes in front", b.finish(&[&y])));
     made
 }
 
