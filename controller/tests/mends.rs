@@ -233,6 +233,18 @@ fn labels_that_the_model_does_not_know() {
 }
 
 #[test]
+fn a_teacher_of_other_pictures() {
+    let place = Place::new();
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["batch", "3", "16", "16"]);
+    let pooled = b.op("GlobalAveragePool", &[&x], &[]);
+    let scores = b.op("Flatten", &[&pooled], &[]);
+    place.write("large.onnx", &b.finish(&[&scores]).encode());
+    let command = "train tiny.onnx -o out.onnx --train val.safetensors --teacher large.onnx";
+    insta::assert_snapshot!(all_said(&place, [command]));
+}
+
+#[test]
 fn a_percentile_of_another_method() {
     let place = Place::new();
     let command = "quantize tiny.onnx -o out.onnx --calib val.safetensors --percentile 99";

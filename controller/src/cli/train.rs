@@ -9,11 +9,12 @@ use edgefront_optimizer::quantize::{self, ActivationType};
 use edgefront_optimizer::recipe::{Context, Progress};
 use edgefront_optimizer::train::{self, Augment, Checkpoint, Device, Distil, Extras, Options};
 use edgefront_optimizer::{Model, PassReport, check, passes};
+use edgefront_protocol::pack::PictureShape;
 use serde::Serialize;
 
 use super::files::{Source, check_output, is_same};
 use super::shared::{RuntimeArgs, check_device};
-use crate::data::{self, Labels, Pictures};
+use crate::data::{self, Extents, Labels, Pictures};
 use crate::study::Interface;
 use crate::torch_export;
 use crate::ui::{Exit, Ui, UsageError};
@@ -176,7 +177,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     };
     let validation = load_optional(&args.val, Labels::Read)?;
     let calibration = load_optional(&args.calib, Labels::Ignore)?;
-    let teacher = args.teacher.as_deref().map(read_teacher).transpose()?;
+    let teacher = args
+        .teacher
+        .as_deref()
+        .map(|path| read_teacher(path, picture))
+        .transpose()?;
 
     let (mut passes, model) = args.prepare(&model).with_context(named)?;
     let watch = Watch::new(ui, args.val.is_some());
@@ -217,9 +222,21 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn read_teacher(path: &Path) -> anyhow::Result<Model> {
+/// The teacher in `path`, which must take the pictures of the model.
+fn read_teacher(path: &Path, picture: PictureShape) -> anyhow::Result<Model> {
     torch_export::require_onnx(path)?;
     let model = Model::read(path)?;
+    let mut interface = Interface::of(&model, None);
+    interface.take_size(picture);
+    let own = interface.picture().with_context(|| path.display().to_string())?;
+    if own != picture {
+        anyhow::bail!(
+            "{}: the teacher takes pictures of {} and the model of {}; give one that takes the same",
+            path.display(),
+            Extents(own),
+            Extents(picture)
+        );
+    }
     let prepared = check::check(&model).and_then(|_| passes::prepare(&model));
     let (prepared, _) = prepared.map_err(|error| error.in_file(path))?;
     Ok(prepared)
@@ -378,7 +395,7 @@ impl Outcome {
 mod tests {
     use std::fs;
 
-    use edgefront_protocol::pack::{Pack, PictureShape};
+    use edgefront_protocol::pack::Pack;
 
     use super::*;
     use crate::ui::one_line;

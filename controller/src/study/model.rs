@@ -93,7 +93,7 @@ impl Interface {
     }
 
     /// Takes the open channels, rows and columns from the pictures of a data set.
-    fn take_size(&mut self, picture: PictureShape) {
+    pub(crate) fn take_size(&mut self, picture: PictureShape) {
         for input in &mut self.inputs {
             if let [_, channels, height, width] = &mut input.shape[..] {
                 channels.get_or_insert(picture.channels as u64);
