@@ -84,8 +84,15 @@ impl<'a> Rewriter<'a> {
                         read: rewriter.constants(value, read),
                     }
                 }
-                // Values come in the order of the graph, so the other one was stored before.
-                Source::Shared(other) => rewriter.stored[other].clone(),
+                // Values come in the order of the graph, so the other one was stored before. What comes behind a gate
+                // is a value as the gate reads it.
+                Source::Shared(other) => {
+                    let constants = &rewriter.stored[other].read;
+                    Stored {
+                        written: constants.clone(),
+                        read: constants.clone(),
+                    }
+                }
             };
             rewriter.stored.insert(value.clone(), stored);
         }
@@ -104,8 +111,8 @@ impl<'a> Rewriter<'a> {
             }
         }
         self.remove_activations();
-        for (value, _) in &self.plan.values {
-            self.quantize_value(value);
+        for (value, source) in &self.plan.values {
+            self.quantize_value(value, source);
         }
         self.graph.remove_unused_initializers();
         self.graph.remove_dead_nodes();
@@ -351,10 +358,12 @@ impl<'a> Rewriter<'a> {
             .any(|(other, decision)| *other == id && decision.is_ok())
     }
 
-    /// Puts the pair behind a value. Nodes that compute in float read the float where there is one.
-    fn quantize_value(&mut self, value: &str) {
+    /// Puts the pair behind a value. Nodes that compute in float read the float where there is one: not behind a gate,
+    /// whose result is in the integers alone.
+    fn quantize_value(&mut self, value: &str, source: &Source) {
         let stored = self.stored[value].clone();
-        let made_in_integers = self.graph.producer(value).is_some_and(|id| self.in_integers(id));
+        let made_in_integers = matches!(source, Source::Gate(_))
+            || self.graph.producer(value).is_some_and(|id| self.in_integers(id));
         let readers = self.graph.consumers(value).to_vec();
         let readers: Vec<_> = readers
             .into_iter()

@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
         let node = self.graph.node(id);
         let scale = self.graph.constant_input(id, 1);
         let scale = scale.ok_or_else(|| Error::node(node, "its scale is not constant"))?;
-        let is_fixed = self.is_read_otherwise(node);
+        let is_fixed = self.is_read_otherwise(node) || self.is_of_a_gate(scale.name());
         let operand = if let Some(known) = self.operands.get(scale.name()) {
             if is_fixed && matches!(known, Operand::Parameter(_)) {
                 let reason = "its integers are read by another scale, and others share its own";
@@ -317,6 +317,20 @@ impl<'a> Reader<'a> {
         let mut readers = readers.iter().map(|&(id, _)| self.graph.node(id));
         readers
             .any(|reader| reader.is("DequantizeLinear") && reader.input.get(1..) != quantize.input.get(1..))
+    }
+
+    /// Whether a gate reads its integers by this scale, which what it makes of them holds for as well.
+    fn is_of_a_gate(&self, scale: &str) -> bool {
+        let mut readers = self.graph.consumers(scale).iter();
+        readers.any(|&(id, _)| {
+            let node = self.graph.node(id);
+            let before = node.input_name(0).and_then(|name| self.graph.producer(name));
+            let before = before.map(|id| self.graph.node(id));
+            node.is("DequantizeLinear")
+                && before.is_some_and(|before| {
+                    before.is("QuantizeLinear") && before.input.get(1..) != node.input.get(1..)
+                })
+        })
     }
 
     /// What a `DequantizeLinear` does to the floats that the integers before it stand for.

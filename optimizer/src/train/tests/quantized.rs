@@ -84,7 +84,9 @@ fn a_runtime_answers_as_the_training_of_gates_did() {
     let squeezed = b.op("GlobalAveragePool", &[&wide], &[]);
     let excited = conv(&mut b, &squeezed, [8, 8, 1, 1]);
     let gate = b.op("HardSigmoid", &[&excited], &[]);
-    let gated = b.op("Mul", &[&wide, &gate], &[]);
+    // What moves a gate's values keeps the scale that they are read by.
+    let moved = b.op("MaxPool", &[&gate], &[ints("kernel_shape", &[1, 1])]);
+    let gated = b.op("Mul", &[&wide, &moved], &[]);
     // A layer that reads a gate: its bias is stored by the gate's scale.
     let read = conv(&mut b, &gate, [8, 8, 1, 1]);
     let sum = b.op("Add", &[&gated, &read], &[]);
@@ -93,18 +95,32 @@ fn a_runtime_answers_as_the_training_of_gates_did() {
     let model = b.finish(&[&logits]);
     let after = quantized(&model);
     let nodes = &after.graph().node;
-    let otherwise = nodes
+    let of_gates: Vec<&str> = nodes
         .iter()
-        .filter(|node| node.is("DequantizeLinear"))
-        .any(|read| {
+        .filter(|read| read.is("DequantizeLinear"))
+        .filter(|read| {
             let written = nodes.iter().find(|node| node.output[0] == read.input[0]);
             written.is_some_and(|written| written.input[1..] != read.input[1..])
-        });
-    assert!(otherwise, "no gate is read by a scale of its own");
-    answers_as_trained(&model);
+        })
+        .map(|read| read.input[1].as_str())
+        .collect();
+    assert!(!of_gates.is_empty(), "no gate is read by a scale of its own");
+    let trained = answers_as_trained(&model);
+    // What a gate makes of its integers holds for its scale alone.
+    let scale = |model: &Model, name: &str| {
+        let mut stored = model.graph().initializer.iter();
+        stored
+            .find(|tensor| tensor.name() == name)
+            .unwrap()
+            .floats()
+            .unwrap()
+    };
+    for name in of_gates {
+        assert_eq!(scale(&trained, name), scale(&after, name), "{name}");
+    }
 }
 
-fn answers_as_trained(model: &Model) {
+fn answers_as_trained(model: &Model) -> Model {
     let trained = train_on(model, &Spots(32), &options(), &Extras::default())
         .0
         .unwrap()
@@ -119,6 +135,7 @@ fn answers_as_trained(model: &Model) {
         let theirs = run_on("tract", &trained, &[input]).swap_remove(0);
         assert!(difference(&own, &theirs) < 0.02, "{own:?} {theirs:?}");
     }
+    trained
 }
 
 /// A network for [`Spots`] that shuffles channels as ShuffleNet does.
