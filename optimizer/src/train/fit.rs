@@ -1,5 +1,7 @@
 //! Fitting the parameters of a program to labelled samples.
 
+mod running;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +15,7 @@ use rayon::ThreadPool;
 use super::DIVERGED;
 use super::batch::{Batch, Epoch};
 use super::descent::{Memory, schedule};
-use super::kernels::{Kernels, Statistics};
+use super::kernels::Kernels;
 use super::loss::{Loss, Taught, best, loss};
 use super::options::Options;
 use super::parameter::Parameter;
@@ -43,12 +45,6 @@ pub struct Progress {
     /// Part of the validation samples that were recognised, at the end of an epoch.
     pub validation: Option<f64>,
 }
-
-/// Samples over which the statistics of new batch normalizations are taken.
-const OBSERVED: usize = 512;
-
-/// What keeps a batch normalization from dividing by zero, by default of the operator.
-const EPSILON: f32 = 1e-5;
 
 /// A program whose parameters move.
 pub(super) struct Fit<'a, B: Kernels> {
@@ -338,67 +334,6 @@ impl<'a, B: Kernels> Fit<'a, B> {
         inputs
             .map(|(shape, values)| B::upload(values, shape, &self.loaded.device))
             .collect()
-    }
-
-    /// Moves the running statistics of a batch normalization towards those of a batch.
-    fn collect(&mut self, seen: Seen<B>) {
-        let [_, _, mean, variance] = seen.parameters;
-        let (kept, new) = (seen.momentum, 1.0 - seen.momentum);
-        for (index, seen) in [(mean, seen.statistics.mean), (variance, seen.statistics.variance)] {
-            let running = B::float_mul_scalar(self.values[index].clone(), kept.into());
-            self.values[index] = B::float_add(running, B::float_mul_scalar(seen, new.into()));
-        }
-    }
-
-    /// Gives batch normalizations that change nothing the statistics of what they see, as mean and variance and as
-    /// shift and scale, so that they still change nothing but can be trained.
-    pub(super) fn adopt_statistics(&mut self) -> Result<(), Error> {
-        let epoch = Epoch::in_order(self.data.len());
-        let (batch, count) = (self.batch(), (OBSERVED / self.batch()).clamp(1, self.steps()));
-        let mut sums: Vec<([usize; 4], Vec<f32>, Vec<f32>)> = Vec::new();
-        for step in 0..count {
-            let pool = Arc::clone(&self.pool);
-            let batch = pool.install(|| epoch.batch(self.data, step * batch..(step + 1) * batch))?;
-            let seen = B::compute(&pool, || {
-                let outcome = self.run(batch.inputs, batch.labels.len(), Mode::Observe)?;
-                Ok::<_, Error>(outcome.seen)
-            })?;
-            if sums.is_empty() {
-                let empty = |seen: &Seen<B>| {
-                    let zeros = vec![0.0; seen.statistics.mean.shape().num_elements()];
-                    (seen.parameters, zeros.clone(), zeros)
-                };
-                sums = seen.iter().map(empty).collect();
-            }
-            for ((_, means, squares), seen) in sums.iter_mut().zip(seen) {
-                let Statistics { mean, variance } = seen.statistics;
-                let (mean, variance) = (B::download(&mean)?, B::download(&variance)?);
-                let channels = means.iter_mut().zip(squares).zip(mean.into_iter().zip(variance));
-                for ((sum, square), (mean, variance)) in channels {
-                    *sum += mean / count as f32;
-                    *square += (variance + mean * mean) / count as f32;
-                }
-            }
-        }
-        for ([scale, shift, mean, variance], means, squares) in sums {
-            let pairs = means.iter().zip(&squares);
-            let variances: Vec<f32> = pairs
-                .map(|(mean, square)| (square - mean * mean).max(0.0))
-                .collect();
-            let scales = variances
-                .iter()
-                .map(|variance| (variance + EPSILON).sqrt())
-                .collect();
-            for (index, values) in [
-                (scale, scales),
-                (shift, means.clone()),
-                (mean, means),
-                (variance, variances),
-            ] {
-                self.values[index] = self.loaded.parameter(index, values);
-            }
-        }
-        Ok(())
     }
 
     /// Part of the samples that are recognised.

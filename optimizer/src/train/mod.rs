@@ -201,6 +201,9 @@ impl Task<'_> {
         };
         for epoch in done..options.epochs {
             let reached = fit.epoch(epoch, &progress)?;
+            if adopts_statistics {
+                fit.renew_statistics()?;
+            }
             if let Some((checkpoint, origin)) = &kept {
                 checkpoint.write(&fit, epoch + 1, origin, options)?;
             }

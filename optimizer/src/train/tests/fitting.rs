@@ -3,6 +3,7 @@
 use super::*;
 use crate::passes::prepare;
 use crate::passes::prune::{Method, Scope, prune};
+use crate::testing::{difference, run_on};
 
 fn operators(model: &Model) -> Vec<&str> {
     model.graph().node.iter().map(|node| node.op_type()).collect()
@@ -386,4 +387,27 @@ fn scores_may_have_axes_of_one_element_behind() {
         made.unwrap_err().to_string(),
         "train: the output of shape [8, 2, 4, 4] is not one logit a class, as [8, classes] would be; give a classifier"
     );
+}
+
+/// Running statistics of the last few steps would be those of a few pictures.
+#[test]
+fn steps_of_few_samples_leave_statistics_of_many() {
+    let model = network(false);
+    for batch in [1, 2, 8] {
+        let options = Options {
+            epochs: 1,
+            batch,
+            learning_rate: Some(1e-9),
+            ..Options::default()
+        };
+        let trained = train_on(&model, &Spots(200), &options, &Extras::default()).0;
+        let trained = trained.unwrap().0;
+        for index in 200..204 {
+            let input = Spots(300).sample(index).unwrap();
+            let [before, after] =
+                [&model, &trained].map(|model| run_on("tract", model, &input).swap_remove(0));
+            let apart = difference(&before, &after);
+            assert!(apart < 0.003, "batch {batch}: {apart}");
+        }
+    }
 }
