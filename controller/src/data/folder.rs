@@ -7,11 +7,11 @@ use edgefront_protocol::pack::{Form, Head, PictureShape};
 use image::{ColorType, DynamicImage, ImageReader};
 use rayon::prelude::*;
 
-use super::Wanted;
 use super::error::{DataError, Problem};
 use super::pictures::{Pictures, Spool};
 use super::preprocess::Preprocess;
 use super::resample::Size;
+use super::{COLOURS, Wanted};
 
 /// Pictures that a thread decodes before they are all written: enough that none waits long for another.
 const PICTURES_OF_A_THREAD: usize = 8;
@@ -27,7 +27,7 @@ struct Listing {
 /// Loads the data set. Classes are numbered by the order of their names. Pictures follow one another class by
 /// class in turn, so that the first so many are as balanced as the folder lets them be.
 pub(super) fn load(folder: &Path, wanted: &Wanted<'_>) -> Result<Pictures, DataError> {
-    let channels = wanted.channels;
+    let channels = wanted.channels.unwrap_or(COLOURS);
     let rule = Preprocess::named(wanted.preprocess.unwrap_or("imagenet"), channels)?;
     let Listing { classes, mut files } = list(folder)?;
     files.truncate(wanted.count(files.len()));

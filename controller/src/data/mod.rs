@@ -38,13 +38,14 @@ impl Labels {
     }
 }
 
-/// Channels of pictures where no model says otherwise.
+/// Channels of a picture file where no model says otherwise.
 const COLOURS: usize = 3;
 
 /// What is asked of a reader.
 struct Wanted<'a> {
     preprocess: Option<&'a str>,
-    channels: usize,
+    /// By default those of an array, or the three of a photograph.
+    channels: Option<usize>,
     /// By default what the preprocessing gives, or else the pictures' own.
     size: Option<Size>,
     labels: Labels,
@@ -81,7 +82,7 @@ pub fn load(
         path,
         &Wanted {
             preprocess,
-            channels: model_input.channels,
+            channels: Some(model_input.channels),
             size: Some(size),
             labels,
             limit,
@@ -108,7 +109,7 @@ pub fn picture(path: &Path, preprocess: Option<&str>) -> Result<PictureShape, Da
         path,
         &Wanted {
             preprocess,
-            channels: COLOURS,
+            channels: None,
             size: None,
             labels: Labels::Ignore,
             limit: Some(1),
@@ -134,7 +135,7 @@ pub fn load_to_pack(
         path,
         &Wanted {
             preprocess,
-            channels: COLOURS,
+            channels: None,
             size: size.map(|[height, width]| Size { height, width }),
             labels: Labels::Read,
             limit: None,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use edgefront_protocol::pack::{Form, Head, PictureShape};
+use edgefront_protocol::pack::{Form, Head, Normalization, PictureShape};
 use rayon::prelude::*;
 use zip::ZipArchive;
 use zip::read::ZipFile;
@@ -14,7 +14,10 @@ use super::npy::{Header, read_header};
 use super::pictures::{PIECE, Pictures, Spool};
 use super::preprocess::{Layout, Preprocess};
 use super::resample::Size;
-use super::{Labels, Wanted};
+use super::{COLOURS, Labels, Wanted};
+
+/// The array of pictures.
+const IMAGES: &str = "images";
 
 type Entry<'a> = ZipFile<'a, BufReader<File>>;
 
@@ -55,31 +58,56 @@ impl<'a> Archive<'a> {
     /// Loads the data set.
     pub(super) fn load(mut self, wanted: &Wanted<'_>) -> Result<Pictures, DataError> {
         let path = self.path;
+        let channels = match wanted.channels {
+            Some(channels) => channels,
+            None => self.channels(wanted.preprocess)?,
+        };
         // The rule is checked before the pictures are read, so that a typing error is told at once.
         let rule = wanted
             .preprocess
-            .map(|name| Preprocess::named(name, wanted.channels))
+            .map(|name| Preprocess::named(name, channels))
             .transpose()?;
-        let imagenet = Preprocess::named("imagenet", wanted.channels)?;
-        self.spool(rule.as_ref(), &imagenet, wanted)
+        let imagenet = Preprocess::named("imagenet", channels)?;
+        self.spool(rule.as_ref(), &imagenet, channels, wanted)
             .map_err(|problem| problem.at(path))
+    }
+
+    /// Channels of the pictures; those of a photograph where the array is none of pictures, which is told later.
+    fn channels(&mut self, preprocess: Option<&str>) -> Result<usize, DataError> {
+        let path = self.path;
+        let layout = preprocess
+            .map(|name| Preprocess::named(name, COLOURS))
+            .transpose()?;
+        let layout = layout.map_or(Layout::Nhwc, |rule| rule.layout);
+        let found = self.array(IMAGES).map_err(|problem| problem.at(path))?;
+        Ok(match found.map(|(header, _)| header) {
+            Some(Header { shape, descr, .. }) if shape.len() == 4 => {
+                let axis = if descr == "<f4" || layout == Layout::Nchw {
+                    1
+                } else {
+                    3
+                };
+                shape[axis]
+            }
+            _ => COLOURS,
+        })
     }
 
     fn spool(
         &mut self,
         rule: Option<&Preprocess>,
         default: &Preprocess,
+        channels: usize,
         wanted: &Wanted<'_>,
     ) -> Result<Pictures, Problem> {
-        const NAME: &str = "images";
         const WANTED: &str = "save uint8 [N, H, W, C] or float32 [N, C, H, W]";
         let found = self.listed();
-        let (header, entry) = self.array(NAME)?.ok_or(Problem::NoArray {
-            name: NAME.to_owned(),
+        let (header, entry) = self.array(IMAGES)?.ok_or(Problem::NoArray {
+            name: IMAGES.to_owned(),
             found,
         })?;
         let array = |why: String| Problem::Array {
-            name: NAME.to_owned(),
+            name: IMAGES.to_owned(),
             why,
         };
         let shape = <[usize; 4]>::try_from(header.shape.as_slice()).map_err(|_| {
@@ -89,13 +117,13 @@ impl<'a> Archive<'a> {
             ))
         })?;
         let (plan, item) = match header.descr.as_str() {
-            "|u1" | "<u1" | "u1" => (Plan::bytes(shape, rule.unwrap_or(default), wanted)?, 1),
-            "<f4" => (Plan::floats(shape, rule, wanted)?, size_of::<f32>()),
+            "|u1" | "<u1" | "u1" => (Plan::bytes(shape, rule.unwrap_or(default), channels, wanted)?, 1),
+            "<f4" => (Plan::floats(shape, rule, channels, wanted)?, size_of::<f32>()),
             other => return Err(array(format!("has type `{other}`; {WANTED}"))),
         };
         // Before anything is read: pictures without pixels can be more than anybody can count.
         let head = Head::new(plan.count, plan.wanted, plan.form.clone())?;
-        let elements = Elements::new(header, entry, NAME, item)?;
+        let elements = Elements::new(header, entry, IMAGES, item)?;
         let mut spool = Spool::new()?;
         plan.run(elements, wanted, &mut spool)?;
         let labels = match wanted.labels {
@@ -240,6 +268,7 @@ impl<'a> Plan<'a> {
     fn floats(
         [count, channels, height, width]: [usize; 4],
         rule: Option<&Preprocess>,
+        wanted_channels: usize,
         wanted: &Wanted<'_>,
     ) -> Result<Self, Problem> {
         if let Some(rule) = rule.filter(|rule| rule.name != "none") {
@@ -256,7 +285,7 @@ impl<'a> Plan<'a> {
         };
         let size = wanted.size.unwrap_or(Size { height, width });
         let wanted = PictureShape {
-            channels: wanted.channels,
+            channels: wanted_channels,
             height: size.height,
             width: size.width,
         };
@@ -279,7 +308,12 @@ impl<'a> Plan<'a> {
     }
 
     /// Bytes are resized as the rule says.
-    fn bytes(shape: [usize; 4], rule: &'a Preprocess, wanted: &Wanted<'_>) -> Result<Self, Problem> {
+    fn bytes(
+        shape: [usize; 4],
+        rule: &'a Preprocess,
+        wanted_channels: usize,
+        wanted: &Wanted<'_>,
+    ) -> Result<Self, Problem> {
         let [count, height, width, channels] = match rule.layout {
             Layout::Nhwc => shape,
             Layout::Nchw => [shape[0], shape[2], shape[3], shape[1]],
@@ -289,7 +323,7 @@ impl<'a> Plan<'a> {
             height,
             width,
         };
-        if rule.layout == Layout::Nhwc && channels != wanted.channels && shape[1] == wanted.channels {
+        if rule.layout == Layout::Nhwc && channels != wanted_channels && shape[1] == wanted_channels {
             let why = format!(
                 "has the shape {shape:?}, and bytes are [N, H, W, C]; save `images.transpose(0, 2, 3, 1)`, or give a \
                  preprocessing file with `layout = \"nchw\"`"
@@ -299,12 +333,23 @@ impl<'a> Plan<'a> {
                 why,
             });
         }
+        if let Some(Normalization { mean, .. }) = &rule.normalization
+            && mean.len() != wanted_channels
+        {
+            let message = format!(
+                "`{}` normalizes {} channels and pictures of {wanted_channels} are wanted; use `--preprocess unit`, or a \
+                 file with a `mean` and a `std` of each",
+                rule.name,
+                mean.len()
+            );
+            return Err(Problem::usage(message));
+        }
         let size = wanted
             .size
             .or(rule.written_size())
             .unwrap_or(Size { height, width });
         let wanted = PictureShape {
-            channels: wanted.channels,
+            channels: wanted_channels,
             height: size.height,
             width: size.width,
         };

@@ -177,6 +177,20 @@ fn a_pack_comes_back_as_it_was_packed() {
 }
 
 #[test]
+fn pictures_of_an_array_have_its_channels_where_no_model_says_otherwise() {
+    let floats = npz(&[("images", npy("<f4", "(2, 1, 3, 4)", &[0; 96]))]);
+    assert_eq!(picture(&floats, None).unwrap(), shape(1, 3, 4));
+    let bytes = npz(&[("images", npy("|u1", "(2, 3, 4, 1)", &[0; 24]))]);
+    assert_eq!(picture(&bytes, Some("unit")).unwrap(), shape(1, 3, 4));
+    let packed = load_to_pack(&bytes, Some("unit"), None, &|_, _| {}).unwrap();
+    assert_eq!(packed.head().picture(), shape(1, 3, 4));
+    assert!(message(&bytes, None, shape(1, 3, 4)).ends_with(
+        "`imagenet` normalizes 3 channels and pictures of 1 are wanted; use `--preprocess unit`, or a file with a `mean` \
+         and a `std` of each"
+    ));
+}
+
+#[test]
 fn an_npz_that_does_not_fit_says_what_to_do() {
     let two = npy("|u1", "(2, 1, 1, 3)", &[0; 6]);
     let model = shape(3, 1, 1);

@@ -130,7 +130,7 @@ fn observe(
     }
     let scope = scope(&equal, grid);
     let observed = plan::observable(&graph, &scope);
-    if observed.is_empty() && is_half(&graph) {
+    if observed.is_empty() && is_half(&equal) {
         return Err(refused(
             "the model is in half precision; give the float32 model that it was made from",
         ));
@@ -314,14 +314,14 @@ fn is_quantized(graph: &Graph) -> bool {
     graph.nodes().any(|(_, node)| of_integers(node.op_type()))
 }
 
-/// Whether some weights of the graph are in half precision.
-fn is_half(graph: &Graph) -> bool {
-    let half = |tensor: &crate::proto::TensorProto| {
+/// Whether some weights of the model are in half precision.
+pub(crate) fn is_half(model: &Model) -> bool {
+    let mut constants = model.graph().initializer.iter();
+    constants.any(|tensor| {
         tensor
             .element_type()
             .is_ok_and(|element| element == DataType::Float16)
-    };
-    graph.initializers().any(half)
+    })
 }
 
 /// Values that are known to be float32, and those that are known to be integers or truth values.

@@ -14,6 +14,10 @@ use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::proto::{AttributeProto, NodeProto, TensorProto, node};
 
+/// So many times finer than its input may an average be stored: from 256 on, ONNX Runtime refuses to compute it. Only
+/// averages of what is zero but for rounding are finer.
+const FINEST: f32 = 250.0;
+
 /// The graph under change, with what is known of its quantized values.
 pub(super) struct Rewriter<'a> {
     graph: &'a mut Graph,
@@ -71,7 +75,8 @@ impl<'a> Rewriter<'a> {
         for (value, source) in &plan.values {
             let stored = match source {
                 Source::Observed => {
-                    let constants = rewriter.constants(value, grid.covering(statistics.ranges[value]));
+                    let params = rewriter.covering(value, statistics.ranges[value]);
+                    let constants = rewriter.constants(value, params);
                     Stored {
                         written: constants.clone(),
                         read: constants,
@@ -117,6 +122,31 @@ impl<'a> Rewriter<'a> {
         self.graph.remove_unused_initializers();
         self.graph.remove_dead_nodes();
         Ok(())
+    }
+
+    /// The grid that covers the range of a value; that of an average no finer than [`FINEST`] allows.
+    fn covering(&self, value: &str, range: Extremes) -> Params {
+        let params = self.grid.covering(range);
+        let least = self.averaged(value).map_or(0.0, |scale| scale / FINEST);
+        if params.scale >= least {
+            return params;
+        }
+        let factor = least / params.scale;
+        self.grid.covering(Extremes {
+            min: range.min * factor,
+            max: range.max * factor,
+        })
+    }
+
+    /// The scale of what a value is an average of.
+    fn averaged(&self, value: &str) -> Option<f32> {
+        let mut node = self.graph.node(self.graph.producer(value)?);
+        if node.is("Relu") || node.is("Clip") {
+            node = self.graph.node(self.graph.producer(&node.input[0])?);
+        }
+        let averages = ["AveragePool", "GlobalAveragePool", "ReduceMean"].contains(&node.op_type());
+        let input = self.stored.get(&node.input[0]).filter(|_| averages)?;
+        Some(input.read.params.scale)
     }
 
     fn constants(&mut self, value: &str, params: Params) -> Constants {

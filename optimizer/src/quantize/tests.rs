@@ -403,6 +403,31 @@ fn a_softmax_between_integers_stays_one_of_floats() {
     }
 }
 
+#[test]
+fn an_average_of_next_to_nothing_is_not_finer_than_kernels_compute() {
+    let (mut n, x) = Network::new(17);
+    let y = n.conv(&x, [8, 3, 3], 1);
+    // What is taken away is the mean, so that the mean of the rest is that of rounding.
+    let axes = AttributeProto::from_ints("axes", &[2, 3]);
+    let mean = n.b.op("ReduceMean", &[&y], &[axes]);
+    let rest = n.b.op("Sub", &[&y, &mean], &[]);
+    let read = n.conv(&rest, [8, 1, 1], 8);
+    let averaged = n.b.op("GlobalAveragePool", &[&rest], &[]);
+    let gated = n.b.op("Mul", &[&read, &averaged], &[]);
+    let y = n.classify(&gated, 8);
+    let model = n.b.finish(&[&y]);
+    let (int8, _) = quantized(&model, &options(true, Activations::U8), &PICTURES(4)).unwrap();
+    let graph = Graph::new(int8).unwrap();
+    let (_, pool) = graph
+        .nodes()
+        .find(|(_, node)| node.is("GlobalAveragePool"))
+        .unwrap();
+    let scale = |id| graph.constant_input(id, 1).unwrap().floats().unwrap()[0];
+    let before = scale(graph.producer(&pool.input[0]).unwrap());
+    let after = scale(graph.consumers(&pool.output[0])[0].0);
+    assert!(before / after < 256.0, "{before} {after}");
+}
+
 /// One layer of a random network, by number.
 fn layer(n: &mut Network, x: &str, kind: u8) -> String {
     match kind {

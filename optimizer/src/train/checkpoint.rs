@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::model::Model;
 
 /// Generation of the format; any other is refused.
-const MAJOR: u16 = 2;
+const MAJOR: u16 = 3;
 
 /// Key of the header among the file's metadata.
 const HEADER: &str = "edgefront.checkpoint";
@@ -90,7 +90,7 @@ struct Header {
     options: Options,
     /// Names of the parameters.
     parameters: Vec<String>,
-    /// The SHA-256 of the state.
+    /// The SHA-256 of the state and the number of epochs.
     state: String,
 }
 
@@ -129,7 +129,7 @@ impl Checkpoint<'_> {
             )));
         }
         let state = decode(&bytes, &fit.state()?).map_err(damaged)?;
-        if header.state != digest(&state) {
+        if header.state != digest(&state, header.epochs) {
             return Err(damaged(DAMAGED.to_owned()));
         }
         fit.restore(state);
@@ -145,7 +145,7 @@ impl Checkpoint<'_> {
         options: &Options,
     ) -> Result<(), Error> {
         let state = fit.state()?;
-        let header = Header::new(fit, epochs, origin, options, digest(&state));
+        let header = Header::new(fit, epochs, origin, options, digest(&state, epochs));
         let header = serde_json::to_string(&header).expect("a header holds only types that JSON can write");
         let tensors: Vec<(String, Elements)> = state
             .iter()
@@ -209,8 +209,9 @@ impl Header {
 
 const DAMAGED: &str = "it is no checkpoint, or a damaged one";
 
-fn digest(state: &State) -> String {
+fn digest(state: &State, epochs: usize) -> String {
     let mut hash = Sha256::new();
+    hash.update((epochs as u64).to_le_bytes());
     for values in state.iter().flat_map(|(values, memory)| [values, memory]) {
         for value in values {
             hash.update(value.to_le_bytes());

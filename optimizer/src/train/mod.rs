@@ -91,6 +91,11 @@ pub fn train(
     extras: &Extras,
 ) -> Result<(Model, PassReport), Error> {
     options.check()?;
+    if quantize::is_half(model) {
+        return Err(refused(
+            "the model is in half precision; give the float32 model that it was made from",
+        ));
+    }
     let device = context.device.find()?;
     let data = context
         .training
@@ -112,6 +117,11 @@ pub fn train(
     } else {
         None
     };
+    if normalized.is_some() && options.batch.min(data.len()) == 1 {
+        return Err(refused(
+            "a step of one sample says nothing of the spread that batch normalizations need; train with `batch` 2 or more, better 32",
+        ));
+    }
     let (start, float) = match (&quantized, &normalized) {
         (Some((quantized, _)), _) => (quantized, Some(model)),
         (None, Some(normalized)) => (normalized, None),

@@ -66,6 +66,9 @@ pub(super) struct Program {
     pub(super) answer: usize,
 }
 
+/// Elements of the largest value that is computed, 8 GiB.
+const MOST_ELEMENTS: usize = i32::MAX as usize;
+
 /// Extents of all values for one batch, by value.
 pub(super) type Shapes = Vec<Option<Vec<usize>>>;
 
@@ -141,6 +144,11 @@ impl Program {
                     return Err(refused(format!(
                         "value `{name}` of shape {extents:?} is empty; export the model without node `{}`",
                         step.label
+                    )));
+                }
+                Some(extents) if !fits(extents) => {
+                    return Err(refused(format!(
+                        "value `{name}` of shape {extents:?} is larger than anything that can be trained"
                     )));
                 }
                 _ => {}
@@ -273,4 +281,12 @@ pub(super) fn refused(reason: impl Into<String>) -> Error {
         pass: NAME.to_owned(),
         reason: reason.into(),
     }
+}
+
+/// Whether a value of these extents can be computed.
+fn fits(extents: &[usize]) -> bool {
+    let elements = extents
+        .iter()
+        .try_fold(1_usize, |count, &extent| count.checked_mul(extent));
+    elements.is_some_and(|elements| elements <= MOST_ELEMENTS)
 }

@@ -67,6 +67,10 @@ fn pads(graph: &Graph, id: NodeId, values: &Values) -> Option<Vec<i64>> {
         steps(node, "strides", &kernel)?,
         steps(node, "dilations", &kernel)?,
     );
+    // ONNX Runtime leaves the dilations of pools out of account here, and ONNX does not.
+    if !node.is("Conv") && dilations.iter().any(|&dilation| dilation != 1) {
+        return None;
+    }
     let mut pads = vec![0; 2 * kernel.len()];
     if mode == "VALID" {
         return Some(pads);
