@@ -66,6 +66,8 @@ pub fn prepare(model: &Model) -> Result<(Model, PassReport), Error> {
             report.applied(label, "its pads are written out");
         } else if pads::spread(&mut graph, id, &values) {
             report.applied(label, "it names the pads of all axes");
+        } else if pads::count_none(&mut graph, id) {
+            report.applied(label, "it has no pads to count");
         } else if gemm::write_plainly(&mut graph, id) {
             report.applied(label, "its factors are taken into its constants");
         } else if does_nothing(&graph, id) {

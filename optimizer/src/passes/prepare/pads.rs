@@ -15,6 +15,22 @@ pub(super) fn write_out(graph: &mut Graph, id: NodeId, values: &Values) -> bool 
     true
 }
 
+/// Counts no pads in the averages of a pool that has none. It says the same, but the integer kernels of ONNX Runtime
+/// 1.32 then count what a last window reaches beyond the end. Returns whether it did.
+pub(super) fn count_none(graph: &mut Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let has_pads = node
+        .ints("pads")
+        .is_some_and(|pads| pads.iter().any(|&pad| pad != 0));
+    let is_open = node.text("auto_pad").is_some_and(|mode| mode.starts_with("SAME"));
+    let counts = node.int("count_include_pad").is_some_and(|counted| counted != 0);
+    if !node.is("AveragePool") || !counts || has_pads || is_open {
+        return false;
+    }
+    graph.remove_attribute(id, "count_include_pad");
+    true
+}
+
 /// Gives a `Pad` of some axes the amounts of all, where they are known: ONNX Runtime 1.32 cannot move a `Transpose`
 /// past the other form, and then does not run the model. Returns whether it did.
 pub(super) fn spread(graph: &mut Graph, id: NodeId, values: &Values) -> bool {

@@ -73,3 +73,27 @@ fn answers_as_tract_does() {
         }
     }
 }
+
+#[test]
+fn averages_over_the_end_as_the_float_model_does() {
+    for counted in [0, 1] {
+        let (mut n, x) = Network::new(17);
+        let y = n.conv(&x, [8, 3, 3], 1);
+        let window = [
+            AttributeProto::from_ints("kernel_shape", &[3, 3]),
+            AttributeProto::from_ints("strides", &[3, 3]),
+            AttributeProto::from_int("ceil_mode", 1),
+            AttributeProto::from_int("count_include_pad", counted),
+        ];
+        let y = n.b.op("AveragePool", &[&y], &window);
+        let y = n.conv(&y, [8, 8, 1], 1);
+        let model = n.b.finish(&[&y]);
+        let (prepared, _) = crate::passes::prepare(&model).unwrap();
+        let (int8, _) = quantized(&prepared, &options(true, Activations::U8), &PICTURES(4)).unwrap();
+        let input = PICTURES(0).sample(3).unwrap();
+        let [float, integer] = [&model, &int8].map(|model| run_on("ort", model, &input));
+        let noise: f32 = float.iter().zip(&integer).map(|(a, b)| (a - b) * (a - b)).sum();
+        let signal: f32 = float.iter().map(|a| a * a).sum();
+        assert!(noise < 1e-3 * signal, "counted {counted}: {noise} of {signal}");
+    }
+}
