@@ -53,10 +53,46 @@ impl Extremes {
         }
     }
 
+    /// Those of `1 / (1 + exp(-x))`.
+    #[must_use]
+    pub fn sigmoid(self) -> Self {
+        Self {
+            min: sigmoid(self.min),
+            max: sigmoid(self.max),
+        }
+    }
+
+    /// Those of `x / (1 + exp(-x))`; where its least value lies between them, that one.
+    #[must_use]
+    pub fn silu(self) -> Self {
+        let (one, other) = (silu(self.min), silu(self.max));
+        let least = if self.min < LOWEST_SILU && LOWEST_SILU < self.max {
+            silu(LOWEST_SILU)
+        } else {
+            one.min(other)
+        };
+        Self {
+            min: least,
+            max: one.max(other),
+        }
+    }
+
     /// The largest absolute value, 0 where none was seen.
     pub fn magnitude(self) -> f32 {
         self.max.max(-self.min).max(0.0)
     }
+}
+
+/// Where `x / (1 + exp(-x))` is least.
+const LOWEST_SILU: f32 = -1.278_464_5;
+
+pub(super) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+pub(super) fn silu(x: f32) -> f32 {
+    // Far below zero the product would be that of infinity and zero.
+    if x < -80.0 { 0.0 } else { x * sigmoid(x) }
 }
 
 /// Extremes side by side.
@@ -132,6 +168,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn those_of_functions_hold_all_their_values(values in prop::collection::vec(-200_f32..200.0, 1..100)) {
+            let extremes = Extremes::of(&values).unwrap();
+            for (function, made) in [(sigmoid as fn(f32) -> f32, extremes.sigmoid()), (silu, extremes.silu())] {
+                let all: Vec<f32> = values.iter().map(|&value| function(value)).collect();
+                let exact = Extremes::of(&all).unwrap();
+                prop_assert!(made.min <= exact.min + 1e-6 && made.max >= exact.max - 1e-6, "{:?} {:?}", made, exact);
+                prop_assert!(made.max <= exact.max + 1e-6);
+            }
+        }
+
         #[test]
         fn equal_those_of_one_scan(values in prop::collection::vec(-1e9_f32..1e9, 1..100)) {
             let extremes = Extremes::of(&values).unwrap();

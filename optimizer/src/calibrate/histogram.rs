@@ -79,6 +79,57 @@ impl Histogram {
         }
     }
 
+    /// Adds the values of another histogram, as if they had been added one by one.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.extremes = self.extremes.union(other.extremes);
+        self.total += other.total;
+        let Some(theirs) = other.exponent else {
+            return;
+        };
+        let mut other = other.clone();
+        let reach = self.exponent.map_or(theirs, |own| own.max(theirs));
+        self.widen(reach);
+        other.widen(reach);
+        for (own, theirs) in self.sides.iter_mut().zip(&other.sides) {
+            for (own, theirs) in own.iter_mut().zip(theirs) {
+                *own += theirs;
+            }
+        }
+    }
+
+    /// The histogram of a function of the values: of the middle of each bin, and of zero. `extremes` are those of
+    /// the function's values.
+    pub(super) fn map(&self, function: impl Fn(f32) -> f32, extremes: Extremes) -> Self {
+        let mut mapped = Self {
+            total: self.total,
+            extremes,
+            ..Self::default()
+        };
+        if extremes.magnitude() > 0.0 {
+            mapped.widen(exponent_above(extremes.magnitude()));
+        }
+        let counted: u64 = self.sides.iter().flatten().sum();
+        mapped.count(function(0.0), self.total - counted);
+        for (side, sign) in self.sides.iter().zip([-1.0, 1.0]) {
+            for (bin, &count) in side.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let middle = (bin as f32 + 0.5) * self.width() * sign;
+                // The middle of a bin may lie beyond the last value.
+                let middle = middle.clamp(self.extremes.min, self.extremes.max);
+                mapped.count(function(middle), count);
+            }
+        }
+        mapped
+    }
+
+    /// Counts a value so many times, within the reach.
+    fn count(&mut self, value: f32, times: u64) {
+        let value = value.clamp(self.extremes.min, self.extremes.max);
+        if value != 0.0 && times > 0 {
+            let bin = ((value.abs() / self.width()) as usize).min(BINS - 1);
+            self.sides[usize::from(value > 0.0)][bin] += times;
+        }
+    }
+
     /// Exact extremes of all values.
     pub fn extremes(&self) -> Extremes {
         self.extremes
@@ -124,7 +175,11 @@ impl Histogram {
 
     /// Doubles the reach until `magnitude` is within.
     fn reach(&mut self, magnitude: f32) {
-        let wanted = exponent_above(magnitude);
+        self.widen(exponent_above(magnitude));
+    }
+
+    /// Doubles the reach until it is two to this power.
+    fn widen(&mut self, wanted: i32) {
         match self.exponent {
             None => self.sides = [vec![0; BINS], vec![0; BINS]],
             // After so many doublings all counts are in the first bin.
@@ -170,6 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::calibrate::extremes::{sigmoid, silu};
 
     fn histogram(pieces: &[&[f32]]) -> Histogram {
         let mut histogram = Histogram::default();
@@ -203,7 +259,66 @@ mod tests {
         assert!(counts.width().is_finite());
     }
 
+    /// Bins up to the last one that is occupied, and what else is known.
+    type Known<'a> = ([&'a [u64]; 2], f32, u64, Extremes);
+
+    fn known(histogram: &Histogram) -> Known<'_> {
+        (
+            histogram.sides(),
+            histogram.width(),
+            histogram.total(),
+            histogram.extremes(),
+        )
+    }
+
     proptest! {
+        #[test]
+        fn a_joined_histogram_is_that_of_all_values(
+            pieces in prop::collection::vec(prop::collection::vec(-1e3_f32..1e3, 0..300), 1..6),
+            scales in prop::collection::vec(prop_oneof![Just(0.0), 1e-6_f32..1e3], 6),
+        ) {
+            let pieces: Vec<Vec<f32>> = pieces.iter().zip(&scales)
+                .map(|(piece, scale)| piece.iter().map(|v| v * scale).collect()).collect();
+            let mut joined = Histogram::default();
+            for piece in &pieces {
+                joined.join(&histogram(&[piece]));
+            }
+            let all = histogram(&[&pieces.concat()]);
+            prop_assert_eq!(known(&joined), known(&all));
+        }
+
+        #[test]
+        fn a_mapped_histogram_has_each_value_within_a_bin_of_both(
+            values in prop::collection::vec(prop_oneof![Just(0.0), -30_f32..30.0], 1..400),
+        ) {
+            let of_values = histogram(&[&values]);
+            for (function, extremes) in [
+                (sigmoid as fn(f32) -> f32, of_values.extremes().sigmoid()),
+                (silu, of_values.extremes().silu()),
+            ] {
+                let mapped = of_values.map(function, extremes);
+                let exact: Vec<f32> = values.iter().map(|&value| function(value)).collect();
+                prop_assert_eq!(mapped.total(), values.len() as u64);
+                let steepest = 1.1 * of_values.width() + mapped.width() + 1e-6;
+                // Sorted, both are the same one by one but for that.
+                let mut exact: Vec<f32> = exact.into_iter().filter(|value| *value != 0.0).collect();
+                exact.sort_by(f32::total_cmp);
+                let [below, above] = mapped.sides();
+                let spread = |side: &[u64], sign: f32| -> Vec<f32> {
+                    let middle = |bin: usize| (bin as f32 + 0.5) * mapped.width() * sign;
+                    side.iter().enumerate().flat_map(|(bin, &count)| vec![middle(bin); count as usize]).collect()
+                };
+                let mut counted = [spread(below, -1.0), spread(above, 1.0)].concat();
+                counted.sort_by(f32::total_cmp);
+                prop_assert!(counted.len().abs_diff(exact.len()) <= values.len() / 10);
+                if counted.len() == exact.len() {
+                    for (a, b) in counted.iter().zip(&exact) {
+                        prop_assert!((a - b).abs() <= steepest, "{a} {b}, {steepest}");
+                    }
+                }
+            }
+        }
+
         #[test]
         fn one_pass_counts_what_a_second_pass_with_the_final_reach_counts(
             pieces in prop::collection::vec(prop::collection::vec(-1e3_f32..1e3, 0..600), 1..6),

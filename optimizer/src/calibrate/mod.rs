@@ -4,6 +4,7 @@
 //! batch go into one observer an activation and are dropped, so memory does not grow with the samples.
 
 mod batch;
+mod derived;
 mod energy;
 mod entropy;
 mod extremes;
@@ -22,6 +23,7 @@ use edgefront_runtimes::{Registry, Tensor};
 
 use crate::error::Error;
 
+pub use derived::{Derived, Origin};
 pub use extremes::{Extremes, NotFinite};
 pub use histogram::Histogram;
 pub use observe::{Statistics, observe};

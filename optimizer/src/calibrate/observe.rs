@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::means::Means;
 use super::observer::{Method, Observer};
 use super::run::{Part, Seen, Source, each_batch};
-use super::{Calibration, Extremes, NotFinite};
+use super::{Calibration, Derived, Extremes, NotFinite};
 use crate::error::Error;
 use crate::model::Model;
 
@@ -20,10 +20,12 @@ pub struct Statistics {
     pub means: HashMap<String, Vec<f32>>,
 }
 
-/// The statistics of `values` over the samples, by each of the methods.
+/// The statistics over the samples of `values` and of those that follow from them, by each of the methods. What a
+/// derived value follows from is one of `values` or stands before it.
 pub fn observe(
     model: &Model,
     values: &[String],
+    derived: &[Derived],
     calibration: &Calibration,
 ) -> Result<Vec<Statistics>, Error> {
     let total = calibration.samples.len();
@@ -50,6 +52,19 @@ pub fn observe(
         (calibration.progress)(part.samples.end, source.total);
         Ok(())
     })?;
+    let mut places: HashMap<&str, usize> = (0..observed.len())
+        .map(|place| (observed[place].value, place))
+        .collect();
+    for Derived { value, origin } in derived {
+        let known = |value: &str| &observed[places[value]].observer;
+        let followed = Observer::of(origin, known);
+        places.insert(value, observed.len());
+        observed.push(Observed {
+            value,
+            observer: followed,
+            means: None,
+        });
+    }
     let by_method = |&method| statistics(&observed, method, calibration);
     Ok(calibration.methods.iter().map(by_method).collect())
 }

@@ -1,6 +1,7 @@
 //! What is kept of the values of one activation.
 
-use super::{Extremes, Histogram, NotFinite, energy, entropy, percentile};
+use super::extremes::{sigmoid, silu};
+use super::{Extremes, Histogram, NotFinite, Origin, energy, entropy, percentile};
 use crate::simd::vectorized;
 
 /// How the range of an activation is chosen.
@@ -58,6 +59,35 @@ impl Observer {
                 Ok(())
             }
             Self::Histogram(histogram) => histogram.add(values),
+        }
+    }
+
+    /// What would be kept of a value that follows from others, of which `known` tells what was kept.
+    pub(super) fn of<'a>(origin: &Origin, known: impl Fn(&str) -> &'a Self) -> Self {
+        match origin {
+            Origin::Parts(parts) => {
+                let mut parts = parts.iter().map(|part| known(part));
+                let first = parts.next().expect("something is joined").clone();
+                parts.fold(first, Self::joined)
+            }
+            Origin::Sigmoid(value) => known(value).mapped(sigmoid, Extremes::sigmoid),
+            Origin::Silu(value) => known(value).mapped(silu, Extremes::silu),
+        }
+    }
+
+    fn joined(mut self, other: &Self) -> Self {
+        match (&mut self, other) {
+            (Self::Extremes(own), Self::Extremes(other)) => *own = own.union(*other),
+            (Self::Histogram(own), Self::Histogram(other)) => own.join(other),
+            _ => unreachable!("all observers of a calibration keep the same"),
+        }
+        self
+    }
+
+    fn mapped(&self, function: fn(f32) -> f32, extremes: fn(Extremes) -> Extremes) -> Self {
+        match self {
+            Self::Extremes(own) => Self::Extremes(extremes(*own)),
+            Self::Histogram(own) => Self::Histogram(own.map(function, extremes(own.extremes()))),
         }
     }
 

@@ -5,6 +5,7 @@
 //! Weights are stored as signed bytes, biases in 32 bits.
 
 mod bias_correction;
+mod derived;
 mod equalize;
 mod forms;
 mod layout;
@@ -31,6 +32,7 @@ use crate::recipe::{Context, Progress};
 use crate::report::PassReport;
 use crate::{sensitivity, shape};
 
+use derived::{Derivation, derive};
 use forms::Form;
 pub use options::{ActivationType, Activations, Options, Rounding};
 use params::Grid;
@@ -141,7 +143,8 @@ fn observe(
         ));
     }
     require_finite_constants(&graph)?;
-    let observed = choose(&graph, &scope, observed)?;
+    let means = means(&graph, options);
+    let Derivation { observed, derived } = derive(&graph, choose(&graph, &scope, observed)?, &means);
     let methods: Vec<Method> = options
         .method
         .map_or_else(|| trial::METHODS.to_vec(), |method| vec![method]);
@@ -150,13 +153,13 @@ fn observe(
         limit: options.samples,
         methods: &methods,
         percentile: options.percentile,
-        means: means(&graph, options),
+        means,
         step: &|range| grid.covering(range).scale,
         runtimes: context.runtimes,
         threads: context.threads,
         progress: &|done, total| (context.progress)(Progress::Calibrating { done, total }),
     };
-    let mut by_method = calibrate::observe(&equal, &observed, &calibration)?;
+    let mut by_method = calibrate::observe(&equal, &observed, &derived, &calibration)?;
     for statistics in &mut by_method {
         swish::narrow(&graph, &mut statistics.ranges);
     }

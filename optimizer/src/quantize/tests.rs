@@ -9,6 +9,7 @@ use crate::check::check;
 use crate::proto::{AttributeProto, DataType};
 use crate::recipe::{Recipe, Step};
 
+mod derived;
 mod gates;
 pub(super) mod networks;
 mod ort;
