@@ -5,11 +5,15 @@
 //! error: no runtime falls back to another provider, precision or thread count.
 
 mod classes;
-#[cfg(feature = "ort")]
+#[cfg(any(feature = "ort", feature = "tflite"))]
 mod elf;
-#[cfg(any(feature = "ort", feature = "tract"))]
+#[cfg(any(feature = "ort", feature = "tflite", feature = "tract"))]
 mod guard;
+#[cfg(any(feature = "ort", feature = "tflite"))]
+mod handle;
 mod library;
+#[cfg(any(feature = "ort", feature = "tflite"))]
+mod locate;
 mod null;
 #[cfg(feature = "ort")]
 pub mod ort;
@@ -17,6 +21,8 @@ mod port;
 mod record;
 mod registry;
 mod tensor;
+#[cfg(feature = "tflite")]
+mod tflite;
 #[cfg(feature = "tract")]
 mod tract;
 
