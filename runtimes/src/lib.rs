@@ -22,7 +22,7 @@ mod record;
 mod registry;
 mod tensor;
 #[cfg(feature = "tflite")]
-mod tflite;
+pub mod tflite;
 #[cfg(feature = "tract")]
 mod tract;
 
@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 pub use classes::classes;
 pub use library::{Search, folder};
+pub use port::Declared;
 pub use record::Record;
 pub use registry::Registry;
 pub use tensor::{Data, DataType, Floats, Tensor};
@@ -38,6 +39,11 @@ pub use tensor::{Data, DataType, Floats, Tensor};
 pub trait Runtime: Send + Sync {
     /// The name in command lines and results: `tract`.
     fn name(&self) -> &'static str;
+
+    /// The formats of files that it loads, by their extensions.
+    fn formats(&self) -> &'static [&'static str] {
+        &["onnx"]
+    }
 
     /// Whether the library is on this machine, and which one it is.
     fn probe(&self) -> Result<Probe, Error>;

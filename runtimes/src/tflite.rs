@@ -22,7 +22,7 @@ use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
 use crate::locate;
-use crate::port;
+use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use ffi::{Api, Buffer, Compiled};
 use file::{Interface, Output};
@@ -58,6 +58,10 @@ impl Runtime for Tflite {
         NAME
     }
 
+    fn formats(&self) -> &'static [&'static str] {
+        &["tflite"]
+    }
+
     fn probe(&self) -> Result<Probe, Error> {
         let library = self.library()?;
         let handle = Handle::open(NAME, &library)?;
@@ -90,6 +94,11 @@ impl Runtime for Tflite {
         }
         Ok(Box::new(model))
     }
+}
+
+/// The inputs that a `.tflite` file declares, which needs no library. The error is a reason in one line.
+pub fn inputs(file: &[u8]) -> Result<Vec<Declared>, String> {
+    Ok(file::interface(file)?.inputs)
 }
 
 /// Who computes.
@@ -279,10 +288,8 @@ impl Model for TfliteModel {
         let shapes = lock(&self.compiled)
             .output_shapes(self.outputs.len())
             .map_err(failed)?;
-        let buffer = |data_type, shape: &[usize]| {
-            let (element, size) = element(data_type);
-            Buffer::new(self.api, element, size, shape)
-        };
+        let buffer =
+            |data_type, shape: &[usize]| Buffer::new(self.api, element(data_type), data_type.width(), shape);
         let inputs = self.inputs.iter().map(|port| buffer(port.data_type, &port.shape));
         let outputs = self
             .outputs
@@ -306,16 +313,16 @@ fn lock(compiled: &Mutex<Compiled>) -> MutexGuard<'_, Compiled> {
     compiled.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `LiteRtElementType` of a type, and its bytes.
-fn element(data_type: DataType) -> (c_int, usize) {
+/// `LiteRtElementType` of a type.
+fn element(data_type: DataType) -> c_int {
     match data_type {
-        DataType::F32 => (1, 4),
-        DataType::I32 => (2, 4),
-        DataType::U8 => (3, 1),
-        DataType::I64 => (4, 8),
-        DataType::Bool => (6, 1),
-        DataType::I8 => (9, 1),
-        DataType::F16 => (10, 2),
+        DataType::F32 => 1,
+        DataType::I32 => 2,
+        DataType::U8 => 3,
+        DataType::I64 => 4,
+        DataType::Bool => 6,
+        DataType::I8 => 9,
+        DataType::F16 => 10,
     }
 }
 

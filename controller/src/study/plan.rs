@@ -41,7 +41,8 @@ pub(super) struct Choice {
 /// is said.
 pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
     let mut choice = Choice::default();
-    let defaults = || Study::DEFAULT_RUNTIMES.map(str::to_owned).to_vec();
+    let by_default = study.default_runtimes();
+    let defaults = || by_default.iter().map(|&name| name.to_owned()).collect();
     for name in study.runtimes.clone().unwrap_or_else(defaults) {
         match (absence(device, &name), &study.runtimes) {
             (None, _) => choice.ready.push(name),
@@ -54,12 +55,11 @@ pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
         }
     }
     if choice.ready.is_empty() && study.runtimes.is_none() {
-        let names = Study::DEFAULT_RUNTIMES.join(" and ");
-        choice.failed.push(missing(
-            device,
-            "",
-            &format!("it has none of the runtimes {names}"),
-        ));
+        let reason = match by_default {
+            [name] => format!("it does not have the runtime {name}"),
+            names => format!("it has none of the runtimes {}", names.join(" and ")),
+        };
+        choice.failed.push(missing(device, "", &reason));
     }
     choice
 }
