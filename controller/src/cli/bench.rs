@@ -24,7 +24,8 @@ pub struct Args {
     /// The model: ONNX, or TensorFlow Lite in a file that ends in .tflite.
     pub model: PathBuf,
 
-    /// Runtime to measure on [default: tract and ort, each where the device has it; tflite for a .tflite file]
+    /// Runtime to measure on, with its provider where that is not the CPU's own choice, as in tflite:builtin
+    /// [default: tract and ort, each where the device has it; tflite for a .tflite file]
     #[arg(long, value_name = "NAME")]
     pub runtime: Option<String>,
 

@@ -7,6 +7,9 @@ mod explain;
 mod failure;
 mod file;
 mod findings;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod formats_tests;
 mod model;
 mod order;
 mod place;
@@ -222,7 +225,8 @@ impl Study {
     fn validate_runtimes(&self) -> anyhow::Result<()> {
         let registry = Registry::new(&Search::default());
         let format = self.format().as_str();
-        for name in self.runtimes.iter().flatten() {
+        for written in self.runtimes.iter().flatten() {
+            let name = runtime_and_provider(written).0;
             let runtime = registry
                 .get(name)
                 .map_err(|error| UsageError::new(format!("runtimes: {error}")))?;
@@ -344,6 +348,11 @@ impl Study {
 /// Whether a name stands in one line of a table and leaves the terminal as it is.
 fn is_printable(name: &str) -> bool {
     !name.trim().is_empty() && !name.chars().any(char::is_control)
+}
+
+/// A runtime as users write it, `tflite` or `tflite:builtin`: its name and its provider, the CPU where none is written.
+pub(crate) fn runtime_and_provider(written: &str) -> (&str, &str) {
+    written.split_once(':').unwrap_or((written, "cpu"))
 }
 
 /// A list that chooses what to measure is not empty and holds nothing twice.

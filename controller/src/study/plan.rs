@@ -5,8 +5,8 @@ use edgefront_protocol::{
     Artifact, BatchId, BlobRef, Device, Job, JobId, Plan, Precision, RuntimeState, Stage, Target,
 };
 
-use super::Study;
 use super::model::Interface;
+use super::{Study, runtime_and_provider};
 use crate::store::StoredJob;
 
 /// A variant as it was made for a device.
@@ -65,9 +65,16 @@ pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
 }
 
 /// Why the device cannot run the runtime; `None` if it can.
-fn absence(device: &Device, name: &str) -> Option<String> {
+fn absence(device: &Device, written: &str) -> Option<String> {
+    let (name, provider) = runtime_and_provider(written);
     match device.runtimes.iter().find(|status| status.name == name) {
         Some(status) => match &status.state {
+            RuntimeState::Ready { providers, .. } if !providers.iter().any(|own| own == provider) => {
+                Some(format!(
+                    "its {name} has no provider {provider}, but {}",
+                    providers.join(", ")
+                ))
+            }
             RuntimeState::Ready { .. } => None,
             RuntimeState::Absent(absence) => Some(absence.reason.clone()),
         },
@@ -96,12 +103,13 @@ pub(super) fn new_jobs(common: Common<'_>, runtimes: &[String], existing: &[&Sto
     let study = common.study;
     let mut jobs = Vec::new();
     for variant in common.variants {
-        for runtime in runtimes {
+        for written in runtimes {
+            let (runtime, provider) = runtime_and_provider(written);
             for &threads in &study.threads {
                 for &batch in &study.batch {
                     let target = Target {
-                        runtime: runtime.clone(),
-                        provider: "cpu".to_owned(),
+                        runtime: runtime.to_owned(),
+                        provider: provider.to_owned(),
                         precision: variant.precision,
                         threads,
                         batch,
