@@ -77,6 +77,8 @@ pub struct Artifact {
 pub enum Format {
     /// An ONNX model in one file.
     Onnx,
+    /// A TensorFlow Lite model.
+    Tflite,
 }
 
 impl Format {
@@ -84,6 +86,7 @@ impl Format {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Onnx => "onnx",
+            Self::Tflite => "tflite",
         }
     }
 }
@@ -91,7 +94,7 @@ impl Format {
 /// What runs an artifact, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
-    /// The runtime's name: `tract`, `ort`, `null`.
+    /// The runtime's name: `tract`, `ort`, `tflite`, `null`.
     pub runtime: String,
     /// The execution provider asked for: `cpu`.
     pub provider: String,

@@ -5,11 +5,15 @@
 //! error: no runtime falls back to another provider, precision or thread count.
 
 mod classes;
-#[cfg(feature = "ort")]
+#[cfg(any(feature = "ort", feature = "tflite"))]
 mod elf;
-#[cfg(any(feature = "ort", feature = "tract"))]
+#[cfg(any(feature = "ort", feature = "tflite", feature = "tract"))]
 mod guard;
+#[cfg(any(feature = "ort", feature = "tflite"))]
+mod handle;
 mod library;
+#[cfg(any(feature = "ort", feature = "tflite"))]
+mod locate;
 mod null;
 #[cfg(feature = "ort")]
 pub mod ort;
@@ -17,6 +21,8 @@ mod port;
 mod record;
 mod registry;
 mod tensor;
+#[cfg(feature = "tflite")]
+pub mod tflite;
 #[cfg(feature = "tract")]
 mod tract;
 
@@ -24,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 pub use classes::classes;
 pub use library::{Search, folder};
+pub use port::Declared;
 pub use record::Record;
 pub use registry::Registry;
 pub use tensor::{Data, DataType, Floats, Tensor};
@@ -32,6 +39,11 @@ pub use tensor::{Data, DataType, Floats, Tensor};
 pub trait Runtime: Send + Sync {
     /// The name in command lines and results: `tract`.
     fn name(&self) -> &'static str;
+
+    /// The formats of files that it loads, by their extensions.
+    fn formats(&self) -> &'static [&'static str] {
+        &["onnx"]
+    }
 
     /// Whether the library is on this machine, and which one it is.
     fn probe(&self) -> Result<Probe, Error>;

@@ -17,6 +17,10 @@ impl Runtime for Null {
         NAME
     }
 
+    fn formats(&self) -> &'static [&'static str] {
+        &["onnx", "tflite"]
+    }
+
     fn probe(&self) -> Result<Probe, Error> {
         Ok(Probe {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -3,8 +3,8 @@
 //! Only its CPU provider is used. Once a model is loaded, ONNX Runtime is asked which provider took its nodes; any
 //! other than the one that was asked for is an error.
 
-mod handle;
 mod provider;
+mod version;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -16,14 +16,14 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 
 use crate::guard::one_line;
-use crate::library::{self, Search, Variable};
+use crate::handle::Handle;
+use crate::library::Search;
+use crate::locate;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
-use handle::Handle;
+use version::version;
 
-pub(crate) const NAME: &str = "ort";
-const STEM: &str = "libonnxruntime.so";
-const VARIABLE: &str = "ORT_DYLIB_PATH";
+const NAME: &str = locate::ORT.name;
 
 /// ONNX Runtime's name of its provider for CPUs.
 const CPU_PROVIDER: &str = "CPUExecutionProvider";
@@ -42,13 +42,8 @@ impl Ort {
     }
 
     fn library(&self) -> Result<PathBuf, Error> {
-        library::locate(NAME, STEM, &self.search, &Variable::read(VARIABLE))
+        locate::ORT.locate(&self.search)
     }
-}
-
-/// Whether the user named the library, rather than leave it to Edgefront to find an installed one.
-pub(crate) fn is_named(search: &Search) -> bool {
-    search.runtime_path.is_some() || Variable::read(VARIABLE).is_set()
 }
 
 impl Runtime for Ort {
@@ -58,7 +53,7 @@ impl Runtime for Ort {
 
     fn probe(&self) -> Result<Probe, Error> {
         let library = self.library()?;
-        let version = Handle::open(&library)?.version()?;
+        let version = version(&Handle::open(NAME, &library)?)?;
         Ok(found(version, library))
     }
 
@@ -66,8 +61,8 @@ impl Runtime for Ort {
     fn open(&self) -> Result<Probe, Error> {
         let library = self.library()?;
         // Kept until the environment holds the library, too, so that it is mapped once.
-        let handle = Handle::open(&library)?;
-        let version = handle.version()?;
+        let handle = Handle::open(NAME, &library)?;
+        let version = version(&handle)?;
         environment(&library)?;
         Ok(found(version, library))
     }

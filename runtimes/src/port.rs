@@ -9,12 +9,14 @@ pub(crate) const CPU: &str = "cpu";
 const MAX_THREADS: usize = 1024;
 
 /// An input as a file declares it.
-#[derive(Debug, Clone)]
-pub(crate) struct Declared {
-    pub(crate) name: String,
-    pub(crate) data_type: crate::DataType,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// Its name in the model.
+    pub name: String,
+    /// Element type.
+    pub data_type: crate::DataType,
     /// Extents, `None` where the file leaves them open.
-    pub(crate) axes: Vec<Option<usize>>,
+    pub axes: Vec<Option<usize>>,
 }
 
 /// Refuses every provider but the CPU's.

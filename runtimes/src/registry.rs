@@ -1,8 +1,19 @@
 //! The one list of all runtimes of this build.
 
 use crate::library::Search;
+#[cfg(any(feature = "ort", feature = "tflite"))]
+use crate::locate::{self, Library};
 use crate::null::Null;
 use crate::{Error, Runtime};
+
+/// The libraries of this build's runtimes, in the order in which people are shown them.
+#[cfg(any(feature = "ort", feature = "tflite"))]
+const LIBRARIES: &[&Library] = &[
+    #[cfg(feature = "ort")]
+    &locate::ORT,
+    #[cfg(feature = "tflite")]
+    &locate::TFLITE,
+];
 
 /// All runtimes of this build, whether their libraries are on this machine or not.
 pub struct Registry {
@@ -22,11 +33,18 @@ impl Registry {
     }
 
     /// The runtimes, which look for their libraries where `search` says.
-    #[cfg_attr(not(feature = "ort"), allow(unused_mut, unused_variables))]
+    #[cfg_attr(
+        not(any(feature = "ort", feature = "tflite")),
+        allow(unused_mut, unused_variables)
+    )]
     pub fn new(search: &Search) -> Self {
         let mut registry = Self::built_in();
         #[cfg(feature = "ort")]
         registry.runtimes.push(Box::new(crate::ort::Ort::new(search)));
+        #[cfg(feature = "tflite")]
+        registry
+            .runtimes
+            .push(Box::new(crate::tflite::Tflite::new(search)));
         registry
     }
 
@@ -34,11 +52,31 @@ impl Registry {
     /// in its place.
     pub fn checked(search: &Search) -> Result<Self, Error> {
         let registry = Self::new(search);
-        #[cfg(feature = "ort")]
-        if crate::ort::is_named(search) {
-            registry.get(crate::ort::NAME)?.probe()?;
-        }
+        #[cfg(any(feature = "ort", feature = "tflite"))]
+        registry.check_named(search)?;
         Ok(registry)
+    }
+
+    /// A path whose name does not say whose library it is must serve one runtime; a variable names its runtime.
+    #[cfg(any(feature = "ort", feature = "tflite"))]
+    fn check_named(&self, search: &Search) -> Result<(), Error> {
+        let mut unserved = None;
+        let mut served = false;
+        for library in LIBRARIES {
+            let probe = || self.get(library.name)?.probe();
+            if library.is_at_path(search) {
+                match probe() {
+                    Ok(_) => served = true,
+                    Err(error) => unserved = unserved.or(Some(error)),
+                }
+            } else if library.is_in_environment() {
+                probe()?;
+            }
+        }
+        match unserved {
+            Some(error) if !served => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The runtime for models where the user chose none: ONNX Runtime, or tract where that is not installed. A

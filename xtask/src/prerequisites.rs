@@ -1,4 +1,4 @@
-//! What some tests need from the machine: Debian's Mosquitto, the library of ONNX Runtime, and Python.
+//! What some tests need from the machine: Debian's Mosquitto, the libraries of runtimes, and Python.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,18 +33,18 @@ pub(crate) fn mosquitto() -> Option<Missing> {
     None
 }
 
-/// Installs ONNX Runtime as a user would, unless it is there. `edgefront` is the built program.
-pub(crate) fn ort(edgefront: &Path) -> Option<Missing> {
-    println!("== edgefront runtimes install ort");
+/// Installs the library of a runtime as a user would, unless it is there. `edgefront` is the built program.
+pub(crate) fn runtime(edgefront: &Path, name: &'static str) -> Option<Missing> {
+    println!("== edgefront runtimes install {name}");
     let installed = Command::new(edgefront)
-        .args(["runtimes", "install", "ort"])
+        .args(["runtimes", "install", name])
         .status();
     if installed.is_ok_and(|status| status.success()) {
         return None;
     }
     Some(Missing {
-        word: "ort",
-        mend: "edgefront runtimes install ort (needs pip and the network)".to_owned(),
+        word: name,
+        mend: format!("edgefront runtimes install {name} (needs pip and the network)"),
     })
 }
 

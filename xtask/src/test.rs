@@ -90,7 +90,8 @@ fn set_up() -> anyhow::Result<Vec<Missing>> {
         .with_file_name("edgefront");
     let missing = [
         prerequisites::mosquitto(),
-        prerequisites::ort(&edgefront),
+        prerequisites::runtime(&edgefront, "ort"),
+        prerequisites::runtime(&edgefront, "tflite"),
         prerequisites::python(),
     ];
     Ok(missing.into_iter().flatten().collect())

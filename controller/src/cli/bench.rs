@@ -18,12 +18,14 @@ use crate::ui::{Exit, Ui, UsageError};
 #[command(after_help = "\
 Examples:
   edgefront bench model.onnx --runtime ort --threads 2
+  edgefront bench model.tflite --runtime tflite
   edgefront bench model.onnx --device pi-kitchen --broker mqtt://192.168.1.10 --json")]
 pub struct Args {
-    /// The ONNX model.
+    /// The model: ONNX, or TensorFlow Lite in a file that ends in .tflite.
     pub model: PathBuf,
 
-    /// Runtime to measure on [default: tract and ort, each where the device has it]
+    /// Runtime to measure on, with its provider where that is not the CPU's own choice, as in tflite:builtin
+    /// [default: tract and ort, each where the device has it; tflite for a .tflite file]
     #[arg(long, value_name = "NAME")]
     pub runtime: Option<String>,
 

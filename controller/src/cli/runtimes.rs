@@ -10,7 +10,7 @@ use crate::ui::{Column, Exit, Ui, UsageError, fitted};
 
 /// Lists the inference runtimes of this machine, or installs one.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  edgefront runtimes\n  edgefront runtimes install ort")]
+#[command(after_help = "Examples:\n  edgefront runtimes\n  edgefront runtimes install ort tflite")]
 pub struct Args {
     #[command(subcommand)]
     action: Option<Action>,
@@ -29,7 +29,7 @@ enum Action {
 /// The library comes from the wheel that its project publishes on PyPI, fetched with your pip and checked
 /// against the SHA-256 that this version of edgefront was tested with.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  edgefront runtimes install ort")]
+#[command(after_help = "Example:\n  edgefront runtimes install ort tflite")]
 struct InstallArgs {
     /// Runtimes to install.
     #[arg(required = true, value_name = "NAME")]

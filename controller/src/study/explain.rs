@@ -22,7 +22,7 @@ use super::findings::REFERENCE;
 const MARGIN: f64 = 0.02;
 
 /// How a variant was made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Making {
     /// What each pass did.
     pub(super) passes: Vec<PassReport>,

@@ -7,6 +7,9 @@ mod explain;
 mod failure;
 mod file;
 mod findings;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod formats_tests;
 mod model;
 mod order;
 mod place;
@@ -23,7 +26,7 @@ use std::time::Duration;
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_optimizer::train;
-use edgefront_protocol::{DeviceId, Plan, Shape};
+use edgefront_protocol::{DeviceId, Format, Plan, Shape};
 use edgefront_runtimes::{Registry, Search};
 
 use crate::ui::UsageError;
@@ -195,12 +198,7 @@ impl Study {
         each_once("threads", &self.threads)?;
         each_once("batch", &self.batch)?;
         each_once("devices", &self.devices)?;
-        let registry = Registry::new(&Search::default());
-        for name in self.runtimes.iter().flatten() {
-            registry
-                .get(name)
-                .map_err(|error| UsageError::new(format!("runtimes: {error}")))?;
-        }
+        self.validate_runtimes()?;
         if let Some(runtimes) = &self.runtimes {
             each_once("runtimes", runtimes)?;
         }
@@ -222,6 +220,51 @@ impl Study {
         }
         self.validate_plan()?;
         self.validate_variants()
+    }
+
+    fn validate_runtimes(&self) -> anyhow::Result<()> {
+        let registry = Registry::new(&Search::default());
+        let format = self.format().as_str();
+        for written in self.runtimes.iter().flatten() {
+            let name = runtime_and_provider(written).0;
+            let runtime = registry
+                .get(name)
+                .map_err(|error| UsageError::new(format!("runtimes: {error}")))?;
+            if !runtime.formats().contains(&format) {
+                return Err(UsageError::new(format!(
+                    "runtimes: {name} loads .{} and {} is of another format",
+                    runtime.formats().join(", ."),
+                    self.model.display()
+                )));
+            }
+        }
+        if self.format() == Format::Onnx {
+            return Ok(());
+        }
+        let has_data = self.calibration.is_some() || self.training.is_some() || self.validation.is_some();
+        if has_data || self.variants.iter().any(|recipe| !recipe.steps.is_empty()) {
+            return Err(UsageError::new(format!(
+                "{} is measured as it stands: its latency, without passes and without data; passes take ONNX",
+                self.model.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The format of the model's file and of what is made of it.
+    fn format(&self) -> Format {
+        match self.model.extension() {
+            Some(extension) if extension == Format::Tflite.as_str() => Format::Tflite,
+            _ => Format::Onnx,
+        }
+    }
+
+    /// The runtimes that are measured where none are named.
+    fn default_runtimes(&self) -> &'static [&'static str] {
+        match self.format() {
+            Format::Tflite => &["tflite"],
+            _ => &Self::DEFAULT_RUNTIMES,
+        }
     }
 
     fn validate_plan(&self) -> anyhow::Result<()> {
@@ -305,6 +348,11 @@ impl Study {
 /// Whether a name stands in one line of a table and leaves the terminal as it is.
 fn is_printable(name: &str) -> bool {
     !name.trim().is_empty() && !name.chars().any(char::is_control)
+}
+
+/// A runtime as users write it, `tflite` or `tflite:builtin`: its name and its provider, the CPU where none is written.
+pub(crate) fn runtime_and_provider(written: &str) -> (&str, &str) {
+    written.split_once(':').unwrap_or((written, "cpu"))
 }
 
 /// A list that chooses what to measure is not empty and holds nothing twice.

@@ -9,7 +9,7 @@ use edgefront_optimizer::proto::{DataType, DimensionValue, TypeValue, ValueInfoP
 use edgefront_optimizer::shape::{self, Dim};
 use edgefront_protocol::Shape;
 use edgefront_protocol::pack::{Head, PictureShape};
-use edgefront_runtimes::classes;
+use edgefront_runtimes::{Declared, classes};
 
 use super::{Study, Written};
 use crate::data::{self, DataError};
@@ -49,6 +49,25 @@ struct Port {
 }
 
 impl Interface {
+    /// What a TensorFlow Lite file declares; nothing is said of its scores, for no data set is laid out as it wants.
+    pub(super) fn declared(inputs: &[Declared], given: Option<Shape>) -> Self {
+        let port = |input: &Declared| Port {
+            name: input.name.clone(),
+            is_float: input.data_type == edgefront_runtimes::DataType::F32,
+            width: input.data_type.width() as u64,
+            shape: input
+                .axes
+                .iter()
+                .map(|extent| extent.map(|extent| extent as u64))
+                .collect(),
+        };
+        Self {
+            inputs: inputs.iter().map(port).collect(),
+            given,
+            ..Self::default()
+        }
+    }
+
     /// Reads it from the graph. Initializers that are also listed as inputs are not inputs.
     pub(crate) fn of(model: &Model, given: Option<Shape>) -> Self {
         let graph = model.graph();

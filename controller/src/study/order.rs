@@ -31,11 +31,20 @@ pub(super) enum Source {
     Recipe,
 }
 
+/// What a study is of.
+#[derive(Debug, Clone)]
+pub(super) enum Subject {
+    /// A network, of which passes make others.
+    Network(Arc<Model>),
+    /// A file of another format, which is measured as it stands.
+    File(Arc<[u8]>),
+}
+
 /// All that a thread of its own needs to make one variant.
 pub(super) struct Order {
     /// Of the variant within its study.
     pub(super) key: Digest,
-    pub(super) model: Arc<Model>,
+    pub(super) subject: Subject,
     pub(super) recipe: Recipe,
     pub(super) activations: ActivationType,
     pub(super) calibration: Option<Arc<Pictures>>,
@@ -79,6 +88,15 @@ impl Order {
     }
 
     fn make(&self, registry: &Registry) -> anyhow::Result<Entry> {
+        let model = match &self.subject {
+            Subject::Network(model) => model,
+            Subject::File(bytes) => {
+                return Ok(Entry {
+                    making: serde_json::to_string(&Making::default())?,
+                    bytes: bytes.to_vec(),
+                });
+            }
+        };
         let name = &self.recipe.name;
         let context = recipe::Context {
             calibration: self
@@ -102,7 +120,7 @@ impl Order {
                 });
             },
         };
-        let (variant, reports) = recipe::apply(Model::clone(&self.model), &self.recipe, &context)?;
+        let (variant, reports) = recipe::apply(Model::clone(model), &self.recipe, &context)?;
         if let Some(finding) = not_a_number(&variant) {
             bail!("{finding}");
         }

@@ -5,8 +5,8 @@ use edgefront_protocol::{
     Artifact, BatchId, BlobRef, Device, Job, JobId, Plan, Precision, RuntimeState, Stage, Target,
 };
 
-use super::Study;
 use super::model::Interface;
+use super::{Study, runtime_and_provider};
 use crate::store::StoredJob;
 
 /// A variant as it was made for a device.
@@ -41,7 +41,8 @@ pub(super) struct Choice {
 /// is said.
 pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
     let mut choice = Choice::default();
-    let defaults = || Study::DEFAULT_RUNTIMES.map(str::to_owned).to_vec();
+    let by_default = study.default_runtimes();
+    let defaults = || by_default.iter().map(|&name| name.to_owned()).collect();
     for name in study.runtimes.clone().unwrap_or_else(defaults) {
         match (absence(device, &name), &study.runtimes) {
             (None, _) => choice.ready.push(name),
@@ -54,20 +55,26 @@ pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
         }
     }
     if choice.ready.is_empty() && study.runtimes.is_none() {
-        let names = Study::DEFAULT_RUNTIMES.join(" and ");
-        choice.failed.push(missing(
-            device,
-            "",
-            &format!("it has none of the runtimes {names}"),
-        ));
+        let reason = match by_default {
+            [name] => format!("it does not have the runtime {name}"),
+            names => format!("it has none of the runtimes {}", names.join(" and ")),
+        };
+        choice.failed.push(missing(device, "", &reason));
     }
     choice
 }
 
 /// Why the device cannot run the runtime; `None` if it can.
-fn absence(device: &Device, name: &str) -> Option<String> {
+fn absence(device: &Device, written: &str) -> Option<String> {
+    let (name, provider) = runtime_and_provider(written);
     match device.runtimes.iter().find(|status| status.name == name) {
         Some(status) => match &status.state {
+            RuntimeState::Ready { providers, .. } if !providers.iter().any(|own| own == provider) => {
+                Some(format!(
+                    "its {name} has no provider {provider}, but {}",
+                    providers.join(", ")
+                ))
+            }
             RuntimeState::Ready { .. } => None,
             RuntimeState::Absent(absence) => Some(absence.reason.clone()),
         },
@@ -96,12 +103,13 @@ pub(super) fn new_jobs(common: Common<'_>, runtimes: &[String], existing: &[&Sto
     let study = common.study;
     let mut jobs = Vec::new();
     for variant in common.variants {
-        for runtime in runtimes {
+        for written in runtimes {
+            let (runtime, provider) = runtime_and_provider(written);
             for &threads in &study.threads {
                 for &batch in &study.batch {
                     let target = Target {
-                        runtime: runtime.clone(),
-                        provider: "cpu".to_owned(),
+                        runtime: runtime.to_owned(),
+                        provider: provider.to_owned(),
                         precision: variant.precision,
                         threads,
                         batch,

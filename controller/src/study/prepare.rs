@@ -4,15 +4,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use edgefront_optimizer::Model;
 use edgefront_optimizer::check::{check, not_a_number, not_finite};
 use edgefront_optimizer::recipe::Recipe;
-use edgefront_protocol::{BlobRef, Bytes, DeviceId, Digest, Plan, Shape};
+use edgefront_protocol::{BlobRef, Bytes, DeviceId, Digest, Format, Plan, Shape};
 use serde::Serialize;
 
 use super::Study;
 use super::model::Interface;
+use super::order::Subject;
 use crate::data::{self, Labels, Pictures};
 use crate::torch_export::{self, Input, Order};
 use crate::ui::Ui;
@@ -20,7 +21,7 @@ use crate::ui::Ui;
 /// A study whose inputs are read and fit one another.
 pub(super) struct Prepared<'a> {
     pub(super) study: &'a Study,
-    pub(super) model: Arc<Model>,
+    pub(super) subject: Subject,
     pub(super) interface: Interface,
     /// Pictures to calibrate on, and the digest of their pack.
     pub(super) calibration: Option<(Arc<Pictures>, Digest)>,
@@ -68,6 +69,9 @@ pub(super) struct Definition {
 /// Reads the model and the data of a valid study.
 pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<'a>> {
     study.validate()?;
+    if study.format() == Format::Tflite {
+        return as_it_stands(study);
+    }
     let spinner = ui.spinner(format!("reading {}", study.model.display()));
     let model = if torch_export::is_torch(&study.model) {
         exported(study, ui)?
@@ -132,28 +136,37 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
         .map(Encoded::new);
     spinner.finish_and_clear();
     let definition = Definition {
-        name: study.name.clone(),
-        model: Digest::of(&model.encode()),
-        shape: study.shape.clone(),
         validation: validation.as_ref().map(|pack| pack.blob.digest),
         calibration: calibration.as_ref().map(|(_, digest)| *digest),
         training: training.as_ref().map(|(_, digest)| *digest),
-        variants: study.variants.clone(),
-        runtimes: study.runtimes.clone(),
-        threads: study.threads.clone(),
-        batch: study.batch.clone(),
-        devices: study.devices.clone(),
-        plan: study.plan,
-        seed: study.seed,
+        ..Definition::of(study, Digest::of(&model.encode()))
     };
     Ok(Prepared {
         study,
-        model: Arc::new(model),
+        subject: Subject::Network(Arc::new(model)),
         interface,
         calibration,
         training,
         validation,
         definition,
+    })
+}
+
+/// A file that no pass reads.
+fn as_it_stands(study: &Study) -> anyhow::Result<Prepared<'_>> {
+    let shown = study.model.display();
+    let bytes = std::fs::read(&study.model).with_context(|| format!("cannot read {shown}"))?;
+    let inputs = edgefront_runtimes::tflite::inputs(&bytes).map_err(|reason| anyhow!("{shown}: {reason}"))?;
+    let interface = Interface::declared(&inputs, study.shape.clone());
+    interface.check_target(study).with_context(|| shown.to_string())?;
+    Ok(Prepared {
+        study,
+        definition: Definition::of(study, Digest::of(&bytes)),
+        subject: Subject::File(bytes.into()),
+        interface,
+        calibration: None,
+        training: None,
+        validation: None,
     })
 }
 
@@ -195,6 +208,25 @@ fn with_digest(pictures: Pictures) -> anyhow::Result<(Arc<Pictures>, Digest)> {
 }
 
 impl Definition {
+    /// Of a study without data.
+    fn of(study: &Study, model: Digest) -> Self {
+        Self {
+            name: study.name.clone(),
+            model,
+            shape: study.shape.clone(),
+            validation: None,
+            calibration: None,
+            training: None,
+            variants: study.variants.clone(),
+            runtimes: study.runtimes.clone(),
+            threads: study.threads.clone(),
+            batch: study.batch.clone(),
+            devices: study.devices.clone(),
+            plan: study.plan,
+            seed: study.seed,
+        }
+    }
+
     pub(super) fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string(self)?)
     }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_protocol::results::FailedJob;
-use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Job, Precision, Stage};
+use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Job, Precision, Stage};
 use indicatif::ProgressBar;
 
 use super::Options;
@@ -56,8 +56,11 @@ impl<'a> Maker<'a> {
 
     /// Where an artifact is.
     pub(super) fn path(&self, blob: &BlobRef) -> PathBuf {
-        self.folder
-            .join(format!("{}.{}", blob.digest, Format::Onnx.as_str()))
+        self.folder.join(format!(
+            "{}.{}",
+            blob.digest,
+            self.prepared.study.format().as_str()
+        ))
     }
 
     /// Where the validation pack is.
@@ -147,7 +150,7 @@ impl<'a> Maker<'a> {
             precision: precision(recipe),
             artifact: Artifact {
                 blob,
-                format: Format::Onnx,
+                format: self.prepared.study.format(),
             },
         };
         Ok((variant, source))
@@ -163,7 +166,7 @@ impl<'a> Maker<'a> {
     ) -> anyhow::Result<Filled> {
         let order = Order {
             key,
-            model: Arc::clone(&self.prepared.model),
+            subject: self.prepared.subject.clone(),
             recipe: recipe.clone(),
             activations,
             calibration: pictures(self.prepared.calibration.as_ref()),

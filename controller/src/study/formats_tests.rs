@@ -1,0 +1,91 @@
+//! Files of other formats than ONNX, and the runtimes that load them.
+
+use edgefront_optimizer::recipe::named;
+use edgefront_protocol::Device;
+
+use super::plan::choose_runtimes;
+use super::*;
+use crate::store::fixture;
+
+/// A study of the model as it is alone.
+fn of(model: &str) -> Study {
+    Study {
+        variants: vec![named("fp32").unwrap()],
+        ..Study::new("test", model)
+    }
+}
+
+fn tflite() -> Study {
+    of("m.tflite")
+}
+
+fn refused(study: &Study) -> String {
+    study.validate().unwrap_err().to_string()
+}
+
+#[test]
+fn a_runtime_of_another_format_is_refused() {
+    let asking = |runtime: &str, model: &str| Study {
+        runtimes: Some(vec![runtime.to_owned()]),
+        ..of(model)
+    };
+    let refusal = refused(&asking("ort", "m.tflite"));
+    assert_eq!(
+        refusal,
+        "runtimes: ort loads .onnx and m.tflite is of another format"
+    );
+    let refusal = refused(&asking("tflite:builtin", "m.onnx"));
+    assert_eq!(
+        refusal,
+        "runtimes: tflite loads .tflite and m.onnx is of another format"
+    );
+    asking("null", "m.tflite").validate().unwrap();
+}
+
+#[test]
+fn what_no_pass_reads_is_measured_as_it_stands() {
+    tflite().validate().unwrap();
+    let data = Study {
+        validation: Some("val.npz".into()),
+        ..tflite()
+    };
+    let passes = Study {
+        variants: vec![named("fp16").unwrap()],
+        ..tflite()
+    };
+    for study in [data, passes] {
+        assert!(refused(&study).starts_with("m.tflite is measured as it stands: "));
+    }
+}
+
+/// A device whose LiteRT has two providers.
+fn device() -> Device {
+    let mut device = fixture::device("pi");
+    device.runtimes.push(edgefront_protocol::RuntimeStatus {
+        name: "tflite".into(),
+        state: edgefront_protocol::RuntimeState::Ready {
+            version: "2.3.0".into(),
+            providers: vec!["cpu".into(), "builtin".into()],
+        },
+    });
+    device
+}
+
+#[test]
+fn the_default_runtimes_are_those_of_the_format() {
+    assert_eq!(choose_runtimes(&tflite(), &device()).ready, ["tflite"]);
+    let choice = choose_runtimes(&tflite(), &fixture::device("pi"));
+    assert_eq!(choice.failed[0].error, "it does not have the runtime tflite");
+}
+
+#[test]
+fn a_provider_is_one_that_the_device_has() {
+    let study = Study {
+        runtimes: Some(vec!["tflite:builtin".into(), "tflite:gpu".into()]),
+        ..tflite()
+    };
+    let choice = choose_runtimes(&study, &device());
+    assert_eq!(choice.ready, ["tflite:builtin"]);
+    let why = "its tflite has no provider gpu, but cpu, builtin";
+    assert_eq!(choice.failed[0].error, why);
+}

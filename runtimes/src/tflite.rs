@@ -1,0 +1,408 @@
+//! TensorFlow Lite models on Google's LiteRT, loaded from its shared library at run time.
+//!
+//! On a CPU, LiteRT computes with XNNPACK or with kernels of its own, and falls back from the first to the second
+//! operator by operator. Once a model is loaded, it is asked whether anything fell back: provider `xnnpack` refuses
+//! that, provider `cpu` says so in its remark, and provider `builtin` uses the kernels alone.
+
+mod ffi;
+mod file;
+mod flat;
+mod memory;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::ffi::{CString, c_int};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::guard::one_line;
+use crate::handle::Handle;
+use crate::library::Search;
+use crate::locate;
+use crate::port::{self, Declared};
+use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use ffi::{Api, Buffer, Compiled};
+use file::{Interface, Output};
+use memory::Memory;
+
+const NAME: &str = locate::TFLITE.name;
+
+/// Every operator by XNNPACK.
+const XNNPACK: &str = "xnnpack";
+/// Every operator by LiteRT's own kernels.
+const BUILTIN: &str = "builtin";
+
+/// The runtime.
+#[derive(Debug)]
+pub(crate) struct Tflite {
+    search: Search,
+}
+
+impl Tflite {
+    pub(crate) fn new(search: &Search) -> Self {
+        Self {
+            search: search.clone(),
+        }
+    }
+
+    fn library(&self) -> Result<PathBuf, Error> {
+        locate::TFLITE.locate(&self.search)
+    }
+}
+
+impl Runtime for Tflite {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn formats(&self) -> &'static [&'static str] {
+        &["tflite"]
+    }
+
+    fn probe(&self) -> Result<Probe, Error> {
+        let library = self.library()?;
+        let handle = Handle::open(NAME, &library)?;
+        ffi::check(&handle).map_err(unusable)?;
+        // LiteRT leaves work for the end of the process, which would find its code gone: it cannot be unmapped.
+        std::mem::forget(handle);
+        Ok(found(library))
+    }
+
+    fn open(&self) -> Result<Probe, Error> {
+        let library = self.library()?;
+        api(&library)?;
+        Ok(found(library))
+    }
+
+    fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
+        let provider = Provider::named(&options.provider)?;
+        let api = api(&self.library()?)?;
+        let model = TfliteModel::new(api, path, options, provider).map_err(|reason| refused(path, reason))?;
+        if provider == Provider::Xnnpack && !model.accelerated {
+            return Err(Error::Provider {
+                runtime: NAME,
+                provider: XNNPACK.to_owned(),
+                reason: format!(
+                    "it does not take every operator of {}; provider `{}` lets LiteRT's own kernels compute those",
+                    path.display(),
+                    port::CPU
+                ),
+            });
+        }
+        Ok(Box::new(model))
+    }
+}
+
+/// The inputs that a `.tflite` file declares, which needs no library. The error is a reason in one line.
+pub fn inputs(file: &[u8]) -> Result<Vec<Declared>, String> {
+    Ok(file::interface(file)?.inputs)
+}
+
+/// Who computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Provider {
+    Cpu,
+    Xnnpack,
+    Builtin,
+}
+
+impl Provider {
+    const ALL: [(&str, Self); 3] = [
+        (port::CPU, Self::Cpu),
+        (XNNPACK, Self::Xnnpack),
+        (BUILTIN, Self::Builtin),
+    ];
+
+    fn named(name: &str) -> Result<Self, Error> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found
+            .map(|&(_, provider)| provider)
+            .ok_or_else(|| Error::Provider {
+                runtime: NAME,
+                provider: name.to_owned(),
+                reason: format!("it has {}", Self::ALL.map(|(known, _)| known).join(", ")),
+            })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => port::CPU,
+            Self::Xnnpack => XNNPACK,
+            Self::Builtin => BUILTIN,
+        }
+    }
+
+    /// What LiteRT calls it in its options for CPUs.
+    fn kernel_mode(self) -> &'static str {
+        match self {
+            Self::Cpu | Self::Xnnpack => XNNPACK,
+            Self::Builtin => BUILTIN,
+        }
+    }
+}
+
+fn found(library: PathBuf) -> Probe {
+    Probe {
+        version: version(&library).unwrap_or_else(|| "unknown".to_owned()),
+        providers: Provider::ALL.map(|(name, _)| name.to_owned()).to_vec(),
+        library: Some(library),
+    }
+}
+
+/// The library does not state its version. It is in the name of the folder that it was installed into, or of the one
+/// that pip makes beside the package that holds it.
+fn version(library: &Path) -> Option<String> {
+    let folder = library.parent()?;
+    let installed = folder.file_name()?.to_str()?.strip_prefix("tflite-");
+    if let Some(version) = installed {
+        return Some(version.to_owned());
+    }
+    let entries = std::fs::read_dir(folder.parent()?).ok()?.flatten();
+    entries.map(|entry| entry.file_name()).find_map(|name| {
+        let version = name.to_str()?.strip_prefix("ai_edge_litert-")?;
+        Some(version.strip_suffix(".dist-info")?.to_owned())
+    })
+}
+
+static LOADED: OnceLock<Result<(PathBuf, Api), String>> = OnceLock::new();
+
+/// LiteRT in this process, which holds one library, so that another one cannot take its place unseen.
+fn api(library: &Path) -> Result<&'static Api, Error> {
+    let open = || {
+        let handle = Handle::open(NAME, library).map_err(reason)?;
+        Ok((library.to_owned(), Api::new(handle)?))
+    };
+    match LOADED.get_or_init(open) {
+        Ok((loaded, api)) if loaded == library => Ok(api),
+        Ok((loaded, _)) => Err(unusable(format!(
+            "this process has already loaded {}, and {} is asked for",
+            loaded.display(),
+            library.display()
+        ))),
+        Err(reason) => Err(unusable(reason.clone())),
+    }
+}
+
+fn reason(error: Error) -> String {
+    match error {
+        Error::Unusable { reason, .. } => reason,
+        other => other.to_string(),
+    }
+}
+
+fn unusable(reason: String) -> Error {
+    Error::Unusable {
+        runtime: NAME,
+        reason,
+    }
+}
+
+fn refused(path: &Path, reason: String) -> Error {
+    Error::Load {
+        runtime: NAME,
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+fn failed(reason: String) -> Error {
+    Error::Run {
+        runtime: NAME,
+        reason,
+    }
+}
+
+struct TfliteModel {
+    api: &'static Api,
+    compiled: Arc<Mutex<Compiled>>,
+    inputs: Vec<Port>,
+    outputs: Vec<Output>,
+    names: Vec<String>,
+    provider: Provider,
+    /// Whether XNNPACK took every operator.
+    accelerated: bool,
+}
+
+impl TfliteModel {
+    fn new(api: &'static Api, path: &Path, options: &Options, provider: Provider) -> Result<Self, String> {
+        // Checked before the library sees it: it would take any number of threads.
+        port::check_options(options)?;
+        let file = read(path).map_err(|error| one_line(&error.to_string()))?;
+        let Interface { inputs, outputs } = file::interface(file.elements())?;
+        let inputs = port::resolve(&inputs, options)?;
+        let cpu_options = format!(
+            "kernel_mode = \"{}\"\nnum_threads = {}\n",
+            provider.kernel_mode(),
+            options.threads
+        );
+        let cpu_options = CString::new(cpu_options).map_err(|error| error.to_string())?;
+        let mut compiled = Compiled::new(api, file, cpu_options)?;
+        for (index, port) in inputs.iter().enumerate() {
+            if compiled.input_shape(index)? != port.shape {
+                compiled.resize(index, &port.shape)?;
+            }
+        }
+        Ok(Self {
+            api,
+            accelerated: compiled.is_accelerated()?,
+            compiled: Arc::new(Mutex::new(compiled)),
+            inputs,
+            names: outputs.iter().map(|output| output.name.clone()).collect(),
+            outputs,
+            provider,
+        })
+    }
+}
+
+/// The file, where LiteRT can read it in place.
+fn read(path: &Path) -> std::io::Result<Memory> {
+    let mut file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+    let mut memory = Memory::zeros(length).ok_or_else(|| std::io::Error::other("it is too large"))?;
+    file.read_exact(memory.elements_mut())?;
+    Ok(memory)
+}
+
+impl Model for TfliteModel {
+    fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[String] {
+        &self.names
+    }
+
+    fn provider(&self) -> &str {
+        self.provider.name()
+    }
+
+    fn remark(&self) -> Option<&str> {
+        (self.provider == Provider::Cpu && !self.accelerated)
+            .then_some("XNNPACK does not take every operator of it; LiteRT's own kernels compute the others")
+    }
+
+    fn session(&self) -> Result<Box<dyn Session>, Error> {
+        let shapes = lock(&self.compiled)
+            .output_shapes(self.outputs.len())
+            .map_err(failed)?;
+        let buffer =
+            |data_type, shape: &[usize]| Buffer::new(self.api, element(data_type), data_type.width(), shape);
+        let inputs = self.inputs.iter().map(|port| buffer(port.data_type, &port.shape));
+        let outputs = self
+            .outputs
+            .iter()
+            .zip(&shapes)
+            .map(|(output, shape)| buffer(output.data_type, shape));
+        Ok(Box::new(TfliteSession {
+            compiled: Arc::clone(&self.compiled),
+            inputs: inputs.collect::<Result<_, _>>().map_err(failed)?,
+            outputs: outputs.collect::<Result<_, _>>().map_err(failed)?,
+            ports: self.inputs.clone(),
+            types: self.outputs.iter().map(|output| output.data_type).collect(),
+            shapes,
+            has_run: false,
+        }))
+    }
+}
+
+/// Nobody else waits for this lock while a job is measured.
+fn lock(compiled: &Mutex<Compiled>) -> MutexGuard<'_, Compiled> {
+    compiled.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `LiteRtElementType` of a type.
+fn element(data_type: DataType) -> c_int {
+    match data_type {
+        DataType::F32 => 1,
+        DataType::I32 => 2,
+        DataType::U8 => 3,
+        DataType::I64 => 4,
+        DataType::Bool => 6,
+        DataType::I8 => 9,
+        DataType::F16 => 10,
+    }
+}
+
+/// Sessions of one model share LiteRT's compiled model, which runs one inference at a time, on buffers of their own.
+struct TfliteSession {
+    compiled: Arc<Mutex<Compiled>>,
+    inputs: Vec<Buffer>,
+    outputs: Vec<Buffer>,
+    ports: Vec<Port>,
+    types: Vec<DataType>,
+    shapes: Vec<Vec<usize>>,
+    /// Before the first run there are no outputs.
+    has_run: bool,
+}
+
+impl Session for TfliteSession {
+    fn bind(&mut self, inputs: &[Tensor]) -> Result<(), Error> {
+        port::check(&self.ports, inputs)?;
+        for (buffer, input) in self.inputs.iter_mut().zip(inputs) {
+            write(input.data(), &mut buffer.memory);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        lock(&self.compiled)
+            .run(&self.inputs, &mut self.outputs)
+            .map_err(failed)?;
+        self.has_run = true;
+        Ok(())
+    }
+
+    fn fetch(&mut self) -> Result<Vec<Tensor>, Error> {
+        if !self.has_run {
+            return Ok(Vec::new());
+        }
+        let outputs = self.outputs.iter().zip(&self.types).zip(&self.shapes);
+        outputs
+            .map(|((buffer, &data_type), shape)| {
+                let tensor = Tensor::new(shape.clone(), read_back(data_type, &buffer.memory));
+                tensor.map_err(|error| failed(error.to_string()))
+            })
+            .collect()
+    }
+
+    fn floats(&self, output: usize) -> Option<Floats<'_>> {
+        let is_float = self.has_run && *self.types.get(output)? == DataType::F32;
+        is_float.then(|| Floats {
+            shape: self.shapes[output].clone(),
+            values: self.outputs[output].memory.elements(),
+        })
+    }
+}
+
+/// Writes elements of the buffer's type and number, which [`port::check`] has made sure of. The channels of a picture
+/// stand where the file has them; where a caller's stand elsewhere, here is where they would change places.
+fn write(data: &Data, memory: &mut Memory) {
+    match data {
+        Data::F32(values) => memory.elements_mut().copy_from_slice(values),
+        Data::F16(values) => memory.elements_mut().copy_from_slice(values),
+        Data::I64(values) => memory.elements_mut().copy_from_slice(values),
+        Data::I32(values) => memory.elements_mut().copy_from_slice(values),
+        Data::I8(values) => memory.elements_mut().copy_from_slice(values),
+        Data::U8(values) => memory.elements_mut().copy_from_slice(values),
+        Data::Bool(values) => {
+            for (byte, &value) in memory.elements_mut().iter_mut().zip(values) {
+                *byte = u8::from(value);
+            }
+        }
+    }
+}
+
+fn read_back(data_type: DataType, memory: &Memory) -> Data {
+    match data_type {
+        DataType::F32 => Data::F32(memory.elements().to_vec()),
+        DataType::F16 => Data::F16(memory.elements().to_vec()),
+        DataType::I64 => Data::I64(memory.elements().to_vec()),
+        DataType::I32 => Data::I32(memory.elements().to_vec()),
+        DataType::I8 => Data::I8(memory.elements().to_vec()),
+        DataType::U8 => Data::U8(memory.elements().to_vec()),
+        DataType::Bool => Data::Bool(memory.elements::<u8>().iter().map(|&byte| byte != 0).collect()),
+    }
+}
