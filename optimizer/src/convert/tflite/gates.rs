@@ -1,0 +1,192 @@
+//! Gates of a QDQ graph: integers that are stored with one scale and read with another, by which
+//! `edgefront quantize` says `HardSigmoid` without arithmetic. A tensor of TFLite has one scale, so that such a gate
+//! becomes part of what makes it, or of the `HardSwish` that it stands for.
+
+use super::program::Quantization;
+use super::quantization;
+use crate::error::Error;
+use crate::graph::{Graph, NodeId};
+use crate::proto::{AttributeProto, TensorProto, node};
+
+/// Gates become what TFLite can say.
+pub(super) fn rewrite(graph: &mut Graph) -> Result<(), Error> {
+    for id in graph.ids() {
+        if !graph.contains(id) {
+            continue;
+        }
+        if let Some(gate) = Gate::of(graph, id)?
+            && !gate.join_swish(graph)
+            && !gate.join_layer(graph)?
+        {
+            gate.compute(graph);
+        }
+    }
+    graph.remove_dead_nodes();
+    graph.remove_unused_initializers();
+    Ok(())
+}
+
+/// Integers with two meanings. Read, they are `slope * x + offset` of what was stored.
+struct Gate {
+    stores: NodeId,
+    reads: NodeId,
+    read: Quantization,
+    slope: f32,
+    offset: f32,
+    /// `offset`, in steps of the integers as they are stored.
+    shift: i64,
+}
+
+impl Gate {
+    /// The gate that a `DequantizeLinear` reads, if it is one.
+    fn of(graph: &Graph, reads: NodeId) -> Result<Option<Self>, Error> {
+        let found = graph.node(reads);
+        let stores = graph.producer(found.input.first().map_or("", String::as_str));
+        let Some(stores) =
+            stores.filter(|&id| found.is("DequantizeLinear") && graph.node(id).is("QuantizeLinear"))
+        else {
+            return Ok(None);
+        };
+        let (stored, read) = (quantization::of(graph, stores)?, quantization::of(graph, reads)?);
+        if stored == read || stored.scales.len() > 1 || read.scales.len() > 1 {
+            return Ok(None);
+        }
+        let shift = stored.zero_points[0] - read.zero_points[0];
+        Ok(Some(Self {
+            stores,
+            reads,
+            slope: read.scales[0] / stored.scales[0],
+            offset: read.scales[0] * shift as f32,
+            shift,
+            read,
+        }))
+    }
+
+    /// Whether within half a step it is the gate of `HardSwish`.
+    fn is_swish(&self) -> bool {
+        (self.slope - 1.0 / 6.0).abs() < 1e-4 && (self.offset - 0.5).abs() <= self.read.scales[0]
+    }
+
+    /// Makes the product of a value and its own gate the `HardSwish` that it was.
+    fn join_swish(&self, graph: &mut Graph) -> bool {
+        let gate = graph.node(self.reads).output[0].clone();
+        let stored = graph.node(self.stores).input[0].clone();
+        // A leaky Relu that changes nothing lies before the gate of a value that is stored itself.
+        let value = graph
+            .producer(&stored)
+            .map(|id| graph.node(id))
+            .and_then(|before| {
+                let idle = before.is("LeakyRelu") && before.float("alpha") == Some(1.0);
+                idle.then(|| before.input[0].clone())
+            });
+        let product = graph.sole_consumer(&gate).filter(|&id| graph.node(id).is("Mul"));
+        let (Some(value), Some(product)) = (value, product) else {
+            return false;
+        };
+        if !self.is_swish() || !graph.node(product).input.contains(&value) {
+            return false;
+        }
+        let old = graph.remove_node(product);
+        graph.add_node(node("HardSwish", old.name(), &[&value], &[&old.output[0]]));
+        true
+    }
+
+    /// Makes slope and offset part of the weights and bias of the layer before the gate: its integers stay the same,
+    /// and so do those of the weights.
+    fn join_layer(&self, graph: &mut Graph) -> Result<bool, Error> {
+        let value = graph.node(self.stores).input[0].clone();
+        let integers = graph.node(self.stores).output[0].clone();
+        let layer = graph.producer(&value);
+        let layer = layer.filter(|&id| ["Conv", "Gemm"].contains(&graph.node(id).op_type()));
+        let alone = graph.sole_consumer(&value) == Some(self.stores)
+            && graph.sole_consumer(&integers) == Some(self.reads);
+        let Some(layer) = layer.filter(|_| alone) else {
+            return Ok(false);
+        };
+        let (Some(weights), Some(bias)) = (pair_before(graph, layer, 1), pair_before(graph, layer, 2)) else {
+            return Ok(false);
+        };
+        let constant = graph
+            .constant_input(bias, 0)
+            .filter(|constant| constant.dims.len() == 1);
+        let Some(words) = constant.and_then(|constant| constant.values::<i32>().ok()) else {
+            return Ok(false);
+        };
+        let stored = quantization::of(graph, self.stores)?.scales[0];
+        let bias_scales = quantization::of(graph, bias)?.scales;
+        let scale = |index: usize| bias_scales[if bias_scales.len() == 1 { 0 } else { index }];
+        let moved = words.iter().enumerate().map(|(index, &word)| {
+            let steps = self.shift as f64 * f64::from(stored) / f64::from(scale(index));
+            (f64::from(word) + steps).round() as i32
+        });
+        let moved: Vec<i32> = moved.collect();
+        self.scale(graph, layer, 1, weights, None)?;
+        self.scale(graph, layer, 2, bias, Some(&moved))?;
+        let (scale, zero_point) = (
+            graph.node(self.reads).input[1].clone(),
+            graph.node(self.reads).input.get(2).cloned(),
+        );
+        graph.set_input(self.stores, 1, &scale);
+        graph.set_input(self.stores, 2, &zero_point.unwrap_or_default());
+        Ok(true)
+    }
+
+    /// Lets input `index` of a layer read a constant with scales that are `slope` times as large.
+    fn scale(
+        &self,
+        graph: &mut Graph,
+        layer: NodeId,
+        index: usize,
+        pair: NodeId,
+        integers: Option<&[i32]>,
+    ) -> Result<(), Error> {
+        let old = graph.node(pair).clone();
+        let scales = graph.constant_input(pair, 1).expect("its quantization was read");
+        let shape = scales.shape()?;
+        let larger: Vec<f32> = scales
+            .floats()?
+            .into_iter()
+            .map(|scale| scale * self.slope)
+            .collect();
+        let mut made = old.clone();
+        made.name = Some(graph.fresh_name(&format!("{}_gate", old.label())));
+        made.output[0] = graph.fresh_name(&format!("{}_gate", old.output[0]));
+        made.input[1] = graph.fresh_name(&format!("{}_gate", old.input[1]));
+        graph.add_initializer(TensorProto::of(&made.input[1], &shape, &larger));
+        if let Some(integers) = integers {
+            made.input[0] = graph.fresh_name(&format!("{}_gate", old.input[0]));
+            graph.add_initializer(TensorProto::of(&made.input[0], &[integers.len()], integers));
+        }
+        graph.set_input(layer, index, &made.output[0]);
+        graph.add_node(made);
+        Ok(())
+    }
+
+    /// Computes the gate in floats.
+    fn compute(&self, graph: &mut Graph) {
+        let mut read = graph.remove_node(self.reads);
+        let result = std::mem::take(&mut read.output[0]);
+        let stores = graph.node(self.stores).clone();
+        let mut fresh = |suffix: &str| graph.fresh_name(&format!("{result}_{suffix}"));
+        let [stored, slope, offset, product] = ["stored", "slope", "offset", "product"].map(&mut fresh);
+        let labels = ["read", "scaled", "moved"].map(&mut fresh);
+        graph.add_initializer(TensorProto::scalar(&slope, self.slope));
+        graph.add_initializer(TensorProto::scalar(&offset, self.offset));
+        read = node("DequantizeLinear", &labels[0], &[], &[&stored]);
+        read.input = stores.input.clone();
+        read.input[0].clone_from(&stores.output[0]);
+        if let Some(dimension) = stores.int("axis") {
+            read.set_attribute(AttributeProto::from_int("axis", dimension));
+        }
+        graph.add_node(read);
+        graph.add_node(node("Mul", &labels[1], &[&stored, &slope], &[&product]));
+        graph.add_node(node("Add", &labels[2], &[&product, &offset], &[&result]));
+    }
+}
+
+/// The `DequantizeLinear` of a constant that a node reads.
+fn pair_before(graph: &Graph, id: NodeId, index: usize) -> Option<NodeId> {
+    let pair = graph.producer(graph.node(id).input_name(index)?)?;
+    let is_pair = graph.node(pair).is("DequantizeLinear") && graph.constant_input(pair, 0).is_some();
+    is_pair.then_some(pair)
+}
