@@ -47,15 +47,15 @@ impl Gate {
         else {
             return Ok(None);
         };
-        let (stored, read) = (quantization::of(graph, stores)?, quantization::of(graph, reads)?);
-        if stored == read || stored.scales.len() > 1 || read.scales.len() > 1 {
+        let (written, read) = (quantization::of(graph, stores)?, quantization::of(graph, reads)?);
+        if written == read || written.scales.len() > 1 || read.scales.len() > 1 {
             return Ok(None);
         }
-        let shift = stored.zero_points[0] - read.zero_points[0];
+        let shift = written.zero_points[0] - read.zero_points[0];
         Ok(Some(Self {
             stores,
             reads,
-            slope: read.scales[0] / stored.scales[0],
+            slope: read.scales[0] / written.scales[0],
             offset: read.scales[0] * shift as f32,
             shift,
             read,
@@ -166,16 +166,16 @@ impl Gate {
     fn compute(&self, graph: &mut Graph) {
         let mut read = graph.remove_node(self.reads);
         let result = std::mem::take(&mut read.output[0]);
-        let stores = graph.node(self.stores).clone();
+        let before = graph.node(self.stores).clone();
         let mut fresh = |suffix: &str| graph.fresh_name(&format!("{result}_{suffix}"));
         let [stored, slope, offset, product] = ["stored", "slope", "offset", "product"].map(&mut fresh);
         let labels = ["read", "scaled", "moved"].map(&mut fresh);
         graph.add_initializer(TensorProto::scalar(&slope, self.slope));
         graph.add_initializer(TensorProto::scalar(&offset, self.offset));
         read = node("DequantizeLinear", &labels[0], &[], &[&stored]);
-        read.input = stores.input.clone();
-        read.input[0].clone_from(&stores.output[0]);
-        if let Some(dimension) = stores.int("axis") {
+        read.input.clone_from(&before.input);
+        read.input[0].clone_from(&before.output[0]);
+        if let Some(dimension) = before.int("axis") {
             read.set_attribute(AttributeProto::from_int("axis", dimension));
         }
         graph.add_node(read);

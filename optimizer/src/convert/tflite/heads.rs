@@ -116,11 +116,15 @@ fn reordered<T: crate::Element>(
     let shape = constant.shape()?;
     let values: Vec<T> = constant.values()?;
     let area = height * width;
-    let outputs = values.len() / (channels * area);
+    let outputs = values.len() / (channels * area).max(1);
     let source = |input: usize| (input % channels) * area + input / channels;
-    let at = |index: usize| match by_rows {
-        true => (index / (channels * area)) * channels * area + source(index % (channels * area)),
-        false => source(index / outputs) * outputs + index % outputs,
+    let inputs = channels * area;
+    let at = |index: usize| {
+        if by_rows {
+            index / inputs * inputs + source(index % inputs)
+        } else {
+            source(index / outputs) * outputs + index % outputs
+        }
     };
     let values: Vec<T> = (0..values.len()).map(|index| values[at(index)]).collect();
     Ok(TensorProto::of(constant.name(), &shape, &values))

@@ -32,6 +32,7 @@ use crate::error::Error;
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::passes;
+use crate::proto::DataType;
 use crate::report::PassReport;
 use crate::shape;
 
@@ -41,7 +42,7 @@ const NAME: &str = "tflite";
 /// What to do besides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Store weights in half precision; kernels get them as float32.
+    /// Store weights in half precision, as they are anyway where the model has them so; kernels get them as float32.
     pub half: bool,
 }
 
@@ -77,7 +78,9 @@ pub fn convert(model: &Model, options: Options) -> Result<Converted, Error> {
     let model = graph.finish()?;
     let values = shape::infer(&model, &BTreeMap::new())?;
     let graph = Graph::new(model)?;
-    let (program, report) = lower::lower(&graph, &values, options.half)?;
+    let half = options.half || has_halves(&graph);
+    let (mut program, report) = lower::lower(&graph, &values, half)?;
+    program.remove_unused();
     let bytes = file::bytes(program).ok_or_else(|| Error::Refused {
         pass: NAME.to_owned(),
         reason: "the weights exceed 2 GiB, the most that a TFLite file holds; quantize them first".to_owned(),
@@ -86,4 +89,10 @@ pub fn convert(model: &Model, options: Options) -> Result<Converted, Error> {
         bytes,
         passes: vec![prepared, folded, report],
     })
+}
+
+/// Whether the model stores weights in half precision.
+fn has_halves(graph: &Graph) -> bool {
+    let mut constants = graph.initializers();
+    constants.any(|tensor| tensor.dims.len() > 1 && matches!(tensor.element_type(), Ok(DataType::Float16)))
 }

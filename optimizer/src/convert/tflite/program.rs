@@ -131,6 +131,42 @@ impl Program {
         &self.operators
     }
 
+    /// Removes the tensors that nothing uses: constants of which another form is read.
+    pub(super) fn remove_unused(&mut self) {
+        let mut used = vec![false; self.tensors.len()];
+        let calls = self
+            .operators
+            .iter()
+            .flat_map(|operator| operator.inputs.iter().chain(&operator.outputs));
+        let ports = self.inputs.iter().chain(&self.outputs).map(|port| &port.tensor);
+        for id in calls.chain(ports) {
+            used[id.0] = true;
+        }
+        let mut next = 0;
+        let numbers: Vec<usize> = used
+            .iter()
+            .map(|&is_used| {
+                next += usize::from(is_used);
+                next.saturating_sub(1)
+            })
+            .collect();
+        let calls = self
+            .operators
+            .iter_mut()
+            .flat_map(|operator| operator.inputs.iter_mut().chain(&mut operator.outputs));
+        let ports = self
+            .inputs
+            .iter_mut()
+            .chain(&mut self.outputs)
+            .map(|port| &mut port.tensor);
+        for id in calls.chain(ports) {
+            id.0 = numbers[id.0];
+        }
+        let mut is_used = used.into_iter();
+        self.tensors.retain(|_| is_used.next() == Some(true));
+        self.shared.clear();
+    }
+
     /// Takes the bytes of the constants out.
     pub(super) fn take_data(&mut self) -> Vec<Option<Vec<u8>>> {
         self.tensors.iter_mut().map(|tensor| tensor.data.take()).collect()
