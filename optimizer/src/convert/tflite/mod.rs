@@ -17,6 +17,7 @@ mod gates;
 mod heads;
 mod lower;
 mod padding;
+mod pooled;
 mod program;
 mod quantization;
 #[cfg(test)]
@@ -74,6 +75,7 @@ pub fn convert(model: &Model, options: Options) -> Result<Converted, Error> {
     let values = shape::infer(&model, &BTreeMap::new())?;
     let mut graph = Graph::new(model)?;
     gates::rewrite(&mut graph)?;
+    pooled::flatten(&mut graph, &values)?;
     heads::reorder(&mut graph, &values)?;
     let model = graph.finish()?;
     let values = shape::infer(&model, &BTreeMap::new())?;
