@@ -3,7 +3,7 @@
 //! becomes part of what makes it, or of the `HardSwish` that it stands for.
 
 use super::program::Quantization;
-use super::quantization;
+use super::{quantization, unit};
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::proto::{AttributeProto, TensorProto, node};
@@ -15,6 +15,7 @@ pub(super) fn rewrite(graph: &mut Graph) -> Result<(), Error> {
             continue;
         }
         if let Some(gate) = Gate::of(graph, id)?
+            && !gate.multiply(graph)?
             && !gate.join_swish(graph)
             && !gate.join_layer(graph)?
         {
@@ -67,28 +68,99 @@ impl Gate {
         (self.slope - 1.0 / 6.0).abs() < 1e-4 && (self.offset - 0.5).abs() <= self.read.scales[0]
     }
 
+    /// Makes the gate of a value a sum with a constant, which has the same integers but counts in another unit, and
+    /// takes the unit back where the product of both is read. So each kernel has a form in integers that XNNPACK
+    /// knows, which it does not for `HARD_SWISH`.
+    fn multiply(&self, graph: &mut Graph) -> Result<bool, Error> {
+        let Some((value, product)) = self.product(graph) else {
+            return Ok(false);
+        };
+        let result = graph.node(product).output[0].clone();
+        let Some(pair) = unit::pair_behind(graph, &result) else {
+            return Ok(false);
+        };
+        let Some(mut changes) = unit::absorb(graph, product, pair) else {
+            return Ok(false);
+        };
+        if self.shift <= 0 || self.slope <= 0.0 {
+            return Ok(false);
+        }
+        let unit = 1.0 / self.slope;
+        changes.pairs.push(pair);
+        changes.apply(graph, unit)?;
+        self.count_in(graph, &value, unit);
+        Ok(true)
+    }
+
+    /// Makes the gate the sum of the value and a constant, in a unit of so many.
+    fn count_in(&self, graph: &mut Graph, value: &str, unit: f32) {
+        /// The integer of the constant, the largest.
+        const LARGEST: i8 = i8::MAX;
+        let scale = self.read.scales[0] * unit;
+        let addend = scale * self.shift as f32;
+        let label = graph.node(self.reads).label();
+        let mut fresh = |suffix: &str| graph.fresh_name(&format!("{label}_{suffix}"));
+        let names = [
+            "scale",
+            "zero",
+            "addend",
+            "addend_scale",
+            "addend_zero",
+            "addend_float",
+            "sum",
+        ];
+        let [scale_name, zero, integer, integer_scale, integer_zero, float, sum] = names.map(&mut fresh);
+        let add = fresh("Add");
+        let read = fresh("addend_read");
+        graph.add_initializer(TensorProto::scalar(&scale_name, scale));
+        graph.add_initializer(TensorProto::scalar(&zero, self.read.zero_points[0] as i8));
+        graph.add_initializer(TensorProto::scalar(&integer, LARGEST));
+        graph.add_initializer(TensorProto::scalar(&integer_scale, addend / f32::from(LARGEST)));
+        graph.add_initializer(TensorProto::scalar(&integer_zero, 0_i8));
+        graph.add_node(node(
+            "DequantizeLinear",
+            &read,
+            &[&integer, &integer_scale, &integer_zero],
+            &[&float],
+        ));
+        graph.add_node(node("Add", &add, &[value, &float], &[&sum]));
+        let old = graph.remove_node(self.stores);
+        let (stored, result) = (&old.output[0], graph.remove_node(self.reads).output[0].clone());
+        graph.add_node(node(
+            "QuantizeLinear",
+            old.name(),
+            &[&sum, &scale_name, &zero],
+            &[stored],
+        ));
+        graph.add_node(node(
+            "DequantizeLinear",
+            &label,
+            &[stored, &scale_name, &zero],
+            &[&result],
+        ));
+    }
+
     /// Makes the product of a value and its own gate the `HardSwish` that it was.
     fn join_swish(&self, graph: &mut Graph) -> bool {
-        let gate = graph.node(self.reads).output[0].clone();
-        let stored = graph.node(self.stores).input[0].clone();
-        // A leaky Relu that changes nothing lies before the gate of a value that is stored itself.
-        let value = graph
-            .producer(&stored)
-            .map(|id| graph.node(id))
-            .and_then(|before| {
-                let idle = before.is("LeakyRelu") && before.float("alpha") == Some(1.0);
-                idle.then(|| before.input[0].clone())
-            });
-        let product = graph.sole_consumer(&gate).filter(|&id| graph.node(id).is("Mul"));
-        let (Some(value), Some(product)) = (value, product) else {
+        let Some((value, product)) = self.product(graph).filter(|_| self.is_swish()) else {
             return false;
         };
-        if !self.is_swish() || !graph.node(product).input.contains(&value) {
-            return false;
-        }
         let old = graph.remove_node(product);
         graph.add_node(node("HardSwish", old.name(), &[&value], &[&old.output[0]]));
         true
+    }
+
+    /// The value whose gate this is and the product of both, which alone reads the gate.
+    fn product(&self, graph: &Graph) -> Option<(String, NodeId)> {
+        // A leaky Relu that changes nothing lies before the gate of a value that is stored itself.
+        let before = graph.node(graph.producer(&graph.node(self.stores).input[0])?);
+        if !before.is("LeakyRelu") || before.float("alpha") != Some(1.0) {
+            return None;
+        }
+        let value = before.input[0].clone();
+        let product = graph.sole_consumer(&graph.node(self.reads).output[0])?;
+        let multiplies = graph.node(product).is("Mul") && graph.node(product).input.contains(&value);
+        multiplies.then_some((value, product))
     }
 
     /// Makes slope and offset part of the weights and bias of the layer before the gate: its integers stay the same,
@@ -103,7 +175,10 @@ impl Gate {
         let Some(layer) = layer.filter(|_| alone) else {
             return Ok(false);
         };
-        let (Some(weights), Some(bias)) = (pair_before(graph, layer, 1), pair_before(graph, layer, 2)) else {
+        let (Some(weights), Some(bias)) = (
+            unit::pair_before(graph, layer, 1),
+            unit::pair_before(graph, layer, 2),
+        ) else {
             return Ok(false);
         };
         let constant = graph
@@ -120,8 +195,8 @@ impl Gate {
             (f64::from(word) + steps).round() as i32
         });
         let moved: Vec<i32> = moved.collect();
-        self.scale(graph, layer, 1, weights, None)?;
-        self.scale(graph, layer, 2, bias, Some(&moved))?;
+        unit::scale(graph, (layer, 1), weights, self.slope, None)?;
+        unit::scale(graph, (layer, 2), bias, self.slope, Some(&moved))?;
         let (scale, zero_point) = (
             graph.node(self.reads).input[1].clone(),
             graph.node(self.reads).input.get(2).cloned(),
@@ -129,37 +204,6 @@ impl Gate {
         graph.set_input(self.stores, 1, &scale);
         graph.set_input(self.stores, 2, &zero_point.unwrap_or_default());
         Ok(true)
-    }
-
-    /// Lets input `index` of a layer read a constant with scales that are `slope` times as large.
-    fn scale(
-        &self,
-        graph: &mut Graph,
-        layer: NodeId,
-        index: usize,
-        pair: NodeId,
-        integers: Option<&[i32]>,
-    ) -> Result<(), Error> {
-        let old = graph.node(pair).clone();
-        let scales = graph.constant_input(pair, 1).expect("its quantization was read");
-        let shape = scales.shape()?;
-        let larger: Vec<f32> = scales
-            .floats()?
-            .into_iter()
-            .map(|scale| scale * self.slope)
-            .collect();
-        let mut made = old.clone();
-        made.name = Some(graph.fresh_name(&format!("{}_gate", old.label())));
-        made.output[0] = graph.fresh_name(&format!("{}_gate", old.output[0]));
-        made.input[1] = graph.fresh_name(&format!("{}_gate", old.input[1]));
-        graph.add_initializer(TensorProto::of(&made.input[1], &shape, &larger));
-        if let Some(integers) = integers {
-            made.input[0] = graph.fresh_name(&format!("{}_gate", old.input[0]));
-            graph.add_initializer(TensorProto::of(&made.input[0], &[integers.len()], integers));
-        }
-        graph.set_input(layer, index, &made.output[0]);
-        graph.add_node(made);
-        Ok(())
     }
 
     /// Computes the gate in floats.
@@ -182,11 +226,4 @@ impl Gate {
         graph.add_node(node("Mul", &labels[1], &[&stored, &slope], &[&product]));
         graph.add_node(node("Add", &labels[2], &[&product, &offset], &[&result]));
     }
-}
-
-/// The `DequantizeLinear` of a constant that a node reads.
-fn pair_before(graph: &Graph, id: NodeId, index: usize) -> Option<NodeId> {
-    let pair = graph.producer(graph.node(id).input_name(index)?)?;
-    let is_pair = graph.node(pair).is("DequantizeLinear") && graph.constant_input(pair, 0).is_some();
-    is_pair.then_some(pair)
 }

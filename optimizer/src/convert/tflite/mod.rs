@@ -25,6 +25,7 @@ mod reading;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Global means that are flattened: TFLite's kernel gives the mean without the axes of the picture.
 
 use super::quantization;
+use super::unit::pair_behind;
 use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::proto::{AttributeProto, node};
@@ -67,18 +68,6 @@ fn reduce_pictures(graph: &mut Graph, mean: &mut crate::proto::NodeProto, label:
     let name = graph.fresh_name(&format!("{label}_axes"));
     graph.add_initializer(crate::proto::TensorProto::of(&name, &[axes.len()], &axes));
     mean.input.push(name);
-}
-
-/// The pair that alone reads a value and is read as one.
-fn pair_behind(graph: &Graph, value: &str) -> Option<(NodeId, NodeId)> {
-    let stores = graph
-        .sole_consumer(value)
-        .filter(|&id| graph.node(id).is("QuantizeLinear"))?;
-    let reads = graph.sole_consumer(&graph.node(stores).output[0])?;
-    graph
-        .node(reads)
-        .is("DequantizeLinear")
-        .then_some((stores, reads))
 }
 
 /// Whether a node takes a picture of one pixel to its channels.

@@ -23,8 +23,8 @@ impl Lowering<'_> {
         let (picture, padding) = if let Some(padding) = windows.padding() {
             (picture, padding)
         } else {
-            let lowest = self.lowest(picture);
-            (self.push_pad(picture, &windows, Some(lowest)), Padding::Valid)
+            let lowest = (!self.zero_is_lowest(picture)).then(|| self.lowest(picture));
+            (self.push_pad(picture, &windows, lowest), Padding::Valid)
         };
         self.emit_pool(step, Code::MaxPool2d, picture, &windows, padding)
     }
@@ -123,6 +123,12 @@ impl Lowering<'_> {
         };
         let given = self.quantization(picture);
         self.emit_as(step, &CHANNELS_LAST, code, vec![picture], options, given)
+    }
+
+    /// Whether nothing less than zero can be stored: XNNPACK adds zeros to integers, but no other number.
+    fn zero_is_lowest(&self, tensor: TensorId) -> bool {
+        let zero_points = self.quantization(tensor).map(|found| found.zero_points);
+        zero_points == Some(vec![i64::from(i8::MIN)])
     }
 
     /// A constant that is less than all else a tensor can hold.
