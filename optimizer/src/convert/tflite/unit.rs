@@ -52,7 +52,7 @@ pub(super) fn absorb(graph: &Graph, source: NodeId, pair: Pair) -> Option<Change
             }
             match reading.op_type() {
                 "Conv" | "Gemm" if index == 0 => {
-                    changes.layers.push((reader, pair_before(graph, reader, 1)?))
+                    changes.layers.push((reader, pair_before(graph, reader, 1)?));
                 }
                 "Mul" => open.push(pair_behind(graph, &reading.output[0])?),
                 operator if LINEAR.contains(&operator) && index == 0 => {
