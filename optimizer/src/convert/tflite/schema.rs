@@ -165,16 +165,18 @@ pub(super) enum Code {
 impl Code {
     /// The name in messages and in the schema: `CONV_2D`.
     pub(super) fn label(self) -> String {
+        match self {
+            Self::Relu6 => return "RELU6".to_owned(),
+            Self::ReluN1To1 => return "RELU_N1_TO_1".to_owned(),
+            Self::PadV2 => return "PADV2".to_owned(),
+            _ => {}
+        }
         let mut label = String::new();
-        let debug = format!("{self:?}");
-        let mut previous = '_';
-        for letter in debug.chars() {
-            let starts = letter.is_uppercase() || (letter.is_ascii_digit() && !matches!(self, Self::Relu6));
-            if starts && !label.is_empty() && !previous.is_ascii_digit() {
+        for letter in format!("{self:?}").chars() {
+            if !label.is_empty() && (letter.is_uppercase() || letter.is_ascii_digit()) {
                 label.push('_');
             }
             label.push(letter.to_ascii_uppercase());
-            previous = letter;
         }
         label
     }
@@ -361,7 +363,7 @@ mod tests {
             (Code::Conv2d, "CONV_2D"),
             (Code::DepthwiseConv2d, "DEPTHWISE_CONV_2D"),
             (Code::Relu6, "RELU6"),
-            (Code::ReluN1To1, "RELU_N_1_TO_1"),
+            (Code::ReluN1To1, "RELU_N1_TO_1"),
             (Code::ResizeNearestNeighbor, "RESIZE_NEAREST_NEIGHBOR"),
         ];
         for (code, name) in names {

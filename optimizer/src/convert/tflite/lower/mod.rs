@@ -85,18 +85,16 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Outputs lie as they come, without a transposition, unless they come in an order of neither framework.
+    /// Outputs lie as inputs do, or in ONNX's order where they come in that.
     fn outputs(&mut self) -> Result<(), Error> {
         for output in self.graph.outputs() {
             let name = output.name();
             let found = self.axes(name)?;
-            let shape = self.shape(name)?;
-            let usual = usual_axes(shape.len());
-            let plain = super::axes::plain(shape.len());
-            let layout = if found == usual || super::axes::same_order(&shape, &found, &usual) {
-                usual
-            } else {
+            let plain = super::axes::plain(found.len());
+            let layout = if found == plain {
                 plain
+            } else {
+                usual_axes(found.len())
             };
             let tensor = self.read(name, &layout)?;
             self.program.outputs.push(Port {
