@@ -168,27 +168,32 @@ impl Lowering<'_> {
             }
             _ => return Err(unsupported(node)),
         };
-        let (input, layout) = self.first(step)?;
-        match code {
+        let given = match code {
             // The kernels' tables give these and nothing else.
-            Code::Logistic => self.emit_as(
-                step,
-                &layout,
-                code,
-                vec![input],
-                options,
-                Some(Quantization::of(1.0 / 256.0, -128)),
-            ),
-            Code::Tanh => self.emit_as(
-                step,
-                &layout,
-                code,
-                vec![input],
-                options,
-                Some(Quantization::of(1.0 / 128.0, 0)),
-            ),
-            _ => self.emit(step, &layout, code, vec![input], options),
+            Code::Logistic => Some(Quantization::of(1.0 / 256.0, -128)),
+            Code::Tanh => Some(Quantization::of(1.0 / 128.0, 0)),
+            _ => None,
+        };
+        if given.is_some() && self.is_small_and_not(step, given.as_ref())? {
+            return self.unary(&self.in_float(step, "the kernel in integers rounds to another scale"));
         }
+        let (input, layout) = self.first(step)?;
+        match given {
+            Some(_) => self.emit_as(step, &layout, code, vec![input], options, given),
+            None => self.emit(step, &layout, code, vec![input], options),
+        }
+    }
+
+    /// Whether an integer step makes few numbers, of another scale than this: to round them twice costs more answers
+    /// than floats cost time.
+    fn is_small_and_not(&self, step: &Step, given: Option<&Quantization>) -> Result<bool, Error> {
+        const FEW: usize = 4096;
+        if !step.integer {
+            return Ok(false);
+        }
+        let (_, wanted) = self.kind(&step.outputs[0])?;
+        let count: usize = self.shape(&step.outputs[0])?.iter().product();
+        Ok(count <= FEW && wanted.as_ref() != given)
     }
 
     /// `Clip` with constant limits.

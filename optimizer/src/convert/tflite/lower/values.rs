@@ -79,7 +79,7 @@ impl Lowering<'_> {
     }
 
     /// The element type of a value's tensor, and what its integers stand for.
-    fn kind(&self, value: &str) -> Result<(Kind, Option<Quantization>), Error> {
+    pub(super) fn kind(&self, value: &str) -> Result<(Kind, Option<Quantization>), Error> {
         let found = self.values.get(value).map(|value| value.data_type);
         match found {
             Some(DataType::Float | DataType::Float16 | DataType::Bfloat16) => Ok((Kind::Float32, None)),

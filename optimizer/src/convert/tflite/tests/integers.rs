@@ -132,14 +132,23 @@ fn parts_of_other_scales_are_converted_before_they_are_joined() {
 
 #[test]
 fn a_table_of_results_has_its_own_scale() {
-    let mut b = Builder::new(17);
-    let x = b.input("x", &["1", "2", "4", "4"]);
-    let x = pair(&mut b, &x, 0.5, 0_i8);
-    let y = b.op("Sigmoid", &[&x], &[]);
-    let y = pair(&mut b, &y, 1.0 / 255.0, -128_i8);
-    let file = converted(&b.finish(&[&y]), false);
-    assert_eq!(file.codes(), [QUANTIZE, LOGISTIC, QUANTIZE, DEQUANTIZE]);
-    assert_eq!(file.output_of(LOGISTIC).scales, [1.0 / 256.0]);
+    let sigmoid = |extent: &str| {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["1", "2", extent, "64"]);
+        let x = pair(&mut b, &x, 0.5, 0_i8);
+        let y = b.op("Sigmoid", &[&x], &[]);
+        let y = pair(&mut b, &y, 1.0 / 255.0, -128_i8);
+        converted(&b.finish(&[&y]), false)
+    };
+    let large = sigmoid("64");
+    assert_eq!(large.codes(), [QUANTIZE, LOGISTIC, QUANTIZE, DEQUANTIZE]);
+    assert_eq!(large.output_of(LOGISTIC).scales, [1.0 / 256.0]);
+    // A few numbers are rounded once.
+    let small = sigmoid("1");
+    assert_eq!(
+        small.codes(),
+        [QUANTIZE, DEQUANTIZE, LOGISTIC, QUANTIZE, DEQUANTIZE]
+    );
 }
 
 /// `x * HardSigmoid(x)` as the quantizer writes it: integers that are stored with one scale and read with another.
