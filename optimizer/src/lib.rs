@@ -7,6 +7,7 @@
 mod answers;
 pub mod calibrate;
 pub mod check;
+pub mod convert;
 pub mod cost;
 mod error;
 mod evaluate;

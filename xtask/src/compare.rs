@@ -1,5 +1,5 @@
-//! `cargo xtask compare-quantizers` and `compare-training`: Edgefront beside the Python tools of the field. The
-//! comparisons are Python programs, because one of the two is.
+//! `cargo xtask compare-quantizers`, `compare-training` and `compare-tflite`: Edgefront beside the Python tools of the
+//! field. The comparisons are Python programs, because one of the two is.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -12,6 +12,8 @@ use crate::step;
 const QUANTIZERS: &str = "target/quantizers";
 const TRAINING: &str = "target/training";
 const REQUIREMENTS: &str = "xtask/python/requirements.txt";
+const TFLITE: &str = "target/tflite";
+const TFLITE_REQUIREMENTS: &str = "xtask/python/requirements-tflite.txt";
 
 /// ONNX Runtime's own quantizer and Edgefront's, with the user's `arguments`.
 pub(crate) fn quantizers(arguments: &[&str]) -> anyhow::Result<ExitCode> {
@@ -19,7 +21,7 @@ pub(crate) fn quantizers(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     let python = if asks_for_help(arguments) {
         PathBuf::from("python3")
     } else {
-        environment(folder)?
+        environment(folder, REQUIREMENTS)?
     };
     compare(
         &python,
@@ -28,6 +30,13 @@ pub(crate) fn quantizers(arguments: &[&str]) -> anyhow::Result<ExitCode> {
         arguments,
         None,
     )
+}
+
+/// ONNX Runtime and LiteRT's interpreter on the same model, with the user's `arguments`.
+pub(crate) fn tflite(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let folder = Path::new(TFLITE);
+    let python = environment(folder, TFLITE_REQUIREMENTS)?;
+    compare(&python, "xtask/python/compare_tflite.py", folder, arguments, None)
 }
 
 /// Training by PyTorch and by Edgefront, with the user's `arguments`. PyTorch is the user's, since what its
@@ -88,15 +97,15 @@ fn compare(
 }
 
 /// The interpreter of a virtual environment that holds what is required.
-fn environment(folder: &Path) -> anyhow::Result<PathBuf> {
+fn environment(folder: &Path, requirements: &str) -> anyhow::Result<PathBuf> {
     let (venv, stamp) = (folder.join("venv"), folder.join("requirements.txt"));
     let python = venv.join("bin/python");
-    let required = std::fs::read(REQUIREMENTS).context(REQUIREMENTS)?;
+    let required = std::fs::read(requirements).with_context(|| requirements.to_owned())?;
     if python.exists() && std::fs::read(&stamp).is_ok_and(|installed| installed == required) {
         return Ok(python);
     }
     must(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-    let install = ["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS];
+    let install = ["-m", "pip", "install", "--quiet", "--requirement", requirements];
     must(Command::new(&python).args(install))?;
     std::fs::write(&stamp, required).with_context(|| stamp.display().to_string())?;
     Ok(python)

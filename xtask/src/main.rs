@@ -33,7 +33,10 @@ Usage:
                              seconds, peak memory, top-1, SQNR and latency of each. Needs Python with pip.
   cargo xtask compare-training NETWORK --train DATA [--help]
                              Train a torchvision network by PyTorch and by Edgefront, in turns: pictures a second
-                             of each. Needs torch and torchvision in python3, or in the Python that PYTHON names.";
+                             of each. Needs torch and torchvision in python3, or in the Python that PYTHON names.
+  cargo xtask compare-tflite MODEL [--help]
+                             Convert a model to TFLite and run both, in ONNX Runtime and in LiteRT's interpreter:
+                             differences of the outputs, kernels and latency. Needs Python with pip.";
 
 fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["fixtures"] => fixtures(),
         ["compare-quantizers", ref rest @ ..] => compare::quantizers(rest),
         ["compare-training", ref rest @ ..] => compare::training(rest),
+        ["compare-tflite", ref rest @ ..] => compare::tflite(rest),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

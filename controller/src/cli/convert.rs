@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use edgefront_optimizer::check::check;
+use edgefront_optimizer::convert::tflite;
 use edgefront_optimizer::passes::fp16;
 use edgefront_optimizer::passes::quantize_weights::{self, Bits};
 use edgefront_optimizer::quantize::ActivationType;
@@ -16,18 +17,24 @@ use serde::Serialize;
 use super::files::{Source, check_output, size};
 use crate::ui::{Exit, Ui, UsageError};
 
-/// Converts a model to another number format, without data.
+/// Converts a model to another number format, or to a TFLite file, without data.
 ///
 /// `fp16` stores and computes in half precision; inputs and outputs stay float32. `int8-weights` and
 /// `int4-weights` store weights alone in few bits: ONNX Runtime has kernels for matrix products with them, and
 /// tract runs the 8-bit form. `int8-dynamic` computes matrix products in integers and takes the range of their
 /// inputs in each run. For INT8 convolutions see `edgefront quantize`.
+///
+/// An OUT that ends in .tflite is a TFLite file for LiteRT. It computes in INT8 where the model was made by
+/// `edgefront quantize`; its float weights are in half precision with `fp16`. Pictures lie [N, H, W, C] in it,
+/// inputs and outputs too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   edgefront convert model.onnx -o model.fp16.onnx
   edgefront convert model.onnx -o model.fp16.onnx --keep Softmax,/head/Gemm
-  edgefront convert encoder.onnx -o encoder.w4.onnx --to int4-weights")]
+  edgefront convert encoder.onnx -o encoder.w4.onnx --to int4-weights
+  edgefront convert model.onnx -o model.tflite
+  edgefront convert model.onnx -o model.fp16.tflite")]
 pub struct Args {
     /// The ONNX model.
     pub model: PathBuf,
@@ -36,7 +43,7 @@ pub struct Args {
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
 
-    /// The format [default: fp16 where OUT ends in .fp16.onnx]
+    /// The format [default: fp16 where OUT ends in .fp16.onnx or .fp16.tflite]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub to: Option<Format>,
 
@@ -70,6 +77,9 @@ struct Outcome {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    if args.is_tflite() {
+        return run_tflite(args, ui);
+    }
     let format = args.format()?;
     if !args.keep.is_empty() && format != Format::Fp16 {
         return Err(UsageError::new("--keep is for fp16; leave it out"));
@@ -102,7 +112,53 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Runs the command where OUT is a TFLite file.
+fn run_tflite(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let options = args.tflite_options()?;
+    let Source { model, files, bytes } = Source::read(&args.model, ui)?;
+    check_output(&args.output, files.iter().map(PathBuf::as_path))?;
+    let converted = check(&model)
+        .and_then(|_| tflite::convert(&model, options))
+        .map_err(|error| error.in_file(&args.model))?;
+    converted.write(&args.output)?;
+    let outcome = Outcome {
+        bytes_before: bytes.0,
+        bytes_after: size(&args.output)?,
+        model: args.model,
+        output: args.output,
+        passes: converted.passes,
+    };
+    if ui.json() {
+        ui.data_json(&outcome)?;
+    } else {
+        ui.data(outcome.describe_tflite())?;
+    }
+    Ok(Exit::Done)
+}
+
 impl Args {
+    fn is_tflite(&self) -> bool {
+        self.output
+            .extension()
+            .is_some_and(|extension| extension == "tflite")
+    }
+
+    fn tflite_options(&self) -> anyhow::Result<tflite::Options> {
+        if !self.keep.is_empty() {
+            return Err(UsageError::new("--keep is for fp16 in ONNX files; leave it out"));
+        }
+        let half = match self.to {
+            None => self.output.to_string_lossy().ends_with(".fp16.tflite"),
+            Some(Format::Fp16) => true,
+            Some(_) => {
+                return Err(UsageError::new(
+                    "a TFLite file is float32, or fp16, or INT8 where the model is; leave --to out, and run `edgefront quantize` before",
+                ));
+            }
+        };
+        Ok(tflite::Options { half })
+    }
+
     fn format(&self) -> anyhow::Result<Format> {
         let name = self.output.to_string_lossy();
         let is_onnx = self
@@ -111,7 +167,7 @@ impl Args {
             .is_some_and(|extension| extension == "onnx");
         match self.to {
             _ if !is_onnx => Err(UsageError::new(format!(
-                "{name} is to be a file that cannot be made; give an OUT that ends in .onnx"
+                "{name} is to be a file that cannot be made; give an OUT that ends in .onnx or .tflite"
             ))),
             Some(format) => Ok(format),
             None if name.ends_with(".fp16.onnx") => Ok(Format::Fp16),
@@ -177,6 +233,23 @@ impl Outcome {
         ));
         lines.join("\n")
     }
+
+    /// The nodes that compute in float32 among integers with the reason, and the sizes.
+    fn describe_tflite(&self) -> String {
+        let Some(pass) = self.passes.last() else {
+            return String::new();
+        };
+        let floats = pass.nodes.iter().filter(|node| !node.applied);
+        let mut lines: Vec<String> = floats
+            .map(|node| format!("{}: {}", node.node, node.why))
+            .collect();
+        let (before, after) = (Bytes(self.bytes_before), Bytes(self.bytes_after));
+        lines.push(format!(
+            "{} nodes converted, {before} -> {after}",
+            pass.nodes.len()
+        ));
+        lines.join("\n")
+    }
 }
 
 #[cfg(test)]
@@ -201,6 +274,18 @@ mod tests {
             args("m.onnx", None).format().unwrap_err().to_string(),
             "m.onnx does not say the format; give --to, or an OUT that ends in .fp16.onnx"
         );
-        assert!(args("m.tflite", flag).format().is_err());
+        assert!(args("m.bin", flag).format().is_err());
+    }
+
+    #[test]
+    fn a_tflite_file_has_the_format_of_the_model_or_half_precision() {
+        let half = |output: &str, to| args(output, to).tflite_options().map(|options| options.half);
+        assert!(args("m.tflite", None).is_tflite() && !args("m.onnx", None).is_tflite());
+        assert!(!half("m.tflite", None).unwrap());
+        assert!(half("m.fp16.tflite", None).unwrap() && half("m.tflite", Some(Format::Fp16)).unwrap());
+        let why = half("m.tflite", Some(Format::Int8Dynamic))
+            .unwrap_err()
+            .to_string();
+        assert!(why.contains("edgefront quantize"), "{why}");
     }
 }

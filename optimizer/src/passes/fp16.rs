@@ -349,6 +349,15 @@ fn saturates(value: f32) -> bool {
     value.is_finite() && f16::from_f32(value).is_infinite()
 }
 
+/// The number in half precision; a finite one stays finite.
+pub(crate) fn nearest_half(value: f32) -> f16 {
+    let half = f16::from_f32(value);
+    if saturates(value) {
+        return f16::MAX.copysign(half);
+    }
+    half
+}
+
 /// The tensor in half precision, and how many finite numbers were beyond its range.
 fn halved(tensor: &TensorProto, name: &str) -> Result<(TensorProto, usize), Error> {
     let mut saturated = 0;
@@ -356,12 +365,8 @@ fn halved(tensor: &TensorProto, name: &str) -> Result<(TensorProto, usize), Erro
         .floats()?
         .into_iter()
         .map(|value| {
-            let half = f16::from_f32(value);
-            if saturates(value) {
-                saturated += 1;
-                return f16::MAX.copysign(half);
-            }
-            half
+            saturated += usize::from(saturates(value));
+            nearest_half(value)
         })
         .collect();
     Ok((TensorProto::of(name, &tensor.shape()?, &values), saturated))

@@ -1,0 +1,3 @@
+//! Models in the file formats of other frameworks.
+
+pub mod tflite;
