@@ -64,3 +64,25 @@ fn what_reads_a_gate_reads_its_result() {
         }
     }
 }
+
+#[test]
+fn a_gate_that_is_the_answer_is_the_answer() {
+    for before in ["Relu", "MaxPool", "Add"] {
+        let (mut n, x) = Network::new(17);
+        let stem = n.conv(&x, [8, 3, 3], 1);
+        let y = n.conv(&stem, [4, 8, 1], 1);
+        let y = match before {
+            "Add" => n.b.op(before, &[&y, &y], &[]),
+            "MaxPool" => {
+                let kernel = [AttributeProto::from_ints("kernel_shape", &[1, 1])];
+                n.b.op(before, &[&y], &kernel)
+            }
+            _ => n.b.op(before, &[&y], &[]),
+        };
+        let gate = n.b.op("HardSigmoid", &[&y], &[]);
+        let model = n.b.finish(&[&gate]);
+        let (int8, _) = quantized(&model, &options(true, Activations::U8), &PICTURES(12)).unwrap();
+        let decibels = fidelity(&model, &int8, &PICTURES(0));
+        assert!(decibels > 28.0, "{before}: {decibels} dB");
+    }
+}
