@@ -56,6 +56,9 @@ impl Extremes {
     /// Those of `1 / (1 + exp(-x))`.
     #[must_use]
     pub fn sigmoid(self) -> Self {
+        if self.are_of_nothing() {
+            return self;
+        }
         Self {
             min: sigmoid(self.min),
             max: sigmoid(self.max),
@@ -65,6 +68,9 @@ impl Extremes {
     /// Those of `x / (1 + exp(-x))`; where its least value lies between them, that one.
     #[must_use]
     pub fn silu(self) -> Self {
+        if self.are_of_nothing() {
+            return self;
+        }
         let (one, other) = (silu(self.min), silu(self.max));
         let least = if self.min < LOWEST_SILU && LOWEST_SILU < self.max {
             silu(LOWEST_SILU)
@@ -75,6 +81,10 @@ impl Extremes {
             min: least,
             max: one.max(other),
         }
+    }
+
+    fn are_of_nothing(self) -> bool {
+        self.min > self.max
     }
 
     /// The largest absolute value, 0 where none was seen.
@@ -152,7 +162,9 @@ mod tests {
 
     #[test]
     fn of_nothing_there_is_no_magnitude() {
-        assert_eq!(Extremes::of(&[]).unwrap().magnitude(), 0.0);
+        let nothing = Extremes::of(&[]).unwrap();
+        assert_eq!(nothing.magnitude(), 0.0);
+        assert_eq!((nothing.sigmoid(), nothing.silu()), (nothing, nothing));
     }
 
     #[test]

@@ -123,8 +123,12 @@ impl Histogram {
 
     /// Counts a value so many times, within the reach.
     fn count(&mut self, value: f32, times: u64) {
+        // Where nothing is counted, the extremes may be those of nothing.
+        if times == 0 {
+            return;
+        }
         let value = value.clamp(self.extremes.min, self.extremes.max);
-        if value != 0.0 && times > 0 {
+        if value != 0.0 {
             let bin = ((value.abs() / self.width()) as usize).min(BINS - 1);
             self.sides[usize::from(value > 0.0)][bin] += times;
         }
@@ -243,6 +247,13 @@ mod tests {
             (0.0, 0, 2)
         );
         assert_eq!(empty.extremes(), Extremes { min: 0.0, max: 0.0 });
+        let nothing = Histogram::default();
+        for (function, extremes) in [
+            (sigmoid as fn(f32) -> f32, nothing.extremes().sigmoid()),
+            (silu, nothing.extremes().silu()),
+        ] {
+            assert_eq!(nothing.map(function, extremes), nothing);
+        }
     }
 
     #[test]

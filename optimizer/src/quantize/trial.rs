@@ -69,10 +69,12 @@ pub(super) fn choose(
     let mut noise = |statistics: &Statistics| {
         calibrated.statistics = statistics.clone();
         let (variant, _) = calibrated.quantize(&calibrated.options.float_nodes)?;
-        // What the runtime at hand does not run may be for another one.
-        Ok::<_, Error>(
-            Answers::of(&variant, &source).map_or(f64::INFINITY, |answers| answers.noise(&reference)),
-        )
+        match Answers::of(&variant, &source) {
+            Ok(answers) => Ok(answers.noise(&reference)),
+            Err(error @ Error::Sample { .. }) => Err(error),
+            // What the runtime at hand does not run may be for another one.
+            Err(_) => Ok(f64::INFINITY),
+        }
     };
     let noises: Vec<f64> = candidates
         .iter()
