@@ -71,7 +71,7 @@ pub struct Artifact {
 }
 
 /// File formats of artifacts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Format {
@@ -104,6 +104,19 @@ pub struct Target {
     pub threads: u32,
     /// Pictures per inference, at least 1.
     pub batch: u32,
+}
+
+impl Target {
+    /// The provider that is meant where none is written.
+    pub const CPU: &str = "cpu";
+
+    /// Runtime and provider as users write them: `tflite:builtin`, or `tflite` for the CPU's.
+    pub fn written(&self) -> String {
+        match self.provider.as_str() {
+            Self::CPU => self.runtime.clone(),
+            provider => format!("{}:{provider}", self.runtime),
+        }
+    }
 }
 
 /// Numeric precision of a variant's heavy operators.

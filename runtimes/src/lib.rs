@@ -130,7 +130,7 @@ pub trait Session: Send {
     fn fetch(&mut self) -> Result<Vec<Tensor>, Error>;
 
     /// The output of this index of the last run where it lies, for readers of many large outputs; `None` where
-    /// there is none or its elements are no 32-bit floats. Not timed.
+    /// there is none, its elements are no 32-bit floats or they lie in another order. Not timed.
     fn floats(&self, output: usize) -> Option<Floats<'_>>;
 }
 

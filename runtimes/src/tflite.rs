@@ -3,7 +3,11 @@
 //! On a CPU, LiteRT computes with XNNPACK or with kernels of its own, and falls back from the first to the second
 //! operator by operator. Once a model is loaded, it is asked whether anything fell back: provider `xnnpack` refuses
 //! that, provider `cpu` says so in its remark, and provider `builtin` uses the kernels alone.
+//!
+//! A file that was converted from ONNX says how the axes of the model lie in its tensors: callers give and get values
+//! with the model's axes, and these are rearranged where an input is bound and an output is fetched.
 
+mod axes;
 mod ffi;
 mod file;
 mod flat;
@@ -24,9 +28,10 @@ use crate::library::Search;
 use crate::locate;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use axes::Axes;
 use ffi::{Api, Buffer, Compiled};
 use file::{Interface, Output};
-use memory::Memory;
+use memory::{Memory, Plain};
 
 const NAME: &str = locate::TFLITE.name;
 
@@ -98,7 +103,8 @@ impl Runtime for Tflite {
 
 /// The inputs that a `.tflite` file declares, which needs no library. The error is a reason in one line.
 pub fn inputs(file: &[u8]) -> Result<Vec<Declared>, String> {
-    Ok(file::interface(file)?.inputs)
+    let inputs = file::interface(file)?.inputs.into_iter();
+    Ok(inputs.map(|input| input.declared).collect())
 }
 
 /// Who computes.
@@ -219,11 +225,15 @@ struct TfliteModel {
     api: &'static Api,
     compiled: Arc<Mutex<Compiled>>,
     inputs: Vec<Port>,
+    /// Of each input, where its axes lie in the tensor.
+    axes: Vec<Option<Axes>>,
     outputs: Vec<Output>,
     names: Vec<String>,
     provider: Provider,
     /// Whether XNNPACK took every operator.
     accelerated: bool,
+    /// Whether constants are stored in half precision.
+    has_halves: bool,
 }
 
 impl TfliteModel {
@@ -231,8 +241,16 @@ impl TfliteModel {
         // Checked before the library sees it: it would take any number of threads.
         port::check_options(options)?;
         let file = read(path).map_err(|error| one_line(&error.to_string()))?;
-        let Interface { inputs, outputs } = file::interface(file.elements())?;
-        let inputs = port::resolve(&inputs, options)?;
+        let Interface {
+            inputs,
+            outputs,
+            has_halves,
+        } = file::interface(file.elements())?;
+        let (declared, axes): (Vec<Declared>, Vec<_>) = inputs
+            .into_iter()
+            .map(|input| (input.declared, input.axes))
+            .unzip();
+        let inputs = port::resolve(&declared, options)?;
         let cpu_options = format!(
             "kernel_mode = \"{}\"\nnum_threads = {}\n",
             provider.kernel_mode(),
@@ -240,9 +258,10 @@ impl TfliteModel {
         );
         let cpu_options = CString::new(cpu_options).map_err(|error| error.to_string())?;
         let mut compiled = Compiled::new(api, file, cpu_options)?;
-        for (index, port) in inputs.iter().enumerate() {
-            if compiled.input_shape(index)? != port.shape {
-                compiled.resize(index, &port.shape)?;
+        for (index, (port, axes)) in inputs.iter().zip(&axes).enumerate() {
+            let shape = in_tensor(axes.as_ref(), &port.shape);
+            if compiled.input_shape(index)? != shape {
+                compiled.resize(index, &shape)?;
             }
         }
         Ok(Self {
@@ -250,11 +269,18 @@ impl TfliteModel {
             accelerated: compiled.is_accelerated()?,
             compiled: Arc::new(Mutex::new(compiled)),
             inputs,
+            axes,
             names: outputs.iter().map(|output| output.name.clone()).collect(),
             outputs,
             provider,
+            has_halves,
         })
     }
+}
+
+/// The shape of a tensor that holds a value of `shape`.
+fn in_tensor(axes: Option<&Axes>, shape: &[usize]) -> Vec<usize> {
+    axes.map_or_else(|| shape.to_vec(), |axes| axes.in_tensor(shape))
 }
 
 /// The file, where LiteRT can read it in place.
@@ -280,8 +306,18 @@ impl Model for TfliteModel {
     }
 
     fn remark(&self) -> Option<&str> {
-        (self.provider == Provider::Cpu && !self.accelerated)
-            .then_some("XNNPACK does not take every operator of it; LiteRT's own kernels compute the others")
+        let falls_back = self.provider == Provider::Cpu && !self.accelerated;
+        match (falls_back, self.has_halves) {
+            (true, true) => Some(
+                "XNNPACK does not take every operator of it; LiteRT's own kernels compute the others; its weights are \
+                 stored in half precision and computed with in fp32",
+            ),
+            (true, false) => {
+                Some("XNNPACK does not take every operator of it; LiteRT's own kernels compute the others")
+            }
+            (false, true) => Some("its weights are stored in half precision and computed with in fp32"),
+            (false, false) => None,
+        }
     }
 
     fn session(&self) -> Result<Box<dyn Session>, Error> {
@@ -290,19 +326,23 @@ impl Model for TfliteModel {
             .map_err(failed)?;
         let buffer =
             |data_type, shape: &[usize]| Buffer::new(self.api, element(data_type), data_type.width(), shape);
-        let inputs = self.inputs.iter().map(|port| buffer(port.data_type, &port.shape));
-        let outputs = self
-            .outputs
-            .iter()
-            .zip(&shapes)
-            .map(|(output, shape)| buffer(output.data_type, shape));
+        let inputs = self.inputs.iter().zip(&self.axes);
+        let inputs =
+            inputs.map(|(port, axes)| buffer(port.data_type, &in_tensor(axes.as_ref(), &port.shape)));
+        let outputs = self.outputs.iter().zip(&shapes);
+        let outputs = outputs.map(|(output, shape)| buffer(output.data_type, shape));
         Ok(Box::new(TfliteSession {
             compiled: Arc::clone(&self.compiled),
             inputs: inputs.collect::<Result<_, _>>().map_err(failed)?,
             outputs: outputs.collect::<Result<_, _>>().map_err(failed)?,
             ports: self.inputs.clone(),
-            types: self.outputs.iter().map(|output| output.data_type).collect(),
-            shapes,
+            axes: self.axes.clone(),
+            answers: self
+                .outputs
+                .iter()
+                .zip(shapes)
+                .map(Answer::new)
+                .collect::<Result<_, _>>()?,
             has_run: false,
         }))
     }
@@ -332,17 +372,45 @@ struct TfliteSession {
     inputs: Vec<Buffer>,
     outputs: Vec<Buffer>,
     ports: Vec<Port>,
-    types: Vec<DataType>,
-    shapes: Vec<Vec<usize>>,
+    axes: Vec<Option<Axes>>,
+    answers: Vec<Answer>,
     /// Before the first run there are no outputs.
     has_run: bool,
+}
+
+/// What an output is to callers.
+struct Answer {
+    data_type: DataType,
+    shape: Vec<usize>,
+    axes: Option<Axes>,
+}
+
+impl Answer {
+    /// Of an output whose tensor has the given shape.
+    fn new((output, tensor): (&Output, Vec<usize>)) -> Result<Self, Error> {
+        let shape = match &output.axes {
+            Some(axes) if axes.rank() != tensor.len() => {
+                let (name, declared) = (&output.name, axes.rank());
+                return Err(failed(format!(
+                    "output `{name}` is {tensor:?} and its file declares {declared} axes"
+                )));
+            }
+            Some(axes) => axes.in_model(&tensor),
+            None => tensor,
+        };
+        Ok(Self {
+            data_type: output.data_type,
+            shape,
+            axes: output.axes.clone(),
+        })
+    }
 }
 
 impl Session for TfliteSession {
     fn bind(&mut self, inputs: &[Tensor]) -> Result<(), Error> {
         port::check(&self.ports, inputs)?;
-        for (buffer, input) in self.inputs.iter_mut().zip(inputs) {
-            write(input.data(), &mut buffer.memory);
+        for ((buffer, axes), input) in self.inputs.iter_mut().zip(&self.axes).zip(inputs) {
+            write(input, axes.as_ref(), &mut buffer.memory);
         }
         Ok(())
     }
@@ -359,50 +427,67 @@ impl Session for TfliteSession {
         if !self.has_run {
             return Ok(Vec::new());
         }
-        let outputs = self.outputs.iter().zip(&self.types).zip(&self.shapes);
+        let outputs = self.outputs.iter().zip(&self.answers);
         outputs
-            .map(|((buffer, &data_type), shape)| {
-                let tensor = Tensor::new(shape.clone(), read_back(data_type, &buffer.memory));
+            .map(|(buffer, answer)| {
+                let tensor = Tensor::new(answer.shape.clone(), read_back(answer, &buffer.memory));
                 tensor.map_err(|error| failed(error.to_string()))
             })
             .collect()
     }
 
     fn floats(&self, output: usize) -> Option<Floats<'_>> {
-        let is_float = self.has_run && *self.types.get(output)? == DataType::F32;
-        is_float.then(|| Floats {
-            shape: self.shapes[output].clone(),
+        let answer = self.answers.get(output)?;
+        let lies_so = self.has_run && answer.data_type == DataType::F32 && answer.axes.is_none();
+        lies_so.then(|| Floats {
+            shape: answer.shape.clone(),
             values: self.outputs[output].memory.elements(),
         })
     }
 }
 
-/// Writes elements of the buffer's type and number, which [`port::check`] has made sure of. The channels of a picture
-/// stand where the file has them; where a caller's stand elsewhere, here is where they would change places.
-fn write(data: &Data, memory: &mut Memory) {
-    match data {
-        Data::F32(values) => memory.elements_mut().copy_from_slice(values),
-        Data::F16(values) => memory.elements_mut().copy_from_slice(values),
-        Data::I64(values) => memory.elements_mut().copy_from_slice(values),
-        Data::I32(values) => memory.elements_mut().copy_from_slice(values),
-        Data::I8(values) => memory.elements_mut().copy_from_slice(values),
-        Data::U8(values) => memory.elements_mut().copy_from_slice(values),
+/// Writes elements of the buffer's type and number, which [`port::check`] has made sure of.
+fn write(input: &Tensor, axes: Option<&Axes>, memory: &mut Memory) {
+    let shape = input.shape();
+    match input.data() {
+        Data::F32(values) => put(values, shape, axes, memory),
+        Data::F16(values) => put(values, shape, axes, memory),
+        Data::I64(values) => put(values, shape, axes, memory),
+        Data::I32(values) => put(values, shape, axes, memory),
+        Data::I8(values) => put(values, shape, axes, memory),
+        Data::U8(values) => put(values, shape, axes, memory),
         Data::Bool(values) => {
-            for (byte, &value) in memory.elements_mut().iter_mut().zip(values) {
-                *byte = u8::from(value);
-            }
+            let bytes: Vec<u8> = values.iter().copied().map(u8::from).collect();
+            put(&bytes, shape, axes, memory);
         }
     }
 }
 
-fn read_back(data_type: DataType, memory: &Memory) -> Data {
-    match data_type {
-        DataType::F32 => Data::F32(memory.elements().to_vec()),
-        DataType::F16 => Data::F16(memory.elements().to_vec()),
-        DataType::I64 => Data::I64(memory.elements().to_vec()),
-        DataType::I32 => Data::I32(memory.elements().to_vec()),
-        DataType::I8 => Data::I8(memory.elements().to_vec()),
-        DataType::U8 => Data::U8(memory.elements().to_vec()),
-        DataType::Bool => Data::Bool(memory.elements::<u8>().iter().map(|&byte| byte != 0).collect()),
+fn put<T: Plain>(values: &[T], shape: &[usize], axes: Option<&Axes>, memory: &mut Memory) {
+    match axes {
+        Some(axes) => axes.scatter(shape, values, memory.elements_mut()),
+        None => memory.elements_mut().copy_from_slice(values),
+    }
+}
+
+fn read_back(answer: &Answer, memory: &Memory) -> Data {
+    match answer.data_type {
+        DataType::F32 => Data::F32(taken(answer, memory)),
+        DataType::F16 => Data::F16(taken(answer, memory)),
+        DataType::I64 => Data::I64(taken(answer, memory)),
+        DataType::I32 => Data::I32(taken(answer, memory)),
+        DataType::I8 => Data::I8(taken(answer, memory)),
+        DataType::U8 => Data::U8(taken(answer, memory)),
+        DataType::Bool => {
+            let bytes: Vec<u8> = taken(answer, memory);
+            Data::Bool(bytes.into_iter().map(|byte| byte != 0).collect())
+        }
+    }
+}
+
+fn taken<T: Plain>(answer: &Answer, memory: &Memory) -> Vec<T> {
+    match &answer.axes {
+        Some(axes) => axes.gather(&answer.shape, memory.elements()),
+        None => memory.elements().to_vec(),
     }
 }

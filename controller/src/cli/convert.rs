@@ -10,11 +10,12 @@ use edgefront_optimizer::passes::quantize_weights::{self, Bits};
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Recipe, Step};
 use edgefront_optimizer::{Model, PassReport};
-use edgefront_protocol::Bytes;
+use edgefront_protocol::{Bytes, Shape};
 use edgefront_runtimes::Registry;
 use serde::Serialize;
 
 use super::files::{Source, check_output, size};
+use super::shared::shape;
 use crate::ui::{Exit, Ui, UsageError};
 
 /// Converts a model to another number format, or to a TFLite file, without data.
@@ -26,7 +27,7 @@ use crate::ui::{Exit, Ui, UsageError};
 ///
 /// An OUT that ends in .tflite is a TFLite file for LiteRT. It computes in INT8 where the model was made by
 /// `edgefront quantize`; its float weights are in half precision with `fp16`. Pictures lie [N, H, W, C] in it,
-/// inputs and outputs too.
+/// inputs and outputs too, and its shapes are fixed: an open batch is 1 unless --shape says otherwise.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +35,8 @@ Examples:
   edgefront convert model.onnx -o model.fp16.onnx --keep Softmax,/head/Gemm
   edgefront convert encoder.onnx -o encoder.w4.onnx --to int4-weights
   edgefront convert model.onnx -o model.tflite
-  edgefront convert model.onnx -o model.fp16.tflite")]
+  edgefront convert model.onnx -o model.fp16.tflite
+  edgefront convert model.onnx -o model.tflite --shape 8x3x224x224")]
 pub struct Args {
     /// The ONNX model.
     pub model: PathBuf,
@@ -50,6 +52,10 @@ pub struct Args {
     /// With fp16: nodes by name, or operators, that stay in float32 because they overflow.
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     pub keep: Vec<String>,
+
+    /// For a TFLite file: shape of the model's one input in ONNX's order, batch included.
+    #[arg(long, value_parser = shape)]
+    pub shape: Option<Shape>,
 }
 
 /// What a model can be converted to.
@@ -83,6 +89,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let format = args.format()?;
     if !args.keep.is_empty() && format != Format::Fp16 {
         return Err(UsageError::new("--keep is for fp16; leave it out"));
+    }
+    if args.shape.is_some() {
+        return Err(UsageError::new(
+            "--shape is for TFLite files; ONNX keeps its open axes, leave it out",
+        ));
     }
     let step = match format {
         Format::Fp16 => Step::Fp16(fp16::Options { keep: args.keep }),
@@ -118,7 +129,7 @@ fn run_tflite(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let Source { model, files, bytes } = Source::read(&args.model, ui)?;
     check_output(&args.output, files.iter().map(PathBuf::as_path))?;
     let converted = check(&model)
-        .and_then(|_| tflite::convert(&model, options))
+        .and_then(|_| tflite::convert(&model, &options))
         .map_err(|error| error.in_file(&args.model))?;
     converted.write(&args.output)?;
     let outcome = Outcome {
@@ -156,7 +167,10 @@ impl Args {
                 ));
             }
         };
-        Ok(tflite::Options { half })
+        let extents = |shape: &Shape| shape.iter().map(|&extent| usize::try_from(extent)).collect();
+        let shapes: Result<Vec<Vec<usize>>, _> = self.shape.iter().map(extents).collect();
+        let shapes = shapes.map_err(|_| UsageError::new("--shape is too large"))?;
+        Ok(tflite::Options { shapes, half })
     }
 
     fn format(&self) -> anyhow::Result<Format> {
@@ -262,6 +276,7 @@ mod tests {
             output: PathBuf::from(output),
             to,
             keep: Vec::new(),
+            shape: None,
         }
     }
 

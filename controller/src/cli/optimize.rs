@@ -44,7 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = named_variant, help = variants_help())]
     pub variants: Option<Vec<Recipe>>,
 
-    /// Runtimes to measure on [default: tract and ort, each where the device has it]
+    /// Runtimes to measure on, as in ort,tflite:builtin; variants are converted for those that do not load ONNX
+    /// [default: tract and ort, each where the device has it]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub runtimes: Option<Vec<String>>,
 

@@ -132,7 +132,7 @@ impl View {
 /// What people call a job.
 fn name(stored: &StoredJob) -> String {
     let target = &stored.job.target;
-    let name = format!("{} on {}", stored.job.variant, target.runtime);
+    let name = format!("{} on {}", stored.job.variant, target.written());
     let details = [(target.threads, "threads"), (target.batch, "pictures")];
     let several = details.iter().filter(|(count, _)| *count > 1);
     several.fold(name, |name, (count, of)| format!("{name}, {count} {of}"))

@@ -428,7 +428,7 @@ fn offered(store: &Store, maker: &Maker<'_>) -> anyhow::Result<Blobs> {
     let mut blobs = Blobs::default();
     for (_, batch) in store.open_batches()? {
         for job in batch.jobs {
-            blobs.offer(job.artifact.blob, maker.path(&job.artifact.blob));
+            blobs.offer(job.artifact.blob, maker.path(&job.artifact));
             if let Some(pack) = job.validation {
                 blobs.offer(pack, maker.pack_path(&pack));
             }

@@ -4,15 +4,16 @@
 //! what is known of the runtime; `docs/decisions/runtimes.md` has the figures.
 
 use edgefront_optimizer::PassReport;
+use edgefront_optimizer::convert::tflite;
 use edgefront_optimizer::cost::Cost;
 use edgefront_optimizer::obstacles::{LANES, Obstacles};
 use edgefront_optimizer::quantize::{Choice, Trial};
 use edgefront_optimizer::sensitivity::{Layer, Measure, Sensitivity};
-use edgefront_protocol::Digest;
 use edgefront_protocol::results::{
     CostRecord, LayerRecord, NodeRecord, PassRecord, RangesRecord, Record, Results, SensitivityRecord,
     TrialRecord, VariantRecord,
 };
+use edgefront_protocol::{Digest, Format};
 use serde::{Deserialize, Serialize};
 
 use super::findings::REFERENCE;
@@ -239,6 +240,9 @@ impl Case<'_> {
                  and fuses none into integer kernels"
             )];
         }
+        if self.record.artifact.format == Format::Tflite.as_str() {
+            return self.of_conversion().into_iter().collect();
+        }
         let mut found = Vec::new();
         if !float_layers.is_empty() {
             let (count, names) = (float_layers.len(), some_of(float_layers));
@@ -261,6 +265,21 @@ impl Case<'_> {
             found.push("its activations are S8, and ONNX Runtime's fast kernels on x86 take U8".to_owned());
         }
         found
+    }
+
+    /// Nodes of a quantized model for which TFLite has no integer kernel.
+    fn of_conversion(&self) -> Option<String> {
+        let report = self
+            .making
+            .passes
+            .iter()
+            .find(|report| report.pass == tflite::NAME)?;
+        let floats = report.nodes.iter().filter(|node| !node.applied);
+        let names: Vec<&str> = floats.map(|node| node.node.as_str()).collect();
+        (!names.is_empty()).then(|| {
+            let (count, names) = (names.len(), some_of(&names));
+            format!("{count} of its nodes compute in float between integers ({names})")
+        })
     }
 
     fn of_sparsity(&self) -> Option<String> {

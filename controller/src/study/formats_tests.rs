@@ -34,12 +34,15 @@ fn a_runtime_of_another_format_is_refused() {
         refusal,
         "runtimes: ort loads .onnx and m.tflite is of another format"
     );
-    let refusal = refused(&asking("tflite:builtin", "m.onnx"));
-    assert_eq!(
-        refusal,
-        "runtimes: tflite loads .tflite and m.onnx is of another format"
-    );
     asking("null", "m.tflite").validate().unwrap();
+    let converted = asking("tflite:builtin", "m.onnx");
+    converted.validate().unwrap();
+    assert_eq!(
+        converted.converting_runtimes(),
+        [("tflite:builtin", Format::Tflite)]
+    );
+    assert_eq!(asking("ort", "m.onnx").converting_runtimes(), []);
+    assert_eq!(asking("tflite", "m.tflite").converting_runtimes(), []);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! arguments, and from there on both take the same path: [`run`].
 
 mod cache;
+mod convert;
 mod course;
 mod explain;
 mod failure;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_optimizer::train;
-use edgefront_protocol::{DeviceId, Format, Plan, Shape};
+use edgefront_protocol::{DeviceId, Format, Plan, Shape, Target};
 use edgefront_runtimes::{Registry, Search};
 
 use crate::ui::UsageError;
@@ -224,13 +225,14 @@ impl Study {
 
     fn validate_runtimes(&self) -> anyhow::Result<()> {
         let registry = Registry::new(&Search::default());
-        let format = self.format().as_str();
         for written in self.runtimes.iter().flatten() {
             let name = runtime_and_provider(written).0;
             let runtime = registry
                 .get(name)
                 .map_err(|error| UsageError::new(format!("runtimes: {error}")))?;
-            if !runtime.formats().contains(&format) {
+            let loads = |format: Format| runtime.formats().contains(&format.as_str());
+            let gets_converted = self.format() == Format::Onnx && loads(Format::Tflite);
+            if !loads(self.format()) && !gets_converted {
                 return Err(UsageError::new(format!(
                     "runtimes: {name} loads .{} and {} is of another format",
                     runtime.formats().join(", ."),
@@ -265,6 +267,24 @@ impl Study {
             Format::Tflite => &["tflite"],
             _ => &Self::DEFAULT_RUNTIMES,
         }
+    }
+
+    /// The format in which a runtime, as users write it, gets what is made of the model: its own where the runtime
+    /// loads that, else the one to which variants are converted.
+    fn format_for(&self, written: &str) -> Format {
+        let registry = Registry::new(&Search::default());
+        let name = runtime_and_provider(written).0;
+        let loads_own = registry
+            .get(name)
+            .is_ok_and(|runtime| runtime.formats().contains(&self.format().as_str()));
+        if loads_own { self.format() } else { Format::Tflite }
+    }
+
+    /// The runtimes that get what is made of the model in another format than its own, each with that format.
+    fn converting_runtimes(&self) -> Vec<(&str, Format)> {
+        let runtimes = self.runtimes.iter().flatten();
+        let formats = runtimes.map(|written| (written.as_str(), self.format_for(written)));
+        formats.filter(|(_, format)| *format != self.format()).collect()
     }
 
     fn validate_plan(&self) -> anyhow::Result<()> {
@@ -352,7 +372,7 @@ fn is_printable(name: &str) -> bool {
 
 /// A runtime as users write it, `tflite` or `tflite:builtin`: its name and its provider, the CPU where none is written.
 pub(crate) fn runtime_and_provider(written: &str) -> (&str, &str) {
-    written.split_once(':').unwrap_or((written, "cpu"))
+    written.split_once(':').unwrap_or((written, Target::CPU))
 }
 
 /// A list that chooses what to measure is not empty and holds nothing twice.

@@ -297,6 +297,20 @@ impl Interface {
         }
     }
 
+    /// The shapes of all inputs for a batch, which an open first axis is.
+    pub(super) fn all_shapes(&self, batch: u32) -> Vec<Shape> {
+        let told = self.shapes(batch);
+        if !told.is_empty() {
+            return told;
+        }
+        let extent = |(axis, extent): (usize, &Extent)| match axis {
+            0 => extent.unwrap_or(u64::from(batch)),
+            _ => extent.unwrap_or(1),
+        };
+        let shape = |input: &Port| input.shape.iter().enumerate().map(extent).collect();
+        self.inputs.iter().map(shape).collect()
+    }
+
     /// The shapes of the inputs for a job; empty where the model's own are enough.
     pub(super) fn shapes(&self, batch: u32) -> Vec<Shape> {
         let with_batch = |mut shape: Shape| {
@@ -413,6 +427,7 @@ mod tests {
         assert_eq!(interface.picture().unwrap(), picture);
         assert!(interface.check_target(&study(4)).is_ok());
         assert!(interface.shapes(4).is_empty());
+        assert_eq!(interface.all_shapes(4), [vec![4, 3, 8, 8]]);
         // 768 bytes a picture.
         assert!(interface.check_target(&study(349_525)).is_ok());
         assert!(interface.check_target(&study(349_526)).is_err());
@@ -423,6 +438,7 @@ mod tests {
         let interface = tiny(Some(vec![1, 3, 8, 8]));
         assert!(interface.check_target(&study(1)).is_ok());
         assert_eq!(interface.shapes(1), [vec![1, 3, 8, 8]]);
+        assert_eq!(interface.all_shapes(1), interface.shapes(1));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use edgefront_protocol::results::FailedJob;
 use edgefront_protocol::{
-    Artifact, BatchId, BlobRef, Device, Job, JobId, Plan, Precision, RuntimeState, Stage, Target,
+    Artifact, BatchId, BlobRef, Device, Format, Job, JobId, Plan, Precision, RuntimeState, Stage, Target,
 };
 
 use super::model::Interface;
@@ -14,7 +14,21 @@ use crate::store::StoredJob;
 pub(super) struct Variant {
     pub(super) name: String,
     pub(super) precision: Precision,
+    /// As its recipe made it.
     pub(super) artifact: Artifact,
+    /// What was converted from that, and the batch for which it was.
+    pub(super) converted: Vec<(u32, Artifact)>,
+}
+
+impl Variant {
+    /// The file in this format for this batch; `None` where it could not be made.
+    fn file(&self, format: Format, batch: u32) -> Option<Artifact> {
+        if self.artifact.format == format {
+            return Some(self.artifact);
+        }
+        let fits = |(own, artifact): &&(u32, Artifact)| *own == batch && artifact.format == format;
+        self.converted.iter().find(fits).map(|(_, artifact)| *artifact)
+    }
 }
 
 /// What the jobs of a device have in common.
@@ -105,8 +119,12 @@ pub(super) fn new_jobs(common: Common<'_>, runtimes: &[String], existing: &[&Sto
     for variant in common.variants {
         for written in runtimes {
             let (runtime, provider) = runtime_and_provider(written);
+            let format = study.format_for(written);
             for &threads in &study.threads {
                 for &batch in &study.batch {
+                    let Some(artifact) = variant.file(format, batch) else {
+                        continue;
+                    };
                     let target = Target {
                         runtime: runtime.to_owned(),
                         provider: provider.to_owned(),
@@ -118,7 +136,7 @@ pub(super) fn new_jobs(common: Common<'_>, runtimes: &[String], existing: &[&Sto
                         .iter()
                         .any(|stored| stored.job.variant == variant.name && stored.job.target == target);
                     if !is_there {
-                        jobs.push(job(common, variant, target));
+                        jobs.push(job(common, &variant.name, artifact, target));
                     }
                 }
             }
@@ -127,11 +145,11 @@ pub(super) fn new_jobs(common: Common<'_>, runtimes: &[String], existing: &[&Sto
     jobs
 }
 
-fn job(common: Common<'_>, variant: &Variant, target: Target) -> Job {
+fn job(common: Common<'_>, variant: &str, artifact: Artifact, target: Target) -> Job {
     Job {
         id: new_job_id(),
-        variant: variant.name.clone(),
-        artifact: variant.artifact,
+        variant: variant.to_owned(),
+        artifact,
         inputs: common.interface.shapes(target.batch),
         validation: common.validation,
         plan: Plan {
@@ -160,7 +178,7 @@ pub(super) fn unique(kind: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use edgefront_protocol::{Absence, BatchId, Bytes, Digest, Format, RuntimeStatus};
+    use edgefront_protocol::{Absence, BatchId, Bytes, Digest, RuntimeStatus};
 
     use super::*;
     use crate::store::fixture;
@@ -220,6 +238,7 @@ mod tests {
                 blob,
                 format: Format::Onnx,
             },
+            converted: Vec::new(),
         }
     }
 
@@ -260,6 +279,41 @@ mod tests {
                 .collect()
         };
         assert_eq!(targets(&rest), targets(&jobs[5..]));
+    }
+
+    #[test]
+    fn a_runtime_gets_the_file_of_its_format_and_batch() {
+        let file = |name: &str| Artifact {
+            blob: BlobRef {
+                digest: Digest::of(name.as_bytes()),
+                bytes: Bytes(7),
+            },
+            format: Format::Tflite,
+        };
+        let mut converted = variant("fp32");
+        converted.converted = vec![(1, file("one")), (8, file("eight"))];
+        let study = Study {
+            batch: vec![1, 8],
+            ..Study::new("test", "m.onnx")
+        };
+        let common = Common {
+            study: &study,
+            variants: &[converted, variant("unconvertible")],
+            validation: None,
+            interface: &Interface::default(),
+        };
+        let jobs = new_jobs(common, &["tflite:builtin".to_owned(), "ort".to_owned()], &[]);
+        let of = |job: &Job| (job.target.provider.clone(), job.target.batch, job.artifact);
+        let own = |name: &str| variant(name).artifact;
+        let expected = [
+            ("builtin".to_owned(), 1, file("one")),
+            ("builtin".to_owned(), 8, file("eight")),
+            ("cpu".to_owned(), 1, own("fp32")),
+            ("cpu".to_owned(), 8, own("fp32")),
+            ("cpu".to_owned(), 1, own("unconvertible")),
+            ("cpu".to_owned(), 8, own("unconvertible")),
+        ];
+        assert_eq!(jobs.iter().map(of).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -9,10 +9,13 @@ use anyhow::Context as _;
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_protocol::results::FailedJob;
-use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Job, Precision, Stage};
+use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Job, Precision, Stage};
 use indicatif::ProgressBar;
 
 use super::Options;
+use super::cache::Entry;
+use super::convert::Conversion;
+use super::explain::Making;
 use super::order::{self, Order, Source};
 use super::plan::Variant;
 use super::prepare::{Encoded, Prepared};
@@ -55,12 +58,9 @@ impl<'a> Maker<'a> {
     }
 
     /// Where an artifact is.
-    pub(super) fn path(&self, blob: &BlobRef) -> PathBuf {
-        self.folder.join(format!(
-            "{}.{}",
-            blob.digest,
-            self.prepared.study.format().as_str()
-        ))
+    pub(super) fn path(&self, artifact: &Artifact) -> PathBuf {
+        let name = format!("{}.{}", artifact.blob.digest, artifact.format.as_str());
+        self.folder.join(name)
     }
 
     /// Where the validation pack is.
@@ -87,10 +87,7 @@ impl<'a> Maker<'a> {
             .iter()
             .map(|stored| (stored.job.artifact.blob.digest, &stored.job))
             .collect();
-        let damaged = files.values().filter(|job| {
-            let blob = &job.artifact.blob;
-            !is_whole(&self.path(blob), blob)
-        });
+        let damaged = files.values().filter(|job| !self.has(&job.artifact));
         damaged.map(|job| job.variant.clone()).collect()
     }
 
@@ -108,7 +105,9 @@ impl<'a> Maker<'a> {
         for recipe in recipes {
             bar.set_message(recipe.name.clone());
             match self.make(recipe, activations, store, &bar).await {
-                Ok((variant, source)) => {
+                Ok((mut variant, source)) => {
+                    made.failed
+                        .append(&mut self.convert_all(&mut variant, store, ui).await?);
                     made.variants.push(variant);
                     if source == Source::Cache {
                         cached.push(&recipe.name);
@@ -117,7 +116,7 @@ impl<'a> Maker<'a> {
                 Err(error) => {
                     let error = one_line(&error);
                     ui.warn(format_args!("variant {} failed: {error}", recipe.name));
-                    made.failed.push(failed(recipe, error));
+                    made.failed.push(failed(&recipe.name, "", error));
                 }
             }
             bar.inc(1);
@@ -137,33 +136,111 @@ impl<'a> Maker<'a> {
         bar: &ProgressBar,
     ) -> anyhow::Result<(Variant, Source)> {
         let key = self.key(recipe, activations)?;
-        let (blob, source) = match store.variant(&key)? {
-            Some(blob) if is_whole(&self.path(&blob), &blob) => (blob, Source::Study),
-            _ => {
-                let filled = self.write_new(recipe, activations, key, bar).await?;
-                store.put_variant(&key, &filled.blob, &filled.making)?;
-                (filled.blob, filled.source)
-            }
+        let format = self.prepared.study.format();
+        let (artifact, source) = if let Some(artifact) = self.known(&key, format, store)? {
+            (artifact, Source::Study)
+        } else {
+            let (entry, source) = self.fill(recipe, activations, key, bar).await?;
+            (self.keep(&key, format, entry, store)?, source)
         };
         let variant = Variant {
             name: recipe.name.clone(),
             precision: precision(recipe),
-            artifact: Artifact {
-                blob,
-                format: self.prepared.study.format(),
-            },
+            artifact,
+            converted: Vec::new(),
         };
         Ok((variant, source))
     }
 
-    /// Fills the order on a thread of its own, so that the connection to the broker lives on.
-    async fn write_new(
+    /// Converts a variant for the runtimes that load another format, once for each batch. Returns an entry for each
+    /// of them that gets none.
+    async fn convert_all(
+        &self,
+        variant: &mut Variant,
+        store: &Store,
+        ui: &Ui,
+    ) -> anyhow::Result<Vec<FailedJob>> {
+        let study = self.prepared.study;
+        let runtimes = study.converting_runtimes();
+        let mut failures = Vec::new();
+        for format in runtimes
+            .iter()
+            .map(|(_, format)| *format)
+            .collect::<BTreeSet<_>>()
+        {
+            match self.convert(variant, format, store).await {
+                Ok(mut files) => variant.converted.append(&mut files),
+                Err(error) => {
+                    let error = one_line(&error);
+                    let name = &variant.name;
+                    ui.warn(format_args!(
+                        "variant {name} has no .{} file: {error}",
+                        format.as_str()
+                    ));
+                    let without = runtimes.iter().filter(|(_, other)| *other == format);
+                    failures.extend(without.map(|(runtime, _)| failed(name, runtime, error.clone())));
+                }
+            }
+        }
+        Ok(failures)
+    }
+
+    async fn convert(
+        &self,
+        variant: &Variant,
+        format: Format,
+        store: &Store,
+    ) -> anyhow::Result<Vec<(u32, Artifact)>> {
+        let mut files = Vec::new();
+        for &batch in &self.prepared.study.batch {
+            let conversion = Conversion {
+                format,
+                shapes: self.prepared.interface.all_shapes(batch),
+            };
+            let key = conversion.key(variant.artifact.blob.digest)?;
+            let artifact = if let Some(artifact) = self.known(&key, format, store)? {
+                artifact
+            } else {
+                let making = making(store, &variant.artifact)?;
+                let path = self.path(&variant.artifact);
+                let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                let entry = apart(move || conversion.convert(&bytes, making)).await?;
+                self.keep(&key, format, entry, store)?
+            };
+            files.push((batch, artifact));
+        }
+        Ok(files)
+    }
+
+    /// The file of this key, if it was made and is whole.
+    fn known(&self, key: &Digest, format: Format, store: &Store) -> anyhow::Result<Option<Artifact>> {
+        let known = store.variant(key)?.map(|blob| Artifact { blob, format });
+        Ok(known.filter(|artifact| self.has(artifact)))
+    }
+
+    /// Writes a file that was made, and remembers it.
+    fn keep(&self, key: &Digest, format: Format, entry: Entry, store: &Store) -> anyhow::Result<Artifact> {
+        let Encoded { blob, bytes } = Encoded::new(entry.bytes);
+        let artifact = Artifact { blob, format };
+        let path = self.path(&artifact);
+        edgefront_files::replace(&path, &bytes)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        store.put_variant(key, &blob, &entry.making)?;
+        Ok(artifact)
+    }
+
+    /// Whether the file of an artifact is there and whole.
+    fn has(&self, artifact: &Artifact) -> bool {
+        is_whole(&self.path(artifact), &artifact.blob)
+    }
+
+    async fn fill(
         &self,
         recipe: &Recipe,
         activations: ActivationType,
         key: Digest,
         bar: &ProgressBar,
-    ) -> anyhow::Result<Filled> {
+    ) -> anyhow::Result<(Entry, Source)> {
         let order = Order {
             key,
             subject: self.prepared.subject.clone(),
@@ -176,18 +253,7 @@ impl<'a> Maker<'a> {
             cache: self.options.cache.clone(),
             bar: bar.clone(),
         };
-        let (entry, source) = tokio::task::spawn_blocking(move || order.fill())
-            .await
-            .context("the optimizer crashed; please report this")??;
-        let encoded = Encoded::new(entry.bytes);
-        let path = self.path(&encoded.blob);
-        edgefront_files::replace(&path, &encoded.bytes)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Filled {
-            blob: encoded.blob,
-            making: entry.making,
-            source,
-        })
+        apart(move || order.fill()).await
     }
 
     /// All that decides the bytes of a variant: another version's passes may give others.
@@ -207,23 +273,32 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// A variant that was written, and how it was made, as JSON.
-struct Filled {
-    blob: BlobRef,
-    making: String,
-    source: Source,
+/// Does the work on a thread of its own, so that the connection to the broker lives on.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("the optimizer crashed; please report this")?
+}
+
+/// How the file of an artifact was made.
+fn making(store: &Store, artifact: &Artifact) -> anyhow::Result<Making> {
+    let mut makings = store.makings::<Making>()?.into_iter();
+    let found = makings.find(|(digest, _)| *digest == artifact.blob.digest);
+    Ok(found.map(|(_, making)| making).unwrap_or_default())
 }
 
 fn pictures(data: Option<&(Arc<Pictures>, Digest)>) -> Option<Arc<Pictures>> {
     data.map(|(pictures, _)| Arc::clone(pictures))
 }
 
-fn failed(recipe: &Recipe, error: String) -> FailedJob {
+fn failed(variant: &str, runtime: &str, error: String) -> FailedJob {
     FailedJob {
         study: None,
         device: String::new(),
-        variant: recipe.name.clone(),
-        runtime: String::new(),
+        variant: variant.to_owned(),
+        runtime: runtime.to_owned(),
         threads: None,
         batch: None,
         stage: Stage::Optimize.to_string(),

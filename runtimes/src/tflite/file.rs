@@ -3,6 +3,9 @@
 //!
 //! Numbers of fields are those of TensorFlow Lite's `schema.fbs`.
 
+use serde::Deserialize;
+
+use super::axes::Axes;
 use super::flat::{Fault, Table};
 use crate::DataType;
 use crate::port::Declared;
@@ -10,11 +13,25 @@ use crate::port::Declared;
 /// The identifier that stands behind the first offset.
 const IDENTIFIER: &[u8] = b"TFL3";
 
+/// Under which a file keeps how the axes of its tensors were ordered in the model that it was converted from.
+const AXES: &str = "edgefront.axes";
+
 /// Inputs and outputs of the graph that a session runs, in order.
 #[derive(Debug)]
 pub(super) struct Interface {
-    pub(super) inputs: Vec<Declared>,
+    pub(super) inputs: Vec<Input>,
     pub(super) outputs: Vec<Output>,
+    /// Whether constants are stored in half precision.
+    pub(super) has_halves: bool,
+}
+
+/// An input.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// As callers give it: with the axes of the model that the file was converted from, if it was.
+    pub(super) declared: Declared,
+    /// Where they lie in the tensor; `None` where it lies as callers give it.
+    pub(super) axes: Option<Axes>,
 }
 
 /// An output as the file declares it.
@@ -22,6 +39,21 @@ pub(super) struct Interface {
 pub(super) struct Output {
     pub(super) name: String,
     pub(super) data_type: DataType,
+    /// Where the axes of what callers get lie in the tensor; `None` where it lies as they get it.
+    pub(super) axes: Option<Axes>,
+}
+
+/// What a converted file says of the model that it was.
+#[derive(Debug, Default, Deserialize)]
+struct Origin {
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Port {
+    name: String,
+    axes: Vec<usize>,
 }
 
 /// Reads the interface of a file whose parts refer to parts that are there. The error is a reason in one line.
@@ -33,20 +65,55 @@ pub(super) fn interface(file: &[u8]) -> Result<Interface, String> {
     let model = Model::read(file).map_err(damaged)?;
     model.check(file.len()).map_err(damaged)?;
     let graph = model.main().map_err(damaged)?;
-    let tensors = |indices: &[i32]| -> Result<Vec<Declared>, String> {
-        indices
+    let origin = model.origin()?;
+    let tensors = |indices: &[i32], ports: Option<Vec<Port>>| -> Result<Vec<Input>, String> {
+        let tensors = indices
             .iter()
-            .map(|&index| declared(&graph.tensors[index as usize]))
-            .collect()
+            .map(|&index| declared(&graph.tensors[index as usize]));
+        match ports {
+            Some(ports) if ports.len() == indices.len() => tensors
+                .zip(ports)
+                .map(|(tensor, port)| input(&tensor?, port))
+                .collect(),
+            Some(_) => Err(format!("its {AXES} are of another file")),
+            None => tensors
+                .map(|tensor| {
+                    Ok(Input {
+                        declared: tensor?,
+                        axes: None,
+                    })
+                })
+                .collect(),
+        }
     };
-    let output = |tensor: Declared| Output {
-        name: tensor.name,
-        data_type: tensor.data_type,
+    let output = |tensor: Input| Output {
+        name: tensor.declared.name,
+        data_type: tensor.declared.data_type,
+        axes: tensor.axes,
     };
+    let (inputs, outputs) = origin.map_or((None, None), |origin| (Some(origin.inputs), Some(origin.outputs)));
     Ok(Interface {
-        inputs: tensors(&graph.inputs)?,
-        outputs: tensors(&graph.outputs)?.into_iter().map(output).collect(),
+        inputs: tensors(&graph.inputs, inputs)?,
+        outputs: tensors(&graph.outputs, outputs)?
+            .into_iter()
+            .map(output)
+            .collect(),
+        has_halves: model.has_halves(graph).map_err(damaged)?,
     })
+}
+
+/// A tensor as it was in the model that the file was converted from.
+fn input(tensor: &Declared, Port { name, axes }: Port) -> Result<Input, String> {
+    let Some(axes) = Axes::new(axes, tensor.axes.len()) else {
+        return Err(format!("its {AXES} do not fit `{}`", tensor.name));
+    };
+    let declared = Declared {
+        name,
+        data_type: tensor.data_type,
+        axes: axes.in_model(&tensor.axes),
+    };
+    let axes = (!axes.is_plain()).then_some(axes);
+    Ok(Input { declared, axes })
 }
 
 struct Model<'a> {
@@ -63,6 +130,9 @@ struct Graph<'a> {
     outputs: Vec<i32>,
     operators: Vec<Table<'a>>,
 }
+
+/// `TensorType` of half precision.
+const HALF: u8 = 1;
 
 impl<'a> Model<'a> {
     fn read(file: &'a [u8]) -> Result<Self, Fault> {
@@ -95,6 +165,37 @@ impl<'a> Model<'a> {
             None => 0,
         };
         self.graphs.get(index as usize).ok_or("it has no graph")
+    }
+
+    /// Whether a constant of the graph is in half precision.
+    fn has_halves(&self, graph: &Graph<'_>) -> Result<bool, Fault> {
+        for tensor in &graph.tensors {
+            if tensor.byte(1)? == HALF {
+                let buffer = self.buffers.get(tensor.uint(2)? as usize);
+                // Those of values have no data, here or behind the tables.
+                if let Some(buffer) = buffer
+                    && (!buffer.bytes(0)?.is_empty() || buffer.ulong(2)? > 0)
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// What the file says of the model that it was converted from; `None` where it says nothing.
+    fn origin(&self) -> Result<Option<Origin>, String> {
+        let damaged = |fault: Fault| format!("it is damaged: {fault}");
+        for metadata in self.root.tables(6).map_err(damaged)? {
+            if metadata.text(0).map_err(damaged)? == AXES {
+                let buffer = &self.buffers[metadata.uint(1).map_err(damaged)? as usize];
+                let text = buffer.bytes(0).map_err(damaged)?;
+                return serde_json::from_slice(text)
+                    .map(Some)
+                    .map_err(|error| format!("its {AXES} cannot be read: {error}"));
+            }
+        }
+        Ok(None)
     }
 
     fn check(&self, length: usize) -> Result<(), Fault> {
@@ -186,7 +287,7 @@ fn declared(tensor: &Table<'_>) -> Result<Declared, String> {
 fn data_type(code: u8) -> Option<DataType> {
     Some(match code {
         0 => DataType::F32,
-        1 => DataType::F16,
+        HALF => DataType::F16,
         2 => DataType::I32,
         3 => DataType::U8,
         4 => DataType::I64,
@@ -211,11 +312,15 @@ mod tests {
     #[test]
     fn the_interface_is_the_files() {
         let small = interface(&fixture("small.tflite")).unwrap();
-        assert_eq!(small.inputs[0].name, "image");
-        assert_eq!(small.inputs[0].axes, [None, Some(8), Some(8), Some(3)]);
+        assert_eq!(small.inputs[0].declared.name, "image");
+        assert_eq!(small.inputs[0].declared.axes, [None, Some(8), Some(8), Some(3)]);
         assert_eq!(small.outputs[0].name, "scores");
         let gather = interface(&fixture("gather.tflite")).unwrap();
-        let types: Vec<_> = gather.inputs.iter().map(|input| input.data_type).collect();
+        let types: Vec<_> = gather
+            .inputs
+            .iter()
+            .map(|input| input.declared.data_type)
+            .collect();
         assert_eq!(types, [DataType::F32, DataType::I32]);
     }
 

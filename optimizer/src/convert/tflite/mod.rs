@@ -39,11 +39,13 @@ use crate::report::PassReport;
 use crate::shape;
 
 /// Name of the conversion among the passes.
-const NAME: &str = "tflite";
+pub const NAME: &str = "tflite";
 
 /// What to do besides.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
+    /// Shape of each input in the model's own order of axes; empty for the model's own, with an open batch of 1.
+    pub shapes: Vec<Vec<usize>>,
     /// Store weights in half precision, as they are anyway where the model has them so; kernels get them as float32.
     pub half: bool,
 }
@@ -69,8 +71,8 @@ impl Converted {
 }
 
 /// Converts a valid model. A node that cannot be converted is an error that names it.
-pub fn convert(model: &Model, options: Options) -> Result<Converted, Error> {
-    let model = fixed::fix_batch(model.clone())?;
+pub fn convert(model: &Model, options: &Options) -> Result<Converted, Error> {
+    let model = fixed::fix(model.clone(), &options.shapes)?;
     let (model, prepared) = passes::prepare(&model)?;
     let (model, folded) = passes::fold_batch_norm(&model)?;
     let values = shape::infer(&model, &BTreeMap::new())?;

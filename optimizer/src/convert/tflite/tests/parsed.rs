@@ -35,7 +35,15 @@ pub(super) struct Operator {
 
 /// Converts a model and reads the file.
 pub(super) fn converted(model: &Model, half: bool) -> Parsed {
-    let bytes = convert(model, Options { half }).unwrap().bytes;
+    let bytes = convert(
+        model,
+        &Options {
+            half,
+            ..Options::default()
+        },
+    )
+    .unwrap()
+    .bytes;
     let parsed = Parsed::of(&bytes);
     parsed.check();
     parsed

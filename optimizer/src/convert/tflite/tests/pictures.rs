@@ -83,7 +83,7 @@ fn a_residual_network_has_no_transposition_and_no_activation_of_its_own() {
 #[test]
 fn the_same_model_gives_the_same_file() {
     use sha2::Digest as _;
-    let bytes = convert(&residual(), Options::default()).unwrap().bytes;
+    let bytes = convert(&residual(), &Options::default()).unwrap().bytes;
     let digest = format!("{:x?}", &sha2::Sha256::digest(&bytes)[..8]);
     // A change here is a change of the format of the files: open one in LiteRT before it is accepted.
     insta::assert_snapshot!(digest);
@@ -185,7 +185,7 @@ fn half_precision_is_stored_and_float32_computed() {
 }
 
 fn refusal(model: &Model) -> String {
-    convert(model, Options::default()).unwrap_err().to_string()
+    convert(model, &Options::default()).unwrap_err().to_string()
 }
 
 #[test]

@@ -1,7 +1,5 @@
-//! One list of networks, every runtime: each must give the stored reference outputs, in FP32 and in the
-//! variants that the optimizer makes. What a runtime refuses, and why, stands in [`refusals`].
-
-#![allow(clippy::unwrap_used)]
+//! Whole networks: each runtime must give the stored reference outputs, in FP32 and in the variants that the
+//! optimizer makes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +9,8 @@ use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::{Model, recipe};
 use edgefront_runtimes::{Data, Error, Options, Registry, Search, Tensor};
 use serde::Deserialize;
+
+use super::target::{self, Refused};
 
 const NETWORKS: [&str; 3] = ["mobilenet_v2", "resnet18", "tiny"];
 
@@ -30,13 +30,6 @@ fn reference(network: &str) -> Reference {
     all.remove(network).unwrap()
 }
 
-/// The picture of `make_references.py`, exact in `f32`.
-fn wave(shape: &[usize]) -> Tensor {
-    let elements = shape.iter().product();
-    let values = (0..elements).map(|index: usize| (index * 7919 % 2003) as f32 / 1024.0 - 1.0);
-    Tensor::new(shape.to_vec(), Data::F32(values.collect())).unwrap()
-}
-
 /// Noisy waves of several phases, to choose ranges by.
 struct Waves(Vec<usize>);
 
@@ -52,31 +45,6 @@ impl Samples for Waves {
         let values = (0..elements).map(|i: usize| ((i + index * 811) * 7919 % 2003) as f32 / 1024.0 - 1.0);
         Ok(vec![Tensor::new(shape, Data::F32(values.collect())).unwrap()])
     }
-}
-
-fn run(runtime: &str, file: &Path, input: &Tensor) -> Result<Vec<f32>, Error> {
-    let registry = Registry::new(&Search::default());
-    let options = Options {
-        provider: "cpu".to_owned(),
-        threads: 1,
-        inputs: Vec::new(),
-        batch: input.shape()[0],
-        spin: true,
-    };
-    let model = registry.get(runtime)?.load(file, &options)?;
-    assert_eq!(model.provider(), "cpu");
-    let mut session = model.session()?;
-    session.bind(std::slice::from_ref(input))?;
-    session.run()?;
-    let outputs = session.fetch()?;
-    assert_eq!(outputs.len(), model.outputs().len());
-    assert_eq!(
-        session.floats(0),
-        outputs[0].floats(),
-        "what is lent is what is fetched"
-    );
-    assert_eq!(session.floats(outputs.len()), None);
-    Ok(outputs[0].as_f32().expect("the networks give f32").to_vec())
 }
 
 /// The signal of the reference over what differs from it, in decibels.
@@ -98,14 +66,6 @@ const VARIANTS: [(&str, ActivationType, f64); 6] = [
     ("ptq-int8-pc", ActivationType::S8, 18.0),
 ];
 
-/// What a runtime refuses to load, and a word of its reason.
-fn refusals(runtime: &str) -> &'static [(&'static str, &'static str)] {
-    match runtime {
-        "ort" | "tract" => &[],
-        other => panic!("no list of refusals for {other}"),
-    }
-}
-
 fn variant(network: &str, name: &str, activations: ActivationType, file: &Path) {
     let path = folder().join(format!("{network}.onnx"));
     let model = Model::read(&path).unwrap();
@@ -126,42 +86,30 @@ fn variant(network: &str, name: &str, activations: ActivationType, file: &Path) 
     std::fs::write(file, variant.encode()).unwrap();
 }
 
-fn conforms(runtime: &str) {
+/// Whether a runtime gives the references of every network and variant.
+pub(crate) fn conforms(target: &str) {
     let dir = tempfile::tempdir().unwrap();
     let mut wrong = Vec::new();
     for network in NETWORKS {
         let expected = reference(network);
+        let input = target::wave(&expected.input, 0);
         for (name, activations, decibels) in VARIANTS {
             let what = format!("{network} {name} {activations:?}");
             let file = dir.path().join("variant.onnx");
             variant(network, name, activations, &file);
-            let refusal = refusals(runtime)
-                .iter()
-                .find(|(refused, _)| what.starts_with(refused));
-            match (run(runtime, &file, &wave(&expected.input)), refusal) {
-                (Ok(output), None) => {
-                    let found = signal_to_noise(&expected.output, &output);
+            match target::run(target, &file, std::slice::from_ref(&input)) {
+                Ok(outputs) => {
+                    let output = outputs[0].as_f32().expect("the networks give f32");
+                    let found = signal_to_noise(&expected.output, output);
                     if found.is_nan() || found < decibels {
                         wrong.push(format!("{what}: {found:.1} dB of {decibels}"));
                     }
                 }
-                (Err(error), Some((_, word))) if error.to_string().contains(word) => {}
-                (Err(error), _) => wrong.push(format!("{what}: {error}")),
-                (Ok(_), Some(_)) => wrong.push(format!("{what}: listed as refused, and it runs")),
+                Err(Refused(why)) => wrong.push(format!("{what}: {why}")),
             }
         }
     }
-    assert!(wrong.is_empty(), "{runtime}:\n{}", wrong.join("\n"));
-}
-
-#[test]
-fn tract_conforms() {
-    conforms("tract");
-}
-
-#[test]
-fn ort_conforms() {
-    conforms("ort");
+    assert!(wrong.is_empty(), "{target}:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -184,9 +132,19 @@ fn nothing_falls_back_on_ort() {
             batch: 1,
             spin: true,
         };
-        let refused = registry.get(runtime).unwrap().load(&file, &options).err();
-        assert!(matches!(refused, Some(Error::Provider { .. })), "{runtime}");
-        let wrong = run(runtime, &file, &wave(&[1, 3, 9, 9]));
-        assert!(matches!(wrong, Err(Error::Input { .. })), "{runtime}: {wrong:?}");
+        let runtime = registry.get(runtime).unwrap();
+        let refused = runtime.load(&file, &options).err();
+        assert!(
+            matches!(refused, Some(Error::Provider { .. })),
+            "{}",
+            runtime.name()
+        );
+        let options = Options {
+            provider: "cpu".to_owned(),
+            ..options
+        };
+        let model = runtime.load(&file, &options).unwrap();
+        let bound = model.session().unwrap().bind(&[target::wave(&[1, 3, 9, 9], 0)]);
+        assert!(matches!(bound, Err(Error::Input { .. })), "{}", runtime.name());
     }
 }

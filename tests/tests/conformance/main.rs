@@ -1,0 +1,35 @@
+//! One list of models, every runtime: each must give the stored reference outputs. What a runtime refuses, and why,
+//! stands in `fixtures/refusals.json`, from which the README's support table is made.
+
+#![allow(clippy::unwrap_used)]
+
+mod networks;
+mod operators;
+mod support;
+mod target;
+
+/// A runtime runs what it is said to run, and refuses the rest with the words that are written down.
+fn conforms(target: &str) {
+    networks::conforms(target);
+    operators::conforms(target);
+}
+
+#[test]
+fn tract_conforms() {
+    conforms("tract");
+}
+
+#[test]
+fn ort_conforms() {
+    conforms("ort");
+}
+
+#[test]
+fn tflite_conforms() {
+    conforms("tflite");
+}
+
+#[test]
+fn tflite_builtin_conforms() {
+    conforms("tflite:builtin");
+}

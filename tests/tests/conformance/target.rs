@@ -1,0 +1,65 @@
+//! A runtime and its provider, as users write them, and a model on it.
+
+use std::path::Path;
+
+use edgefront_optimizer::Model;
+use edgefront_optimizer::convert::tflite;
+use edgefront_runtimes::{Data, Options, Registry, Search, Tensor};
+
+/// Why a runtime does not run a model, in the words of who refuses.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) String);
+
+impl<E: std::error::Error> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The input of `make_references.py` and `make_operators.py`, exact in `f32`.
+pub(crate) fn wave(shape: &[usize], phase: usize) -> Tensor {
+    let elements = shape.iter().product();
+    let values = (0..elements).map(|index: usize| ((index + phase) * 7919 % 2003) as f32 / 1024.0 - 1.0);
+    Tensor::new(shape.to_vec(), Data::F32(values.collect())).unwrap()
+}
+
+/// What the ONNX model gives on a runtime, for which it is converted where that loads another format. The provider
+/// that computes must be the one that is asked for.
+pub(crate) fn run(target: &str, model: &Path, inputs: &[Tensor]) -> Result<Vec<Tensor>, Refused> {
+    let (name, provider) = target.split_once(':').unwrap_or((target, "cpu"));
+    let registry = Registry::new(&Search::default());
+    let runtime = registry.get(name)?;
+    let shapes: Vec<Vec<usize>> = inputs.iter().map(|input| input.shape().to_vec()).collect();
+    let converted = model.with_extension("tflite");
+    let file = if runtime.formats().contains(&"onnx") {
+        model
+    } else {
+        let options = tflite::Options {
+            shapes: shapes.clone(),
+            ..tflite::Options::default()
+        };
+        tflite::convert(&Model::read(model)?, &options)?.write(&converted)?;
+        &converted
+    };
+    let options = Options {
+        provider: provider.to_owned(),
+        threads: 1,
+        inputs: shapes,
+        batch: inputs[0].shape()[0],
+        spin: true,
+    };
+    let model = runtime.load(file, &options)?;
+    assert_eq!(model.provider(), provider, "who computes");
+    let mut session = model.session()?;
+    session.bind(inputs)?;
+    session.run()?;
+    let outputs = session.fetch()?;
+    assert_eq!(outputs.len(), model.outputs().len());
+    for (index, output) in outputs.iter().enumerate() {
+        if let Some(lent) = session.floats(index) {
+            assert_eq!(Some(lent), output.floats(), "what is lent is what is fetched");
+        }
+    }
+    assert_eq!(session.floats(outputs.len()), None);
+    Ok(outputs)
+}
