@@ -1,5 +1,5 @@
 //! `cargo xtask compare-quantizers`, `compare-training` and `compare-tflite`: Edgefront beside the Python tools of the
-//! field. The comparisons are Python programs, because one of the two is.
+//! field. The comparisons are Python programs, because one of the two is. `runtimes-table` puts runtimes side by side.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -12,6 +12,7 @@ use crate::step;
 const QUANTIZERS: &str = "target/quantizers";
 const TRAINING: &str = "target/training";
 const REQUIREMENTS: &str = "xtask/python/requirements.txt";
+const RUNTIMES: &str = "target/runtimes";
 const TFLITE: &str = "target/tflite";
 const TFLITE_REQUIREMENTS: &str = "xtask/python/requirements-tflite.txt";
 
@@ -37,6 +38,18 @@ pub(crate) fn tflite(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     let folder = Path::new(TFLITE);
     let python = environment(folder, TFLITE_REQUIREMENTS)?;
     compare(&python, "xtask/python/compare_tflite.py", folder, arguments, None)
+}
+
+/// All runtimes of this machine on the same models, with the user's `arguments`.
+pub(crate) fn runtimes(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let program = "xtask/python/runtimes_table.py";
+    compare(
+        Path::new("python3"),
+        program,
+        Path::new(RUNTIMES),
+        arguments,
+        None,
+    )
 }
 
 /// Training by PyTorch and by Edgefront, with the user's `arguments`. PyTorch is the user's, since what its

@@ -36,7 +36,10 @@ Usage:
                              of each. Needs torch and torchvision in python3, or in the Python that PYTHON names.
   cargo xtask compare-tflite MODEL [--help]
                              Convert a model to TFLite and run both, in ONNX Runtime and in LiteRT's interpreter:
-                             differences of the outputs, kernels and latency. Needs Python with pip.";
+                             differences of the outputs, kernels and latency. Needs Python with pip.
+  cargo xtask runtimes-table MODEL... --val DATA --calib DATA [--help]
+                             Measure the networks in FP32 and INT8 on every runtime that is installed: one table
+                             of accuracy, latency, throughput, size and energy. Needs Python.";
 
 fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["compare-quantizers", ref rest @ ..] => compare::quantizers(rest),
         ["compare-training", ref rest @ ..] => compare::training(rest),
         ["compare-tflite", ref rest @ ..] => compare::tflite(rest),
+        ["runtimes-table", ref rest @ ..] => compare::runtimes(rest),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

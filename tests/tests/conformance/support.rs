@@ -28,30 +28,35 @@ fn readme() -> PathBuf {
 const BEGIN: &str = "<!-- operators: made by tests/tests/conformance, EDGEFRONT_WRITE=1 -->\n";
 const END: &str = "<!-- /operators -->";
 
+/// A line for each group that a runtime refuses, with all that refuse it in the same words.
 fn table() -> String {
     let groups = operators::names();
-    let mut table = format!(
-        "| runtime | of {} groups of operators | refused |\n|---|---|---|\n",
-        groups.len()
-    );
-    for (target, refused) in all() {
-        for name in refused.keys() {
+    let all = all();
+    let mut lines: BTreeMap<(&String, &String), Vec<&str>> = BTreeMap::new();
+    for (target, refused) in &all {
+        for (name, why) in refused {
             assert!(
                 groups.contains(name),
                 "{target} refuses {name}, which is no group"
             );
+            lines.entry((name, why)).or_default().push(target);
         }
-        let words = refused.iter().map(|(name, why)| format!("`{name}` ({why})"));
-        let words = words.collect::<Vec<_>>().join(", ");
-        let count = groups.len() - refused.len();
-        writeln!(
-            table,
-            "| `{target}` | {count} | {} |",
-            if words.is_empty() { "-" } else { &words }
-        )
-        .unwrap();
+    }
+    let targets = all.keys().map(String::as_str).collect::<Vec<_>>();
+    let mut table = format!(
+        "Each of {} runs {} groups of operators, but for these:\n\n| group | refused by | because |\n|---|---|---|\n",
+        listed(&targets),
+        groups.len()
+    );
+    for ((name, why), targets) in lines {
+        writeln!(table, "| `{name}` | {} | {why} |", listed(&targets)).unwrap();
     }
     table
+}
+
+fn listed(targets: &[&str]) -> String {
+    let quoted: Vec<String> = targets.iter().map(|target| format!("`{target}`")).collect();
+    quoted.join(", ")
 }
 
 /// With the variable `EDGEFRONT_WRITE` the table is written instead.

@@ -10,6 +10,7 @@
 //! tensor the axis of the ONNX value, `{"inputs": [{"name": "x", "axes": [0, 2, 3, 1]}], "outputs": [...]}`.
 
 mod axes;
+mod composed;
 mod file;
 mod fixed;
 mod flat;
@@ -77,6 +78,7 @@ pub fn convert(model: &Model, options: &Options) -> Result<Converted, Error> {
     let (model, folded) = passes::fold_batch_norm(&model)?;
     let values = shape::infer(&model, &BTreeMap::new())?;
     let mut graph = Graph::new(model)?;
+    composed::rewrite(&mut graph, &values)?;
     gates::rewrite(&mut graph)?;
     pooled::flatten(&mut graph, &values)?;
     heads::reorder(&mut graph, &values)?;
