@@ -8,7 +8,7 @@ use std::time::Instant;
 use edgefront_link::{Connection, LinkError, MAX_PAYLOAD_BYTES, Publisher, Qos, Settings, Will};
 use edgefront_protocol::blob::Chunk;
 use edgefront_protocol::outcome::{Failure, Outcome, Stage};
-use edgefront_protocol::{Announcement, Batch, BatchId, Bytes, Device, Presence, Topic, wire};
+use edgefront_protocol::{Announcement, Batch, BatchId, Board, Bytes, Device, Presence, Topic, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -38,6 +38,7 @@ enum Input {
 pub(crate) struct Dispatcher {
     config: Config,
     device: Device,
+    board: Board,
     store: Store,
     machine: Machine,
     presence: Watch,
@@ -66,7 +67,11 @@ impl Drop for Measuring {
 
 impl Dispatcher {
     /// Loads the state and begins to connect.
-    pub(crate) fn start(config: Config, device: Device, store: Store) -> Result<(Self, Vec<Effect>), Error> {
+    pub(crate) fn start(
+        config: Config,
+        (device, board): (Device, Board),
+        store: Store,
+    ) -> Result<(Self, Vec<Effect>), Error> {
         let (machine, effects) = Machine::restore(config.id.clone(), store.load()?);
         let (will, payload) = watch::channel(offline(&device, 1));
         let (publisher, connection) = Connection::open_patiently(Settings {
@@ -85,6 +90,7 @@ impl Dispatcher {
             fetcher: Fetcher::new(store.blobs(), config.fetch_patience),
             config,
             device,
+            board,
             store,
             machine,
             publisher,
@@ -353,7 +359,7 @@ impl Dispatcher {
         self.will
             .send_replace(offline(&self.device, self.announcements + 1));
         self.presence.on_announced(now);
-        let online = Presence::Online(self.device.clone(), self.announcements);
+        let online = Presence::Online(self.device.clone(), self.announcements, self.board.clone());
         let topic = Topic::Presence(self.config.id.clone());
         self.say(&topic, &online, Qos::AtLeastOnce, true).await
     }

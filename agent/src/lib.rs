@@ -5,6 +5,7 @@
 //! its own, so that a crash, a hang or a lack of memory costs one job. Outcomes are kept until the controller
 //! has acknowledged them.
 
+mod board;
 pub mod cli;
 mod config;
 mod device;
@@ -22,6 +23,8 @@ pub mod worker;
 pub use config::{Config, DEFAULTS, Settings, WorkerCommand};
 pub use error::Error;
 
+use std::path::Path;
+
 use dispatcher::Dispatcher;
 use store::Store;
 
@@ -33,6 +36,7 @@ use store::Store;
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.state_dir)?;
     let device = device::describe(&config).await;
-    let (dispatcher, mended) = Dispatcher::start(config, device, store)?;
+    let board = board::read(Path::new("/"));
+    let (dispatcher, mended) = Dispatcher::start(config, (device, board), store)?;
     dispatcher.run(mended, std::pin::pin!(shutdown)).await
 }

@@ -6,9 +6,10 @@ use crate::{Bytes, DeviceId, UnixMillis};
 
 /// The retained message on a device's presence topic; the broker publishes `Offline` as its last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one is held at a time")]
 pub enum Presence {
     /// The agent is connected.
-    Online(Device, Announcement),
+    Online(Device, Announcement, Board),
     /// The agent left, or its connection broke.
     Offline(DeviceId, Incarnation, Announcement),
 }
@@ -21,7 +22,7 @@ impl Presence {
     /// The run of the agent that says it, and how often that had announced itself.
     pub fn run(&self) -> (Incarnation, Announcement) {
         match self {
-            Self::Online(device, count) => (device.incarnation, *count),
+            Self::Online(device, count, _) => (device.incarnation, *count),
             Self::Offline(_, incarnation, count) => (*incarnation, *count),
         }
     }
@@ -59,6 +60,21 @@ pub struct Device {
     pub runtimes: Vec<RuntimeStatus>,
     /// The agent's run.
     pub incarnation: Incarnation,
+}
+
+/// What a device is built on, as far as its system tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Board {
+    /// Name of the board or machine, from the device tree or DMI.
+    pub model: Option<String>,
+    /// Governors of the processors' clocks; several where clusters differ.
+    pub governor: Option<String>,
+    /// The highest clock of any processor in MHz.
+    pub max_mhz: Option<u32>,
+    /// Version of `JetPack` and of its L4T.
+    pub jetpack: Option<String>,
+    /// Graphics processors, with their drivers.
+    pub gpus: Vec<String>,
 }
 
 /// One runtime on one device.

@@ -17,7 +17,7 @@ pub mod unit;
 pub mod wire;
 
 pub use batch::{Ack, Artifact, Batch, BlobRef, Cancel, Format, Job, Plan, Precision, Shape, Target};
-pub use device::{Absence, Announcement, Device, Incarnation, Presence, RuntimeState, RuntimeStatus};
+pub use device::{Absence, Announcement, Board, Device, Incarnation, Presence, RuntimeState, RuntimeStatus};
 pub use digest::Digest;
 pub use id::{BatchId, ControllerId, DeviceId, JobId};
 pub use outcome::{Conditions, Failure, Latency, Measurement, Outcome, Round, Score, Stage};

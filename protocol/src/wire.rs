@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 /// Wire format generation; readers refuse any other.
 pub const MAJOR: u8 = 1;
 /// Additions within the generation.
-pub const MINOR: u8 = 2;
+pub const MINOR: u8 = 3;
 
 /// Zero bytes that all fields which were ever appended to one message may take.
 const APPENDED: usize = 16;

@@ -143,7 +143,7 @@ pub fn is_measuring(said: &Said) -> bool {
 fn read(topic: &Topic, payload: &[u8]) -> Option<Said> {
     match topic {
         Topic::Presence(_) => match wire::decode(payload).expect("a presence arrives whole") {
-            Presence::Online(device, _) => Some(Said::Online(device.id)),
+            Presence::Online(device, ..) => Some(Said::Online(device.id)),
             Presence::Offline(id, ..) => Some(Said::Offline(id)),
         },
         Topic::Progress(..) => {

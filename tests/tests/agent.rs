@@ -293,7 +293,7 @@ async fn a_batch_is_fetched_measured_and_forgotten_when_acknowledged(kind: Kind)
     let mut controller = Controller::start(&broker).await;
     let mut agent = Agent::start(&broker);
     controller.is_online().await;
-    let Some(Presence::Online(device, _)) = &controller.presence else {
+    let Some(Presence::Online(device, ..)) = &controller.presence else {
         unreachable!()
     };
     let tract = device.runtimes.iter().find(|runtime| runtime.name == "tract");
@@ -530,7 +530,7 @@ async fn an_agent_on_a_full_disk_says_so_and_goes_on() {
 async fn second_run(controller: &mut Controller, first: Incarnation, count: Announcement) -> Announcement {
     controller.presence = None;
     let is_there = |presence: &Option<Presence>| match presence {
-        Some(Presence::Online(device, latest)) => device.incarnation != first && *latest > count,
+        Some(Presence::Online(device, latest, _)) => device.incarnation != first && *latest > count,
         _ => false,
     };
     controller

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use comfy_table::CellAlignment::{Left, Right};
 use edgefront_link::BrokerUrl;
-use edgefront_protocol::{Device, DeviceId, Presence, RuntimeState};
+use edgefront_protocol::{Board, Device, DeviceId, Presence, RuntimeState};
 use serde::Serialize;
 
 use crate::fleet::Survey;
@@ -44,9 +44,15 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 struct Description {
+    board: Option<String>,
     cpu: String,
     arch: String,
     cores: u32,
+    cpu_features: Vec<String>,
+    max_mhz: Option<u32>,
+    governor: Option<String>,
+    gpus: Vec<String>,
+    jetpack: Option<String>,
     memory_bytes: u64,
     os: String,
     agent_version: String,
@@ -106,10 +112,10 @@ fn line(row: &Row, ui: &Ui) -> anyhow::Result<()> {
 
 fn row(presence: Presence) -> Row {
     match presence {
-        Presence::Online(device, _) => Row {
+        Presence::Online(device, _, board) => Row {
             id: device.id.clone(),
             online: true,
-            device: Some(description(device)),
+            device: Some(description(device, board)),
         },
         Presence::Offline(id, ..) => Row {
             id,
@@ -119,7 +125,7 @@ fn row(presence: Presence) -> Row {
     }
 }
 
-fn description(device: Device) -> Description {
+fn description(device: Device, board: Board) -> Description {
     let runtime = |status: edgefront_protocol::RuntimeStatus| match status.state {
         RuntimeState::Ready { version, providers } => Runtime {
             name: status.name,
@@ -135,9 +141,15 @@ fn description(device: Device) -> Description {
         },
     };
     Description {
+        board: board.model,
         cpu: device.cpu,
         arch: device.arch,
         cores: device.cores,
+        cpu_features: device.cpu_features,
+        max_mhz: board.max_mhz,
+        governor: board.governor,
+        gpus: board.gpus,
+        jetpack: board.jetpack,
         memory_bytes: device.memory.0,
         os: device.os,
         agent_version: device.agent_version,
@@ -145,7 +157,7 @@ fn description(device: Device) -> Description {
     }
 }
 
-const COLUMNS: [Column<Row>; 7] = [
+const COLUMNS: [Column<Row>; 8] = [
     Column {
         head: "device",
         side: Left,
@@ -163,6 +175,12 @@ const COLUMNS: [Column<Row>; 7] = [
         side: Left,
         gives_way: None,
         cell: |row| row.described(Description::ready),
+    },
+    Column {
+        head: "board",
+        side: Left,
+        gives_way: Some(5),
+        cell: |row| row.described(|device| device.board.clone().unwrap_or_default()),
     },
     Column {
         head: "processor",
@@ -211,10 +229,20 @@ mod tests {
     use super::*;
     use crate::store::fixture::{device, incarnation};
 
+    fn board() -> Board {
+        Board {
+            model: Some("Raspberry Pi 4 Model B Rev 1.4".to_owned()),
+            governor: Some("ondemand".to_owned()),
+            max_mhz: Some(1800),
+            jetpack: None,
+            gpus: vec!["v3d".to_owned()],
+        }
+    }
+
     #[test]
     fn online_and_offline_devices_stand_in_one_table() {
         let rows = [
-            row(Presence::Online(device("pi-kitchen"), 1)),
+            row(Presence::Online(device("pi-kitchen"), 1, board())),
             row(Presence::Offline("orin".parse().unwrap(), incarnation(), 1)),
         ];
         let lines: Vec<String> = rows
@@ -229,7 +257,7 @@ mod tests {
     fn a_long_processor_name_gives_way_and_the_runtimes_stay() {
         let mut described = device("pi-kitchen");
         described.cpu = "Example Computer Company (R) Many-Core Processor 9000 @ 2.60 GHz".to_owned();
-        let text = fitted(&[row(Presence::Online(described, 1))], &COLUMNS, 80);
+        let text = fitted(&[row(Presence::Online(described, 1, board()))], &COLUMNS, 80);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("tract 0.23.9"), "{text}");
     }

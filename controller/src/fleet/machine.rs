@@ -158,7 +158,7 @@ impl Fleet {
                 }
                 Vec::new()
             }
-            Event::Presence(Presence::Online(device, _)) => self.online(now, &device.id),
+            Event::Presence(Presence::Online(device, ..)) => self.online(now, &device.id),
             Event::Presence(Presence::Offline(device, ..)) => self.offline(now, device),
             Event::Progress(device, progress) => {
                 let known = self.alive(now, &device);

@@ -200,7 +200,7 @@ impl Session<'_> {
             Topic::Presence(device) => {
                 let presence: Presence = decoded(topic, payload)?;
                 let of_whom = match &presence {
-                    Presence::Online(description, _) => &description.id,
+                    Presence::Online(description, ..) => &description.id,
                     Presence::Offline(id, ..) => id,
                 };
                 if of_whom != device {

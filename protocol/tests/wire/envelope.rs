@@ -1,7 +1,7 @@
 //! The two version bytes: what is refused, and what a reader tolerates.
 
 use edgefront_protocol::wire::{self, MAJOR, MINOR, WireError};
-use edgefront_protocol::{Ack, Cancel, Presence};
+use edgefront_protocol::{Ack, Board, Cancel, Presence};
 use proptest::prelude::*;
 
 use crate::{samples, strategies};
@@ -73,6 +73,20 @@ fn a_field_that_an_older_message_lacks_is_zero() {
     bytes.pop();
     let read: Presence = wire::decode(&bytes).unwrap();
     assert_eq!(read, Presence::Offline(id, run, 0));
+}
+
+/// Presences of minor version 2 tell nothing of the board.
+#[test]
+fn a_board_that_an_older_message_lacks_is_not_told() {
+    let Presence::Online(device, count, board) = samples::presence_online() else {
+        unreachable!()
+    };
+    let mut bytes = wire::encode(&samples::presence_online());
+    bytes[1] = 2;
+    let board = wire::encode(&board).len() - 2;
+    bytes.truncate(bytes.len() - board);
+    let read: Presence = wire::decode(&bytes).unwrap();
+    assert_eq!(read, Presence::Online(device, count, Board::default()));
 }
 
 #[test]

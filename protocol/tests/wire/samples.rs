@@ -2,9 +2,9 @@
 
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
-    Absence, Ack, Artifact, Batch, BlobRef, Bytes, Cancel, Conditions, Device, Digest, Failure, Format,
-    Incarnation, Job, JobState, Latency, Measurement, Nanos, Outcome, Plan, Precision, Presence, Progress,
-    Round, RuntimeState, RuntimeStatus, Score, Stage, Target, UnixMillis,
+    Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
+    Format, Incarnation, Job, JobState, Latency, Measurement, Nanos, Outcome, Plan, Precision, Presence,
+    Progress, Round, RuntimeState, RuntimeStatus, Score, Stage, Target, UnixMillis,
 };
 
 fn blob(content: &[u8]) -> BlobRef {
@@ -106,7 +106,14 @@ pub(crate) fn presence_online() -> Presence {
         ],
         incarnation: incarnation(),
     };
-    Presence::Online(device, 2)
+    let board = Board {
+        model: Some("Raspberry Pi 4 Model B Rev 1.4".to_owned()),
+        governor: Some("ondemand".to_owned()),
+        max_mhz: Some(1800),
+        jetpack: None,
+        gpus: vec!["v3d".to_owned()],
+    };
+    Presence::Online(device, 2, board)
 }
 
 pub(crate) fn presence_offline() -> Presence {

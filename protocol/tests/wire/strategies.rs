@@ -4,7 +4,7 @@
 
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
-    Absence, Ack, Artifact, Batch, BatchId, BlobRef, Bytes, Cancel, Conditions, ControllerId, Device,
+    Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
     DeviceId, Digest, Failure, Format, Incarnation, Job, JobId, JobState, Latency, Measurement, Nanos,
     Outcome, Plan, Precision, Presence, Progress, Round, RuntimeState, RuntimeStatus, Score, Stage, Target,
     Topic, UnixMillis,
@@ -188,10 +188,24 @@ fn device() -> impl Strategy<Value = Device> {
     )
 }
 
+fn board() -> impl Strategy<Value = Board> {
+    let texts = [option::of(TEXT), option::of(TEXT), option::of(TEXT)];
+    (texts, option::of(any::<u32>()), vec(TEXT, 0..3)).prop_map(
+        |([model, governor, jetpack], max_mhz, gpus)| Board {
+            model,
+            governor,
+            max_mhz,
+            jetpack,
+            gpus,
+        },
+    )
+}
+
 /// Any presence.
 pub(crate) fn presence() -> impl Strategy<Value = Presence> {
     prop_oneof![
-        (device(), any::<u32>()).prop_map(|(device, count)| Presence::Online(device, count)),
+        (device(), any::<u32>(), board())
+            .prop_map(|(device, count, board)| Presence::Online(device, count, board)),
         (device_id(), incarnation(), any::<u32>()).prop_map(|(id, incarnation, count)| Presence::Offline(
             id,
             incarnation,

@@ -50,11 +50,12 @@ fn fault(expected: &Output, found: &Tensor) -> Option<String> {
         .values
         .iter()
         .fold(1.0_f32, |reach, value| reach.max(value.abs()));
-    let differs = |(a, b): (&f32, &f32)| !((a - b).abs() <= TOLERANCE * reach);
+    // What is no number differs too.
+    let agrees = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * reach;
     let wrong = values
         .iter()
         .zip(&expected.values)
-        .filter(|&pair| differs(pair))
+        .filter(|&pair| !agrees(pair))
         .count();
     (wrong > 0).then(|| format!("{wrong} of {} values differ", values.len()))
 }

@@ -1,6 +1,5 @@
 //! Operators of which TFLite has the parts alone become those, and parts that it has as one become that.
 
-use crate::error::Error;
 use crate::graph::{Graph, NodeId};
 use crate::proto::{AttributeProto, NodeProto, TensorProto, node};
 use crate::shape::{Value, Values};
@@ -9,7 +8,7 @@ use crate::shape::{Value, Values};
 const AXES_AS_INPUT: i64 = 18;
 
 /// Writes normalizations and `Softplus` as arithmetic, and `Gelu` by `Erf` as one operator.
-pub(super) fn rewrite(graph: &mut Graph, values: &Values) -> Result<(), Error> {
+pub(super) fn rewrite(graph: &mut Graph, values: &Values) {
     for id in graph.ids() {
         if !graph.contains(id) {
             continue;
@@ -24,7 +23,6 @@ pub(super) fn rewrite(graph: &mut Graph, values: &Values) -> Result<(), Error> {
     }
     graph.remove_dead_nodes();
     graph.remove_unused_initializers();
-    Ok(())
 }
 
 /// Nodes in place of one, with names after it.
@@ -105,17 +103,16 @@ fn layer_normalization(graph: &mut Graph, id: NodeId, values: &Values) {
     };
     let axis = old.int("axis").unwrap_or(-1);
     let first = if axis < 0 { axis + rank as i64 } else { axis };
-    let axes: Vec<i64> = (first..rank as i64).collect();
+    let last: Vec<i64> = (first..rank as i64).collect();
     let bias = old.input_name(2).map(str::to_owned);
     let mut parts = Parts::of(graph, id);
-    let normalized = parts.normalized(&axes);
+    let normalized = parts.normalized(&last);
     let scale = parts.input(1);
-    match bias {
-        Some(bias) => {
-            let scaled = parts.op("Mul", &[&normalized, &scale]);
-            parts.finish("Add", &[&scaled, &bias]);
-        }
-        None => parts.finish("Mul", &[&normalized, &scale]),
+    if let Some(bias) = bias {
+        let product = parts.op("Mul", &[&normalized, &scale]);
+        parts.finish("Add", &[&product, &bias]);
+    } else {
+        parts.finish("Mul", &[&normalized, &scale]);
     }
 }
 
@@ -192,9 +189,9 @@ fn half_of_product(graph: &Graph, erf: NodeId) -> Option<(String, NodeId)> {
         let last = next(graph, product, "Mul").filter(|_| is_near(half, 0.5))?;
         return graph.node(last).input.contains(&value).then_some((value, last));
     }
-    let halved = graph.producer(other).filter(|&id| graph.node(id).is("Mul"))?;
-    let (half, halves) = with_scalar(graph, halved)?;
-    (is_near(half, 0.5) && halves == value).then_some((value, first))
+    let before = graph.producer(other).filter(|&id| graph.node(id).is("Mul"))?;
+    let (half, whole) = with_scalar(graph, before)?;
+    (is_near(half, 0.5) && whole == value).then_some((value, first))
 }
 
 /// The node of this operator that alone reads a value.
@@ -236,7 +233,7 @@ mod tests {
         let model = b.finish(&[&y]);
         let values = shape::infer(&model, &BTreeMap::new()).unwrap();
         let mut graph = Graph::new(model).unwrap();
-        rewrite(&mut graph, &values).unwrap();
+        rewrite(&mut graph, &values);
         graph.nodes().map(|(_, node)| node.op_type().to_owned()).collect()
     }
 

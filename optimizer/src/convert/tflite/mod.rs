@@ -78,7 +78,7 @@ pub fn convert(model: &Model, options: &Options) -> Result<Converted, Error> {
     let (model, folded) = passes::fold_batch_norm(&model)?;
     let values = shape::infer(&model, &BTreeMap::new())?;
     let mut graph = Graph::new(model)?;
-    composed::rewrite(&mut graph, &values)?;
+    composed::rewrite(&mut graph, &values);
     gates::rewrite(&mut graph)?;
     pooled::flatten(&mut graph, &values)?;
     heads::reorder(&mut graph, &values)?;
