@@ -18,6 +18,7 @@ use crate::fetch::{Fetcher, Step};
 use crate::machine::{Effect, Event, Machine};
 use crate::measure::{self, Assignment, Limits, Report};
 use crate::presence::{Verdict, Watch};
+use crate::service::{self, Watchdog};
 use crate::store::{Store, Unverified};
 use crate::{Config, Error};
 
@@ -30,7 +31,7 @@ enum Input {
     /// The next report of the measurement, or its end.
     Measurement(Option<Report>),
     Verified(Unverified, io::Result<bool>),
-    /// The transfer is overdue, or an announcement that nobody heard.
+    /// The transfer is overdue, an announcement that nobody heard, or a word to the service manager.
     Deadline,
 }
 
@@ -42,6 +43,7 @@ pub(crate) struct Dispatcher {
     store: Store,
     machine: Machine,
     presence: Watch,
+    watchdog: Watchdog,
     /// How often this run announced itself.
     announcements: Announcement,
     will: watch::Sender<Vec<u8>>,
@@ -85,6 +87,7 @@ impl Dispatcher {
         });
         let dispatcher = Self {
             presence: Watch::new(device.incarnation),
+            watchdog: Watchdog::of_environment(Instant::now()),
             announcements: 0,
             will,
             fetcher: Fetcher::new(store.blobs(), config.fetch_patience),
@@ -110,6 +113,7 @@ impl Dispatcher {
         self.carry_out(mended, &mut VecDeque::new()).await?;
         self.evict(Bytes(0));
         self.handle(Event::Started).await?;
+        service::ready();
         let ended = loop {
             let input = tokio::select! {
                 () = &mut shutdown => break Ok(()),
@@ -120,12 +124,17 @@ impl Dispatcher {
                 done => done?,
             }
         };
+        service::stopping();
         self.leave().await?;
         ended
     }
 
     async fn next(&mut self) -> Result<Input, Error> {
-        let deadlines = [self.fetcher.deadline(), self.presence.deadline()];
+        let deadlines = [
+            self.fetcher.deadline(),
+            self.presence.deadline(),
+            self.watchdog.deadline(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             event = self.connection.next() => Input::Link(event.ok_or(LinkError::Closed)?),
@@ -163,6 +172,7 @@ impl Dispatcher {
                 self.take(steps).await
             }
             Input::Deadline => {
+                self.watchdog.on_deadline(now);
                 if self.presence.on_deadline(now) {
                     self.warn_unheard();
                 }

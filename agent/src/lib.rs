@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod machine;
 pub mod measure;
 mod presence;
+mod service;
 mod store;
 pub mod worker;
 

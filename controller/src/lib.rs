@@ -1,6 +1,7 @@
 //! The workstation's side of Edgefront: studies, the fleet, results, reports.
 
 pub mod broker;
+pub mod bundle;
 pub mod cli;
 pub mod data;
 pub mod demo;

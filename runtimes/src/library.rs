@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Where shared libraries are looked for, before the places that every runtime knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Search {
-    /// A library file, or a folder that holds some (`--runtime-path`). A file is told by its name, so that naming the
+    /// A library file, or a folder that holds some or folders `NAME-VERSION` of some (`--runtime-path`). A file is told by its name, so that naming the
     /// library of one runtime leaves the others as they are.
     pub runtime_path: Option<PathBuf>,
 }

@@ -95,7 +95,7 @@ impl Library {
             name.is_some_and(|name| name.starts_with(self.stem))
         };
         if path.is_dir() {
-            newest(path, |file| file.starts_with(self.stem)).is_some()
+            self.newest_in(path).is_some()
         } else {
             is_ours(path)
         }
@@ -106,7 +106,7 @@ impl Library {
     fn named_by(&self, what: &str, path: &Path) -> Result<PathBuf, String> {
         let stem = self.stem;
         let found = if path.is_dir() {
-            newest(path, |file| file.starts_with(stem))
+            self.newest_in(path)
                 .filter(|file| file.is_file())
                 .ok_or_else(|| format!("{what} names {}, which holds no {stem}", path.display()))?
         } else if path.is_file() {
@@ -115,6 +115,11 @@ impl Library {
             return Err(format!("{what} names {}, which is not there", path.display()));
         };
         std::path::absolute(&found).map_err(|error| format!("{what} names {}: {error}", found.display()))
+    }
+
+    /// The newest in a folder of libraries, or of folders `NAME-VERSION` as they are installed.
+    fn newest_in(&self, folder: &Path) -> Option<PathBuf> {
+        newest(folder, |file| file.starts_with(self.stem)).or_else(|| self.newest_installed(folder))
     }
 
     fn newest_installed(&self, folder: &Path) -> Option<PathBuf> {
@@ -237,6 +242,10 @@ mod tests {
             fs::write(folder.join(STEM), "").unwrap();
         }
         fs::create_dir(dir.path().join("orthography-9")).unwrap();
+        assert_eq!(
+            in_folder(dir.path()).unwrap(),
+            dir.path().join("ort-1.32.0").join(STEM)
+        );
         let found = ORT.newest_installed(dir.path()).unwrap();
         assert_eq!(found, dir.path().join("ort-1.32.0").join(STEM));
     }

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod bench;
 pub mod broker;
+pub mod bundle;
 pub mod check;
 pub mod completions;
 pub mod convert;
@@ -83,6 +84,7 @@ enum Command {
     Frontier(frontier::Args),
     Select(select::Args),
     Runtimes(runtimes::Args),
+    Bundle(bundle::Args),
     Broker(broker::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -137,6 +139,7 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Frontier(args) => frontier::run(args, ui),
         Command::Select(args) => select::run(args, ui),
         Command::Runtimes(args) => runtimes::run(args, ui),
+        Command::Bundle(args) => bundle::run(args, ui),
         Command::Broker(args) => broker::run(args, ui),
         Command::Completions(args) => completions::run(args, ui),
         Command::Agent(args) => agent::run(args, ui),

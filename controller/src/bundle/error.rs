@@ -1,0 +1,57 @@
+//! Why a bundle was not made.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a bundle was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// A part of it cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of it cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The agent is no program.
+    #[error("{} is no program of Linux", path.display())]
+    NoProgram {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The agent is for another processor.
+    #[error("{} is a program for {found}, and the bundle is for {wanted}", path.display())]
+    Arch {
+        /// The file.
+        path: PathBuf,
+        /// Its processor.
+        found: &'static str,
+        /// The bundle's.
+        wanted: &'static str,
+    },
+}
+
+impl BundleError {
+    pub(super) fn read(path: &Path, source: io::Error) -> Self {
+        Self::Read {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Installs the Edgefront agent on this device and starts it:
+#   sudo ./install.sh
+# Only lays its files out below a folder:
+#   ./install.sh --root DIR
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+root=
+case ${1-} in
+'') ;;
+--root) root=${2:?--root needs a folder} ;;
+-h | --help)
+    sed -n '2,5s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+*)
+    echo "unknown argument: $1; see $0 --help" >&2
+    exit 2
+    ;;
+esac
+
+if [ -z "$root" ]; then
+    machine=$(uname -m)
+    case $machine in
+    @MACHINES@) ;;
+    *)
+        echo "this bundle is for @ARCH@, and this device is $machine" >&2
+        exit 1
+        ;;
+    esac
+    if [ "$(id -u)" != 0 ]; then
+        echo "this needs root: sudo $0" >&2
+        exit 1
+    fi
+fi
+
+settings=$root/etc/edgefront/agent.toml
+if [ -f "$settings" ] && ! cmp -s "$settings" "$here/root/etc/edgefront/agent.toml"; then
+    echo "kept the settings that were there as $settings.old" >&2
+    mv "$settings" "$settings.old"
+fi
+mkdir -p "$root/"
+# A program that runs cannot be written to, and can be replaced.
+rm -f "$root/opt/edgefront/edgefront-agent"
+cp -R "$here/root/." "$root/"
+[ -n "$root" ] && exit 0
+
+/opt/edgefront/set-up
+echo "the agent runs; the controller lists it with \`edgefront devices\`"

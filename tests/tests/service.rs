@@ -1,0 +1,145 @@
+//! The agent as a service: what it tells its manager, and how a board gets it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use edgefront_tests::broker::{Broker, Kind};
+use edgefront_tests::{PATIENCE, program};
+
+/// A process that is killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
+        let asked = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status();
+        assert!(asked.unwrap().success());
+        self.0.wait().unwrap().code()
+    }
+}
+
+/// What the manager hears next.
+fn heard(manager: &UnixDatagram) -> String {
+    let mut bytes = [0; 256];
+    let length = manager.recv(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+#[test]
+fn a_service_manager_hears_of_the_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let broker = Broker::start(Kind::BuiltIn);
+    let mut command = Command::new(program::path("edgefront-agent"));
+    command
+        .args(["--id", "pi", "--broker", &broker.url().to_string(), "--state"])
+        .arg(dir.path().join("state"))
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "200000");
+    let mut agent = Running::start(&mut command);
+    assert!(heard(&manager).contains("READY=1"));
+    for _ in 0..2 {
+        assert!(heard(&manager).contains("WATCHDOG=1"));
+    }
+    assert_eq!(agent.terminate(), Some(0));
+    let last = std::iter::repeat_with(|| heard(&manager)).find(|text| !text.contains("WATCHDOG=1"));
+    assert!(last.unwrap().contains("STOPPING=1"));
+}
+
+fn edgefront(args: &[&str], folder: &Path) -> (bool, String) {
+    let output = Command::new(program::path("edgefront"))
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let words = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&words).into_owned(),
+    )
+}
+
+/// The installer puts the files below a folder, and the agent that lies there joins the fleet by its own settings.
+#[test]
+fn a_bundle_makes_a_device_of_a_board() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(Kind::BuiltIn);
+    let url = broker.url().to_string();
+    let agent = program::path("edgefront-agent").display().to_string();
+    let bundle = [
+        "bundle",
+        "--broker",
+        &url,
+        "--id",
+        "pi-kitchen",
+        "--agent",
+        &agent,
+        "-o",
+        "out",
+    ];
+    let (made, words) = edgefront(&bundle, dir.path());
+    assert!(made, "{words}");
+
+    let root = dir.path().join("board");
+    let installed = Command::new(dir.path().join("out/install.sh"))
+        .arg("--root")
+        .arg(&root)
+        .status();
+    assert!(installed.unwrap().success());
+    let mut command = Command::new(root.join("opt/edgefront/edgefront-agent"));
+    command.arg("--config").arg(root.join("etc/edgefront/agent.toml"));
+    // The settings name a folder of the system.
+    command.arg("--state").arg(dir.path().join("state"));
+    let _agent = Running::start(&mut command);
+    let listed = || edgefront(&["devices", "--broker", &url], dir.path()).1;
+    let there = std::iter::repeat_with(listed)
+        .take(60)
+        .find(|text| text.contains("pi-kitchen"));
+    assert!(there.is_some_and(|text| text.contains("online")));
+}
+
+/// The head of a program, for which alone a bundle is made too.
+fn program_of_this_machine() -> Vec<u8> {
+    let test = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    test[..64].to_vec()
+}
+
+/// A board whose settings were changed keeps them beside the new ones.
+#[test]
+fn settings_that_were_there_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("agent"), program_of_this_machine()).unwrap();
+    let root = dir.path().join("board");
+    let install = |broker: &str| {
+        let (made, words) = edgefront(
+            &["bundle", "--broker", broker, "--agent", "agent", "-o", "out"],
+            dir.path(),
+        );
+        assert!(made, "{words}");
+        let mut installer = Command::new(dir.path().join("out/install.sh"));
+        assert!(installer.arg("--root").arg(&root).status().unwrap().success());
+    };
+    install("mqtt://10.0.0.1");
+    let settings = |name: &str| std::fs::read_to_string(root.join("etc/edgefront").join(name));
+    settings("agent.toml.old").unwrap_err();
+    install("mqtt://10.0.0.2");
+    assert!(settings("agent.toml.old").unwrap().contains("10.0.0.1"));
+    assert!(settings("agent.toml").unwrap().contains("10.0.0.2"));
+}
