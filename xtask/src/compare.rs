@@ -1,5 +1,5 @@
-//! `cargo xtask compare-quantizers`, `compare-training` and `compare-tflite`: Edgefront beside the Python tools of the
-//! field. The comparisons are Python programs, because one of the two is.
+//! `cargo xtask compare-quantizers`, `compare-training`, `compare-tflite` and `compare-runtimes`: Edgefront beside the
+//! Python tools of the field. The comparisons are Python programs, because one of the two is.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -12,6 +12,8 @@ use crate::step;
 const QUANTIZERS: &str = "target/quantizers";
 const TRAINING: &str = "target/training";
 const REQUIREMENTS: &str = "xtask/python/requirements.txt";
+const RUNTIMES: &str = "target/runtimes";
+const RUNTIMES_REQUIREMENTS: &str = "xtask/python/requirements-runtimes.txt";
 const TFLITE: &str = "target/tflite";
 const TFLITE_REQUIREMENTS: &str = "xtask/python/requirements-tflite.txt";
 
@@ -37,6 +39,23 @@ pub(crate) fn tflite(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     let folder = Path::new(TFLITE);
     let python = environment(folder, TFLITE_REQUIREMENTS)?;
     compare(&python, "xtask/python/compare_tflite.py", folder, arguments, None)
+}
+
+/// `edgefront bench` and each runtime's own tool on the same models, with the user's `arguments`.
+pub(crate) fn runtimes(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let folder = Path::new(RUNTIMES);
+    let python = if asks_for_help(arguments) {
+        PathBuf::from("python3")
+    } else {
+        environment(folder, RUNTIMES_REQUIREMENTS)?
+    };
+    compare(
+        &python,
+        "xtask/python/compare_runtimes.py",
+        folder,
+        arguments,
+        None,
+    )
 }
 
 /// Training by PyTorch and by Edgefront, with the user's `arguments`. PyTorch is the user's, since what its

@@ -1,5 +1,6 @@
 //! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files,
-//! `cargo xtask compare-quantizers` and `compare-training` measure the optimizer beside ONNX Runtime's tools and PyTorch.
+//! `cargo xtask compare-quantizers` and `compare-training` measure the optimizer beside ONNX Runtime's tools and PyTorch,
+//! `compare-runtimes` measures what measures beside the runtimes' own tools.
 #![allow(clippy::print_stdout, reason = "its words are its purpose")]
 
 mod compare;
@@ -36,7 +37,10 @@ Usage:
                              of each. Needs torch and torchvision in python3, or in the Python that PYTHON names.
   cargo xtask compare-tflite MODEL [--help]
                              Convert a model to TFLite and run both, in ONNX Runtime and in LiteRT's interpreter:
-                             differences of the outputs, kernels and latency. Needs Python with pip.";
+                             differences of the outputs, kernels and latency. Needs Python with pip.
+  cargo xtask compare-runtimes MODEL... [--help]
+                             Measure models by `edgefront bench` and by each runtime's own tool, in turns: medians
+                             and their ratio. Needs Python with pip.";
 
 fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -53,6 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["compare-quantizers", ref rest @ ..] => compare::quantizers(rest),
         ["compare-training", ref rest @ ..] => compare::training(rest),
         ["compare-tflite", ref rest @ ..] => compare::tflite(rest),
+        ["compare-runtimes", ref rest @ ..] => compare::runtimes(rest),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
