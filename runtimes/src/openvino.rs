@@ -30,8 +30,8 @@ use library::Library;
 
 const NAME: &str = locate::OPENVINO.name;
 
-/// The oldest version whose numbers of element types are those that are used here.
-const OLDEST: (u32, u32) = (2025, 1);
+/// The oldest version that keeps the inputs of a file as they are: up to 2025.4 those that no operator uses are left out.
+const OLDEST: (u32, u32) = (2026, 0);
 
 /// What the library is made of: the names of the files that it loads from its own folder begin so.
 const PARTS: [&str; 3] = ["libopenvino", "libtbb", "libhwloc"];
@@ -71,11 +71,11 @@ impl Runtime for OpenVino {
         let precision = Precision::named(&options.provider)?;
         let loaded = loaded(&self.library()?)?;
         // OpenVINO would compute in another precision without a word.
-        if !loaded.precisions().contains(&precision) {
+        if !loaded.precisions.contains(&precision) {
             return Err(Error::Provider {
                 runtime: NAME,
                 provider: options.provider.clone(),
-                reason: format!("this processor does not compute in {}", precision.hint()),
+                reason: format!("this processor does not compute in {}", options.provider),
             });
         }
         let model = OpenVinoModel::new(&loaded.core, path, options, precision);
@@ -117,30 +117,25 @@ impl Precision {
         }
     }
 
-    /// OpenVINO's name of it, in its properties.
-    fn hint(self) -> &'static str {
+    /// OpenVINO's name of it.
+    fn hint(self) -> &'static CStr {
         match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        }
-    }
-
-    /// OpenVINO's name of it, in the list of what a device can do.
-    fn capability(self) -> &'static str {
-        match self {
-            Self::F32 => "FP32",
-            Self::Bf16 => "BF16",
-            Self::F16 => "FP16",
+            Self::F32 => c"f32",
+            Self::Bf16 => c"bf16",
+            Self::F16 => c"f16",
         }
     }
 }
+
+/// The property that says in what floats are computed.
+const PRECISION: &CStr = c"INFERENCE_PRECISION_HINT";
 
 /// OpenVINO in this process, with the device for this processor.
 struct Loaded {
     version: String,
     core: Core,
-    capabilities: Vec<String>,
+    /// Those that the processor has.
+    precisions: Vec<Precision>,
 }
 
 impl Loaded {
@@ -157,32 +152,28 @@ impl Loaded {
         let library: &'static Library = Box::leak(Box::new(Library::new(mapped)?));
         let version = version(&library.build()?, library.path())?;
         let core = Core::new(library)?;
-        let capabilities = core.capabilities().map_err(|reason| {
-            format!(
-                "{} does not load its device for the CPU from its own folder: {reason}",
-                library.path().display()
-            )
-        })?;
+        let mut precisions = Vec::new();
+        for precision in Precision::ALL {
+            let takes = core.takes(PRECISION, precision.hint()).map_err(|reason| {
+                format!(
+                    "{} does not load its device for the CPU from its own folder: {reason}",
+                    library.path().display()
+                )
+            })?;
+            precisions.extend(takes.then_some(precision));
+        }
         Ok(Self {
             version,
             core,
-            capabilities,
+            precisions,
         })
     }
 
-    fn precisions(&self) -> Vec<Precision> {
-        let is_there = |precision: &Precision| {
-            let name = precision.capability();
-            self.capabilities.iter().any(|capability| capability == name)
-        };
-        Precision::ALL.into_iter().filter(is_there).collect()
-    }
-
     fn probe(&self) -> Probe {
-        let precisions = self.precisions().into_iter();
+        let providers = self.precisions.iter();
         Probe {
             version: self.version.clone(),
-            providers: precisions
+            providers: providers
                 .map(|precision| precision.provider().to_owned())
                 .collect(),
             library: Some(self.core.library().path().to_owned()),
@@ -291,25 +282,22 @@ fn compile(
     options: &Options,
     precision: Precision,
 ) -> Result<Compiled, String> {
-    let threads = options.threads.to_string();
+    let threads = CString::new(options.threads.to_string()).expect("a number holds no zero byte");
     // Mode ACCURACY forbids what FP32 arithmetic would be replaced by in other ways: activations quantized while it
     // runs, and the fast mathematics of Arm's library. Two threads of one core are threads, too: without them
     // OpenVINO would take as many as there are cores.
     let asked = [
-        (c"INFERENCE_PRECISION_HINT", precision.hint()),
-        (c"EXECUTION_MODE_HINT", "ACCURACY"),
-        (c"PERFORMANCE_HINT", "LATENCY"),
-        (c"NUM_STREAMS", "1"),
-        (c"INFERENCE_NUM_THREADS", &threads),
-        (c"ENABLE_HYPER_THREADING", "YES"),
+        (PRECISION, precision.hint()),
+        (c"EXECUTION_MODE_HINT", c"ACCURACY"),
+        (c"PERFORMANCE_HINT", c"LATENCY"),
+        (c"NUM_STREAMS", c"1"),
+        (c"INFERENCE_NUM_THREADS", threads.as_c_str()),
+        (c"ENABLE_HYPER_THREADING", c"YES"),
     ];
-    let values = asked.map(|(_, value)| CString::new(value).expect("it holds no zero"));
-    let mut values = values.iter();
-    let properties = asked.map(|(name, _)| (name, values.next().expect("there are as many").as_c_str()));
-    let compiled = core.compile(network, properties)?;
+    let compiled = core.compile(network, asked)?;
     // The last is what may be used; where no core has two threads, it is switched off.
     for (name, asked) in &asked[..asked.len() - 1] {
-        took_effect(name, asked, &compiled.property(name)?)?;
+        took_effect(name, &asked.to_string_lossy(), &compiled.property(name)?)?;
     }
     Ok(compiled)
 }
@@ -357,7 +345,7 @@ fn data_type(port: &Interface, what: &str) -> Result<DataType, String> {
         .ok_or_else(|| format!("{what} `{}` is of an unsupported type", one_line(&port.name)))
 }
 
-/// The type of an `ov_element_type_e`, as it is since OpenVINO 2025.1.
+/// The type of an `ov_element_type_e`.
 fn from_openvino(element: c_int) -> Option<DataType> {
     Some(match element {
         1 => DataType::Bool,

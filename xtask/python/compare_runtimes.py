@@ -65,7 +65,9 @@ def edgefront(arguments, runtime, model, threads):
 
 
 def own(arguments, runtime, model, threads):
-    return float(run([sys.executable, WORK, runtime, model, threads, arguments.seconds, *(arguments.shape and [arguments.shape] or [])]))
+    shapes = [arguments.shape] if arguments.shape else []
+    said = run([sys.executable, WORK, runtime, model, threads, arguments.seconds, *shapes])
+    return float(said.splitlines()[-1])
 
 
 def shape(arguments):

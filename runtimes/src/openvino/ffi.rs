@@ -32,15 +32,20 @@ impl Core {
         self.0.library
     }
 
-    /// What the device for this processor can do: `FP32`, `BF16` and the like. Loads the device.
+    /// Whether the device for this processor takes a property as it is given; what it cannot do it passes over. Loads
+    /// the device.
     #[expect(unsafe_code, reason = "a C library is called")]
-    pub(super) fn capabilities(&self) -> Result<Vec<String>, String> {
-        let key = c"OPTIMIZATION_CAPABILITIES".as_ptr();
-        // SAFETY: the handle is alive, and the names end in zeros.
-        let said = self.0.library.text(|text| unsafe {
-            (self.0.functions().device_property)(self.0.raw, DEVICE.as_ptr(), key, text)
+    pub(super) fn takes(&self, name: &CStr, value: &CStr) -> Result<bool, String> {
+        let (library, functions) = (self.0.library, self.0.functions());
+        // SAFETY: the handle is alive, the name is one and has one value, all end in zeros and are copied.
+        library.checked(unsafe {
+            (functions.set_property)(self.0.raw, DEVICE.as_ptr(), name.as_ptr(), value.as_ptr())
         })?;
-        Ok(said.split_whitespace().map(ToOwned::to_owned).collect())
+        // SAFETY: the handle is alive, and the names end in zeros.
+        let found = library.text(|text| unsafe {
+            (functions.device_property)(self.0.raw, DEVICE.as_ptr(), name.as_ptr(), text)
+        })?;
+        Ok(found.as_bytes() == value.to_bytes())
     }
 
     /// Reads the file at `path`, with what lies in other files beside it.

@@ -1,6 +1,6 @@
 //! The functions of OpenVINO's C API that are used.
 //!
-//! Declarations are those of `openvino/c/*.h` at OpenVINO 2026.4; they are the same since 2025.1.
+//! Declarations are those of `openvino/c/*.h` at OpenVINO 2026.4.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::ManuallyDrop;
@@ -47,11 +47,15 @@ pub(super) struct Shape {
 /// `ov_core_compile_model`: pairs of names and values of properties follow.
 pub(super) type CompileModel = unsafe extern "C" fn(Raw, Raw, *const c_char, usize, *mut Raw, ...) -> Status;
 
+/// `ov_core_set_property`: pairs of names and values of properties follow.
+pub(super) type SetProperty = unsafe extern "C" fn(Raw, *const c_char, ...) -> Status;
+
 /// Declares a table of functions, each found by its name in the library.
 macro_rules! functions {
     ($($field:ident: $symbol:literal ($($argument:ty),*) $(-> $result:ty)?;)*) => {
         pub(super) struct Functions {
             pub(super) compile_model: CompileModel,
+            pub(super) set_property: SetProperty,
             $(pub(super) $field: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
         }
 
@@ -61,6 +65,8 @@ macro_rules! functions {
                 Ok(Self {
                     // SAFETY: the signatures are those of OpenVINO's headers.
                     compile_model: *unsafe { library.symbol("ov_core_compile_model") }?,
+                    // SAFETY: as above.
+                    set_property: *unsafe { library.symbol("ov_core_set_property") }?,
                     // SAFETY: as above.
                     $($field: *unsafe { library.symbol($symbol) }?,)*
                 })

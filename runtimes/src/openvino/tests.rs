@@ -505,14 +505,14 @@ fn a_library_without_its_parts_says_what_is_the_matter() {
 #[test]
 fn an_old_library_is_refused_with_the_mend() {
     let library = Path::new("/lib/x.so");
-    let refused = version("2024.6.0-17404-4c0f47d2335-releases/2024/6", library).unwrap_err();
-    let expected = "/lib/x.so is version 2024.6.0, 2025.1 or newer is needed; `edgefront runtimes install \
+    let refused = version("2025.4.1-20426-82bbf0292c5-releases/2025/4", library).unwrap_err();
+    let expected = "/lib/x.so is version 2025.4.1, 2026.0 or newer is needed; `edgefront runtimes install \
                     openvino` gets one";
     assert_eq!(refused, expected);
-    for build in ["2025.1.0-18503-6fec06580ab", "2026.4.1", "2027.0"] {
+    for build in ["2026.0.0-20965-c6d6a13a886", "2026.4.1", "2027.0"] {
         assert!(version(build, library).is_ok(), "{build}");
     }
-    for build in ["", "nonsense", "2026", "2025.0.9"] {
+    for build in ["", "nonsense", "2026", "2025.5.9"] {
         assert!(version(build, library).is_err(), "{build}");
     }
 }
