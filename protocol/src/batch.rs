@@ -94,7 +94,7 @@ impl Format {
 /// What runs an artifact, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
-    /// The runtime's name: `tract`, `ort`, `tflite`, `null`.
+    /// The runtime's name: `tract`, `ort`, `openvino`, `tflite`, `null`.
     pub runtime: String,
     /// The execution provider asked for: `cpu`.
     pub provider: String,

@@ -19,15 +19,8 @@ impl Handle {
     /// lives.
     #[expect(unsafe_code, reason = "a C library is loaded")]
     pub(crate) fn open(runtime: &'static str, path: &Path) -> Result<Self, Error> {
+        Self::check_whole(runtime, path)?;
         let unusable = |reason| Error::Unusable { runtime, reason };
-        // Whether the file can be read at all is the loader's to say.
-        if elf::is_cut_short(path).unwrap_or(false) {
-            return Err(unusable(format!(
-                "{} is damaged: it is shorter than its own headers say; copy it anew, or run \
-                 `edgefront runtimes install {runtime}`",
-                path.display()
-            )));
-        }
         // SAFETY: the user named this library as the runtime's or installed it; its initializers run as they do when
         // a model is loaded with it.
         let library =
@@ -36,6 +29,20 @@ impl Handle {
             library,
             path: path.to_owned(),
         })
+    }
+
+    /// Refuses a file of `runtime` that is cut short, which the system could not map without ending this process.
+    pub(crate) fn check_whole(runtime: &'static str, path: &Path) -> Result<(), Error> {
+        // Whether the file can be read at all is the loader's to say.
+        if !elf::is_cut_short(path).unwrap_or(false) {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} is damaged: it is shorter than its own headers say; copy it anew, or run \
+             `edgefront runtimes install {runtime}`",
+            path.display()
+        );
+        Err(Error::Unusable { runtime, reason })
     }
 
     /// What the library exports as `symbol`. The error is a reason in one line.

@@ -5,18 +5,22 @@
 //! error: no runtime falls back to another provider, precision or thread count.
 
 mod classes;
-#[cfg(any(feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
 mod elf;
-#[cfg(any(feature = "ort", feature = "tflite", feature = "tract"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tract"))]
 mod guard;
-#[cfg(any(feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
 mod handle;
 mod library;
-#[cfg(any(feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
 mod locate;
 mod null;
+#[cfg(feature = "openvino")]
+mod openvino;
 #[cfg(feature = "ort")]
 pub mod ort;
+#[cfg(any(feature = "openvino", feature = "tflite"))]
+mod plain;
 mod port;
 mod record;
 mod registry;
@@ -31,7 +35,7 @@ use std::path::{Path, PathBuf};
 pub use classes::classes;
 pub use library::{Search, folder};
 pub use port::Declared;
-pub use record::Record;
+pub use record::{Record, RecordedFile};
 pub use registry::Registry;
 pub use tensor::{Data, DataType, Floats, Tensor};
 

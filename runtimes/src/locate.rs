@@ -22,6 +22,12 @@ pub(crate) const ORT: Library = Library {
     variable: "ORT_DYLIB_PATH",
 };
 
+pub(crate) const OPENVINO: Library = Library {
+    name: "openvino",
+    stem: "libopenvino_c.so",
+    variable: "OPENVINO_DYLIB_PATH",
+};
+
 pub(crate) const TFLITE: Library = Library {
     name: "tflite",
     stem: "libLiteRt.so",
@@ -29,7 +35,7 @@ pub(crate) const TFLITE: Library = Library {
 };
 
 /// By which a named library is told from those of other runtimes, whether this build has them or not.
-const ALL: [&Library; 2] = [&ORT, &TFLITE];
+const ALL: [&Library; 3] = [&ORT, &OPENVINO, &TFLITE];
 
 impl Library {
     /// Finds it where `search` says, else where the environment says, else in the newest `NAME-*` of [`folder`]. The
@@ -79,10 +85,10 @@ impl Library {
                 self.variable
             ),
         })?;
-        if is_damaged(&library) {
+        if let Some(damaged) = damaged(&library) {
             return Err(unusable(format!(
                 "{} is damaged; run `edgefront runtimes install {name}`",
-                library.display()
+                damaged.display()
             )));
         }
         Ok(library)
@@ -132,11 +138,15 @@ impl Library {
     }
 }
 
-/// Whether the library has another length than was recorded when it was installed. One without a record was put
-/// there by hand.
-fn is_damaged(library: &Path) -> bool {
-    let length = std::fs::metadata(library).map(|file| file.len()).ok();
-    Record::beside(library).is_some_and(|record| Some(record.bytes) != length)
+/// The first file of an installed library that has another length than was recorded when it was installed. A library
+/// without a record was put there by hand.
+fn damaged(library: &Path) -> Option<PathBuf> {
+    let length = |path: &Path| std::fs::metadata(path).map(|file| file.len()).ok();
+    let files = Record::beside(library)?.files.into_iter();
+    let mut files = files.map(|file| (library.with_file_name(&file.name), file.bytes));
+    files
+        .find(|(path, bytes)| length(path) != Some(*bytes))
+        .map(|(path, _)| path)
 }
 
 /// The entry of a folder with the highest version in its name, among those that are `wanted`.
@@ -164,6 +174,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::RecordedFile;
 
     const STEM: &str = ORT.stem;
 
@@ -217,20 +228,28 @@ mod tests {
     }
 
     #[test]
-    fn an_installed_library_is_damaged_where_its_length_is_not_the_recorded_one() {
+    fn an_installed_library_is_damaged_where_the_length_of_a_file_is_not_the_recorded_one() {
         let dir = tempfile::tempdir().unwrap();
         let library = dir.path().join(STEM);
+        let other = dir.path().join("libother.so");
         fs::write(&library, "whole").unwrap();
-        assert!(!is_damaged(&library), "nothing is recorded");
-        let record = Record {
+        assert_eq!(damaged(&library), None, "nothing is recorded");
+        let file = |name: &str| RecordedFile {
+            name: name.to_owned(),
             sha256: "0".repeat(64),
             bytes: 5,
         };
+        let record = Record {
+            files: vec![file(STEM), file("libother.so")],
+        };
         fs::write(dir.path().join(Record::FILE), record.text()).unwrap();
-        assert_eq!(Record::beside(&library), Some(record));
-        assert!(!is_damaged(&library));
+        assert_eq!(damaged(&library), Some(other.clone()), "it is not there");
+        fs::write(&other, "whole").unwrap();
+        assert_eq!(damaged(&library), None);
+        fs::write(&other, "who").unwrap();
+        assert_eq!(damaged(&library), Some(other));
         fs::write(&library, "who").unwrap();
-        assert!(is_damaged(&library));
+        assert_eq!(damaged(&library), Some(library));
     }
 
     #[test]

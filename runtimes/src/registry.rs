@@ -1,16 +1,18 @@
 //! The one list of all runtimes of this build.
 
 use crate::library::Search;
-#[cfg(any(feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
 use crate::locate::{self, Library};
 use crate::null::Null;
 use crate::{Error, Runtime};
 
 /// The libraries of this build's runtimes, in the order in which people are shown them.
-#[cfg(any(feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
 const LIBRARIES: &[&Library] = &[
     #[cfg(feature = "ort")]
     &locate::ORT,
+    #[cfg(feature = "openvino")]
+    &locate::OPENVINO,
     #[cfg(feature = "tflite")]
     &locate::TFLITE,
 ];
@@ -34,13 +36,17 @@ impl Registry {
 
     /// The runtimes, which look for their libraries where `search` says.
     #[cfg_attr(
-        not(any(feature = "ort", feature = "tflite")),
+        not(any(feature = "openvino", feature = "ort", feature = "tflite")),
         allow(unused_mut, unused_variables)
     )]
     pub fn new(search: &Search) -> Self {
         let mut registry = Self::built_in();
         #[cfg(feature = "ort")]
         registry.runtimes.push(Box::new(crate::ort::Ort::new(search)));
+        #[cfg(feature = "openvino")]
+        registry
+            .runtimes
+            .push(Box::new(crate::openvino::OpenVino::new(search)));
         #[cfg(feature = "tflite")]
         registry
             .runtimes
@@ -52,13 +58,13 @@ impl Registry {
     /// in its place.
     pub fn checked(search: &Search) -> Result<Self, Error> {
         let registry = Self::new(search);
-        #[cfg(any(feature = "ort", feature = "tflite"))]
+        #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
         registry.check_named(search)?;
         Ok(registry)
     }
 
     /// A path whose name does not say whose library it is must serve one runtime; a variable names its runtime.
-    #[cfg(any(feature = "ort", feature = "tflite"))]
+    #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
     fn check_named(&self, search: &Search) -> Result<(), Error> {
         let mut unserved = None;
         let mut served = false;

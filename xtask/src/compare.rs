@@ -1,5 +1,6 @@
-//! `cargo xtask compare-quantizers`, `compare-training` and `compare-tflite`: Edgefront beside the Python tools of the
-//! field. The comparisons are Python programs, because one of the two is. `runtimes-table` puts runtimes side by side.
+//! `cargo xtask compare-quantizers`, `compare-training`, `compare-tflite` and `compare-runtimes`: Edgefront beside the
+//! Python tools of the field. The comparisons are Python programs, because one of the two is. `runtimes-table` puts
+//! runtimes side by side.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -13,6 +14,7 @@ const QUANTIZERS: &str = "target/quantizers";
 const TRAINING: &str = "target/training";
 const REQUIREMENTS: &str = "xtask/python/requirements.txt";
 const RUNTIMES: &str = "target/runtimes";
+const RUNTIMES_REQUIREMENTS: &str = "xtask/python/requirements-runtimes.txt";
 const TFLITE: &str = "target/tflite";
 const TFLITE_REQUIREMENTS: &str = "xtask/python/requirements-tflite.txt";
 
@@ -41,12 +43,29 @@ pub(crate) fn tflite(arguments: &[&str]) -> anyhow::Result<ExitCode> {
 }
 
 /// All runtimes of this machine on the same models, with the user's `arguments`.
-pub(crate) fn runtimes(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+pub(crate) fn table(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     let program = "xtask/python/runtimes_table.py";
     compare(
         Path::new("python3"),
         program,
         Path::new(RUNTIMES),
+        arguments,
+        None,
+    )
+}
+
+/// `edgefront bench` and each runtime's own tool on the same models, with the user's `arguments`.
+pub(crate) fn runtimes(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let folder = Path::new(RUNTIMES);
+    let python = if asks_for_help(arguments) {
+        PathBuf::from("python3")
+    } else {
+        environment(folder, RUNTIMES_REQUIREMENTS)?
+    };
+    compare(
+        &python,
+        "xtask/python/compare_runtimes.py",
+        folder,
         arguments,
         None,
     )

@@ -1,5 +1,6 @@
 //! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files,
-//! `cargo xtask compare-quantizers` and `compare-training` measure the optimizer beside ONNX Runtime's tools and PyTorch.
+//! `cargo xtask compare-quantizers` and `compare-training` measure the optimizer beside ONNX Runtime's tools and PyTorch,
+//! `compare-runtimes` measures what measures beside the runtimes' own tools.
 #![allow(clippy::print_stdout, reason = "its words are its purpose")]
 
 mod compare;
@@ -39,7 +40,10 @@ Usage:
                              differences of the outputs, kernels and latency. Needs Python with pip.
   cargo xtask runtimes-table MODEL... --val DATA --calib DATA [--help]
                              Measure the networks in FP32 and INT8 on every runtime that is installed: one table
-                             of accuracy, latency, throughput, size and energy. Needs Python.";
+                             of accuracy, latency, throughput, size and energy. Needs Python.
+  cargo xtask compare-runtimes MODEL... [--help]
+                             Measure models by `edgefront bench` and by each runtime's own tool, in turns: medians
+                             and their ratio. Needs Python with pip.";
 
 fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -56,7 +60,8 @@ fn main() -> anyhow::Result<ExitCode> {
         ["compare-quantizers", ref rest @ ..] => compare::quantizers(rest),
         ["compare-training", ref rest @ ..] => compare::training(rest),
         ["compare-tflite", ref rest @ ..] => compare::tflite(rest),
-        ["runtimes-table", ref rest @ ..] => compare::runtimes(rest),
+        ["runtimes-table", ref rest @ ..] => compare::table(rest),
+        ["compare-runtimes", ref rest @ ..] => compare::runtimes(rest),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

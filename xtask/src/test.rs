@@ -91,6 +91,7 @@ fn set_up() -> anyhow::Result<Vec<Missing>> {
     let missing = [
         prerequisites::mosquitto(),
         prerequisites::runtime(&edgefront, "ort"),
+        prerequisites::runtime(&edgefront, "openvino"),
         prerequisites::runtime(&edgefront, "tflite"),
         prerequisites::python(),
     ];

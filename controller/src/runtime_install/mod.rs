@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use edgefront_protocol::Digest;
-use edgefront_runtimes::Record;
+use edgefront_runtimes::{Record, RecordedFile};
 
 pub use error::InstallError;
 pub use wheel::installable;
@@ -57,8 +57,8 @@ pub fn ensure(name: &str, arch: &str, before_download: impl FnOnce(&str)) -> Res
     let file = pip::download(source, wheel, fetched.path())?;
     verify(&file, wheel)?;
     let unpacked = fetched.path().join("unpacked");
-    unpack::unpack(&file, source.files(), &unpacked)?;
-    record(&unpacked.join(source.library))?;
+    unpack::unpack(&file, &source.files(wheel), &unpacked)?;
+    record(&unpacked, &source.libraries(wheel))?;
     move_into_place(&unpacked, &home).map_err(unwritable)?;
     Ok(installed(true))
 }
@@ -90,25 +90,32 @@ fn verify(file: &Path, wheel: &Wheel) -> Result<(), InstallError> {
     })
 }
 
-/// Whether the library is as it was installed, to the last bit. Without a record it cannot be told.
+/// Whether the library and those beside it are as they were installed, to the last bit. Without a record it cannot be
+/// told.
 fn is_whole(library: &Path) -> bool {
-    let recorded = Record::beside(library);
-    recorded.is_some() && recorded == record_of(library).ok()
+    let is_as_recorded = |file: &RecordedFile| {
+        recorded(&library.with_file_name(&file.name), &file.name).is_ok_and(|found| found == *file)
+    };
+    Record::beside(library).is_some_and(|record| record.files.iter().all(is_as_recorded))
 }
 
-fn record_of(library: &Path) -> io::Result<Record> {
-    let content = fs::read(library)?;
-    Ok(Record {
+fn recorded(path: &Path, name: &str) -> io::Result<RecordedFile> {
+    let content = fs::read(path)?;
+    Ok(RecordedFile {
+        name: name.to_owned(),
         sha256: Digest::of(&content).to_string(),
         bytes: content.len() as u64,
     })
 }
 
-/// Writes the record of the library beside it.
-fn record(library: &Path) -> Result<(), InstallError> {
-    let path = library.with_file_name(Record::FILE);
-    let written =
-        record_of(library).and_then(|record| edgefront_files::replace(&path, record.text().as_bytes()));
+/// Writes the record of the `libraries` in `folder` beside them.
+fn record(folder: &Path, libraries: &[&str]) -> Result<(), InstallError> {
+    let path = folder.join(Record::FILE);
+    let files: io::Result<Vec<_>> = libraries
+        .iter()
+        .map(|name| recorded(&folder.join(name), name))
+        .collect();
+    let written = files.and_then(|files| edgefront_files::replace(&path, Record { files }.text().as_bytes()));
     written.map_err(|source| InstallError::Write { path, source })
 }
 
@@ -161,13 +168,21 @@ mod tests {
         assert!(!is_whole(&library), "there is none");
         fs::write(&library, "whol").unwrap();
         assert!(!is_whole(&library), "nothing is recorded");
-        fs::write(unpacked.join("library"), "whole").unwrap();
-        record(&unpacked.join("library")).unwrap();
+        for name in ["library", "other"] {
+            fs::write(unpacked.join(name), "whole").unwrap();
+        }
+        record(&unpacked, &["library", "other"]).unwrap();
         move_into_place(&unpacked, &home).unwrap();
         assert!(is_whole(&library));
         assert_eq!(fs::read_dir(&unpacked).unwrap().count(), 0);
         // Of the same length, so that only the digest tells.
-        fs::write(&library, "whale").unwrap();
+        for name in ["other", "library"] {
+            fs::write(home.join(name), "whale").unwrap();
+            assert!(!is_whole(&library), "{name}");
+            fs::write(home.join(name), "whole").unwrap();
+            assert!(is_whole(&library));
+        }
+        fs::remove_file(home.join("other")).unwrap();
         assert!(!is_whole(&library));
     }
 }

@@ -9,7 +9,7 @@ use zip::ZipArchive;
 use super::InstallError;
 
 /// Writes `files` of the archive into `folder`, which is made, each under its last name.
-pub(super) fn unpack(archive: &Path, files: &[&str], folder: &Path) -> Result<(), InstallError> {
+pub(super) fn unpack(archive: &Path, files: &[String], folder: &Path) -> Result<(), InstallError> {
     let unwritable = |source| InstallError::Write {
         path: folder.to_owned(),
         source,
@@ -23,7 +23,7 @@ pub(super) fn unpack(archive: &Path, files: &[&str], folder: &Path) -> Result<()
     let mut archive = ZipArchive::new(reader).map_err(malformed)?;
     for file in files {
         let mut content = archive.by_name(file).map_err(malformed)?;
-        let name = file.rsplit('/').next().unwrap_or(file);
+        let name = file.rsplit('/').next().unwrap_or(file.as_str());
         let mut target = File::create(folder.join(name)).map_err(unwritable)?;
         io::copy(&mut content, &mut target).map_err(unwritable)?;
         target.sync_all().map_err(unwritable)?;
@@ -50,10 +50,12 @@ mod tests {
         }
         writer.finish().unwrap();
         let folder = dir.path().join("out");
-        unpack(&archive, &["a/lib.so"], &folder).unwrap();
+        unpack(&archive, &["a/lib.so".to_owned()], &folder).unwrap();
         assert_eq!(fs::read_to_string(folder.join("lib.so")).unwrap(), "a/lib.so");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        let missing = unpack(&archive, &["a/none"], &folder).unwrap_err().to_string();
+        let missing = unpack(&archive, &["a/none".to_owned()], &folder)
+            .unwrap_err()
+            .to_string();
         assert!(missing.starts_with("cannot unpack"), "{missing}");
     }
 }

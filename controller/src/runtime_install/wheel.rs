@@ -17,8 +17,10 @@ pub(super) struct Source {
     pub(super) version: &'static str,
     /// File name of the library.
     pub(super) library: &'static str,
-    /// Paths in the wheel: the library and the licences that go with it.
-    files: &'static [&'static str],
+    /// The folder in the wheel that holds it.
+    folder: &'static str,
+    /// Paths in the wheel of the licences that go with it.
+    licences: &'static [&'static str],
     wheels: &'static [Wheel],
 }
 
@@ -32,9 +34,11 @@ pub(super) struct Wheel {
     pub(super) sha256: &'static str,
     /// Its size.
     pub(super) bytes: Bytes,
+    /// Names of the files that the library loads from its own folder.
+    beside: &'static [&'static str],
 }
 
-static SOURCES: [Source; 2] = [ORT, TFLITE];
+static SOURCES: [Source; 3] = [ORT, OPENVINO, TFLITE];
 
 const ORT: Source = Source {
     name: "ort",
@@ -42,23 +46,70 @@ const ORT: Source = Source {
     project: "onnxruntime",
     version: "1.32.0",
     library: "libonnxruntime.so.1.32.0",
-    files: &[
-        "onnxruntime/capi/libonnxruntime.so.1.32.0",
-        "onnxruntime/LICENSE",
-        "onnxruntime/ThirdPartyNotices.txt",
-    ],
+    folder: "onnxruntime/capi",
+    licences: &["onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt"],
     wheels: &[
         Wheel {
             arch: "x86_64",
             platform: "manylinux_2_28_x86_64",
             sha256: "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d",
             bytes: Bytes(27_773_237),
+            beside: &[],
         },
         Wheel {
             arch: "aarch64",
             platform: "manylinux_2_28_aarch64",
             sha256: "2303372a85299b6757b0e11e1cbf13e410ddf7e10c37f4b37e99d1c90e7daf7c",
             bytes: Bytes(23_195_070),
+            beside: &[],
+        },
+    ],
+};
+
+const OPENVINO: Source = Source {
+    name: "openvino",
+    title: "OpenVINO",
+    project: "openvino",
+    version: "2026.4.1",
+    library: "libopenvino_c.so.2641",
+    folder: "openvino/libs",
+    licences: &[
+        "openvino-2026.4.1.dist-info/licenses/LICENSE",
+        "openvino-2026.4.1.dist-info/licenses/licensing/onednn_third-party-programs.txt",
+        "openvino-2026.4.1.dist-info/licenses/licensing/onetbb_third-party-programs.txt",
+        "openvino-2026.4.1.dist-info/licenses/licensing/runtime-third-party-programs.txt",
+    ],
+    // Of its devices the CPU, of its formats ONNX.
+    wheels: &[
+        Wheel {
+            arch: "x86_64",
+            platform: "manylinux_2_28_x86_64",
+            sha256: "2d22b1da03f7caf74df30e9f6417d0ab2f637e4a38e08e1dcd294d2c37407aaf",
+            bytes: Bytes(59_130_756),
+            beside: &[
+                "libopenvino.so.2641",
+                "libopenvino_onnx_frontend.so.2641",
+                "libopenvino_intel_cpu_plugin.so",
+                "libtbb.so.12",
+                "libtbbmalloc.so.2",
+                "libtbbbind_2_5.so.3",
+                "libhwloc.so.15",
+            ],
+        },
+        Wheel {
+            arch: "aarch64",
+            platform: "manylinux_2_35_aarch64",
+            sha256: "bea1eb3733c34ef331adc945da0ccda5937865031139073663be84c517ffda22",
+            bytes: Bytes(30_348_540),
+            beside: &[
+                "libopenvino.so.2641",
+                "libopenvino_onnx_frontend.so.2641",
+                "libopenvino_arm_cpu_plugin.so",
+                "libtbb.so.12",
+                "libtbbmalloc.so.2",
+                "libtbbbind_2_5.so.3",
+                "libhwloc.so.15",
+            ],
         },
     ],
 };
@@ -69,22 +120,22 @@ const TFLITE: Source = Source {
     project: "ai-edge-litert",
     version: "2.3.0",
     library: "libLiteRt.so",
-    files: &[
-        "ai_edge_litert/libLiteRt.so",
-        "ai_edge_litert-2.3.0.dist-info/licenses/LICENSE",
-    ],
+    folder: "ai_edge_litert",
+    licences: &["ai_edge_litert-2.3.0.dist-info/licenses/LICENSE"],
     wheels: &[
         Wheel {
             arch: "x86_64",
             platform: "manylinux_2_27_x86_64",
             sha256: "1f15078a6725d2357d9de9221664c29afa0545d807559c5f7199ce5e40b96b23",
             bytes: Bytes(21_778_233),
+            beside: &[],
         },
         Wheel {
             arch: "aarch64",
             platform: "manylinux_2_27_aarch64",
             sha256: "853fc608f96da87bd5f3458465dfb9abbf18d5ae6b94eceacead407146f175ae",
             bytes: Bytes(14_379_387),
+            beside: &[],
         },
     ],
 };
@@ -115,8 +166,19 @@ impl Source {
             })
     }
 
-    pub(super) fn files(&self) -> &'static [&'static str] {
-        self.files
+    /// File names of the library and of those beside it.
+    pub(super) fn libraries(&self, wheel: &Wheel) -> Vec<&'static str> {
+        [&[self.library], wheel.beside].concat()
+    }
+
+    /// Paths in the wheel of all that is installed.
+    pub(super) fn files(&self, wheel: &Wheel) -> Vec<String> {
+        let libraries = self.libraries(wheel).into_iter();
+        let licences = self.licences.iter().map(|&path| path.to_owned());
+        libraries
+            .map(|name| format!("{}/{name}", self.folder))
+            .chain(licences)
+            .collect()
     }
 }
 
@@ -127,19 +189,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pin_is_a_digest_and_every_library_is_in_its_wheel() {
-        for source in &SOURCES {
-            assert!(source.files.iter().any(|file| file.ends_with(source.library)));
-            for wheel in source.wheels {
-                wheel.sha256.parse::<Digest>().unwrap();
-            }
+    fn every_pin_is_a_digest() {
+        for wheel in SOURCES.iter().flat_map(|source| source.wheels) {
+            wheel.sha256.parse::<Digest>().unwrap();
         }
+    }
+
+    #[test]
+    fn libraries_that_lie_together_are_taken_together_with_their_licences() {
+        let source = source("openvino").unwrap();
+        let wheel = source.wheel("aarch64").unwrap();
+        let libraries = source.libraries(wheel);
+        assert_eq!(libraries[..2], ["libopenvino_c.so.2641", "libopenvino.so.2641"]);
+        let files = source.files(wheel);
+        assert_eq!(files[3], "openvino/libs/libopenvino_arm_cpu_plugin.so");
+        assert_eq!(files.len(), libraries.len() + source.licences.len());
     }
 
     #[test]
     fn what_cannot_be_installed_is_told_from_what_can() {
         let unknown = source("tract").unwrap_err().to_string();
-        assert_eq!(unknown, "`tract` cannot be installed; there is ort, tflite");
+        assert_eq!(
+            unknown,
+            "`tract` cannot be installed; there is ort, openvino, tflite"
+        );
         let other = source("ort").unwrap().wheel("riscv64").unwrap_err().to_string();
         assert!(
             other.starts_with("no ONNX Runtime is known for riscv64"),

@@ -3,7 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
-use half::f16;
+use crate::plain::Plain;
 
 /// `LITERT_HOST_MEMORY_BUFFER_ALIGNMENT`.
 pub(super) const ALIGNMENT: usize = 64;
@@ -23,26 +23,6 @@ unsafe impl Send for Memory {}
 // SAFETY: a shared reference only reads.
 #[expect(unsafe_code, reason = "the owner holds a pointer")]
 unsafe impl Sync for Memory {}
-
-/// Numbers for which any bytes are a value and which lie in memory as LiteRT has them.
-///
-/// # Safety
-///
-/// Any bytes must be a value, and the alignment must divide [`ALIGNMENT`].
-#[expect(unsafe_code, reason = "the promise is about memory")]
-pub(super) unsafe trait Plain: Copy {}
-
-macro_rules! plain {
-    ($($number:ty),*) => {
-        $(
-            // SAFETY: it is a number.
-            #[expect(unsafe_code, reason = "the promise is about memory")]
-            unsafe impl Plain for $number {}
-        )*
-    };
-}
-
-plain!(f32, f16, i64, i32, i8, u8);
 
 impl Memory {
     /// `None` where that many cannot be addressed.

@@ -25,6 +25,11 @@ fn ort_conforms() {
 }
 
 #[test]
+fn openvino_conforms() {
+    conforms("openvino");
+}
+
+#[test]
 fn tflite_conforms() {
     conforms("tflite");
 }
