@@ -26,12 +26,13 @@ use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
 use crate::locate;
+use crate::plain::Plain;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use axes::Axes;
 use ffi::{Api, Buffer, Compiled};
 use file::{Interface, Output};
-use memory::{Memory, Plain};
+use memory::Memory;
 
 const NAME: &str = locate::TFLITE.name;
 
