@@ -1,7 +1,8 @@
 //! ONNX Runtime, loaded from its shared library at run time.
 //!
-//! Only its CPU provider is used. Once a model is loaded, ONNX Runtime is asked which provider took its nodes; any
-//! other than the one that was asked for is an error.
+//! A provider is used by name and never another in its place: that it cannot be used is an error. Once a model is
+//! loaded, ONNX Runtime is asked which provider took its nodes: one that took none is an error, and of one that left
+//! some to the CPU the remark says how many.
 
 mod provider;
 mod version;
@@ -21,12 +22,10 @@ use crate::library::Search;
 use crate::locate;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use provider::{Assignment, Provider};
 use version::version;
 
 const NAME: &str = locate::ORT.name;
-
-/// ONNX Runtime's name of its provider for CPUs.
-const CPU_PROVIDER: &str = "CPUExecutionProvider";
 
 /// The runtime.
 #[derive(Debug)]
@@ -53,8 +52,7 @@ impl Runtime for Ort {
 
     fn probe(&self) -> Result<Probe, Error> {
         let library = self.library()?;
-        let version = version(&Handle::open(NAME, &library)?)?;
-        Ok(found(version, library))
+        found(&Handle::open(NAME, &library)?, library)
     }
 
     /// The environment is the process's, and every session needs it.
@@ -62,21 +60,28 @@ impl Runtime for Ort {
         let library = self.library()?;
         // Kept until the environment holds the library, too, so that it is mapped once.
         let handle = Handle::open(NAME, &library)?;
-        let version = version(&handle)?;
+        let found = found(&handle, library.clone())?;
         environment(&library)?;
-        Ok(found(version, library))
+        Ok(found)
     }
 
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
-        port::require_cpu(NAME, options)?;
-        let environment = environment(&self.library()?)?;
-        let session = open(environment, path, options).map_err(|reason| refused(path, reason))?;
-        require_assigned(&session, options).map_err(|reason| Error::Provider {
+        let provider = Provider::named(&options.provider)?;
+        let not_by_it = |reason| Error::Provider {
             runtime: NAME,
             provider: options.provider.clone(),
             reason,
-        })?;
-        let model = OrtModel::new(session, options).map_err(|reason| refused(path, reason))?;
+        };
+        let environment = environment(&self.library()?)?;
+        // Checked before the library sees it: it would take any number of threads.
+        port::check_options(options).map_err(|reason| refused(path, reason))?;
+        let builder =
+            with_provider(environment, provider, options).map_err(|error| not_by_it(words(&error)))?;
+        let session = open(builder, path, options).map_err(|error| refused(path, words(&error)))?;
+        let assigned = Assignment::of(&session).map_err(|error| not_by_it(words(&error)))?;
+        let remark = assigned.check(provider).map_err(not_by_it)?;
+        let model =
+            OrtModel::new(session, provider, remark, options).map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))
     }
 }
@@ -94,12 +99,14 @@ pub fn optimized_model(search: &Search, model: &Path, out: &Path) -> Result<(), 
     write().map(drop).map_err(|error| refused(model, words(&error)))
 }
 
-fn found(version: String, library: PathBuf) -> Probe {
-    Probe {
+fn found(handle: &Handle, library: PathBuf) -> Result<Probe, Error> {
+    let version = version(handle)?;
+    let held = provider::held(handle).map_err(unusable)?;
+    Ok(Probe {
         version,
-        providers: vec![port::CPU.to_owned()],
+        providers: held.into_iter().map(str::to_owned).collect(),
         library: Some(library),
-    }
+    })
 }
 
 fn unusable(reason: String) -> Error {
@@ -156,6 +163,8 @@ struct OrtModel {
     session: Arc<Mutex<ort::session::Session>>,
     inputs: Vec<Port>,
     outputs: Vec<String>,
+    provider: Provider,
+    remark: Option<String>,
 }
 
 fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder, ort::Error> {
@@ -166,38 +175,49 @@ fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder, 
     Ok(builder)
 }
 
-fn open(environment: &Environment, path: &Path, options: &Options) -> Result<ort::session::Session, String> {
-    // Checked before the library sees it: it would take any number of threads.
-    port::check_options(options)?;
-    let commit = || {
-        builder(environment, options.threads)?
-            .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_config_entry(provider::RECORD.0, provider::RECORD.1)?
-            .with_config_entry(
-                "session.force_spinning_stop",
-                if options.spin { "0" } else { "1" },
-            )?
-            .commit_from_file(path)
-    };
-    commit().map_err(|error| words(&error))
+/// A builder of sessions that compute with a provider, or an error where that cannot be used.
+fn with_provider(
+    environment: &Environment,
+    provider: Provider,
+    options: &Options,
+) -> Result<SessionBuilder, ort::Error> {
+    let builder = builder(environment, provider.own_threads(options))?;
+    Ok(match provider.dispatch(options) {
+        Some(asked) => builder.with_execution_providers([asked])?,
+        None => builder,
+    })
 }
 
-/// Whether all nodes run on the CPU's provider; those of a graph that was folded away run nowhere.
-fn require_assigned(session: &ort::session::Session, options: &Options) -> Result<(), String> {
-    let assigned = provider::providers(session).map_err(|error| words(&error))?;
-    match assigned.iter().find(|name| *name != CPU_PROVIDER) {
-        None => Ok(()),
-        Some(other) => Err(format!("{other} took nodes instead of `{}`", options.provider)),
-    }
+fn open(
+    builder: SessionBuilder,
+    path: &Path,
+    options: &Options,
+) -> Result<ort::session::Session, ort::Error> {
+    let session = builder
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_config_entry(provider::RECORD.0, provider::RECORD.1)?
+        .with_config_entry(
+            "session.force_spinning_stop",
+            if options.spin { "0" } else { "1" },
+        )?
+        .commit_from_file(path)?;
+    Ok(session)
 }
 
 impl OrtModel {
-    fn new(session: ort::session::Session, options: &Options) -> Result<Self, String> {
+    fn new(
+        session: ort::session::Session,
+        provider: Provider,
+        remark: Option<String>,
+        options: &Options,
+    ) -> Result<Self, String> {
         let declared: Result<Vec<_>, _> = session.inputs().iter().map(declared).collect();
         Ok(Self {
             inputs: port::resolve(&declared?, options)?,
             outputs: session.outputs().iter().map(|o| o.name().to_owned()).collect(),
             session: Arc::new(Mutex::new(session)),
+            provider,
+            remark,
         })
     }
 }
@@ -225,7 +245,11 @@ impl Model for OrtModel {
     }
 
     fn provider(&self) -> &str {
-        port::CPU
+        self.provider.name()
+    }
+
+    fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
     }
 
     fn session(&self) -> Result<Box<dyn Session>, Error> {
@@ -384,10 +408,41 @@ mod tests {
     #[test]
     fn the_session_itself_says_who_took_its_nodes() {
         let environment = environment(&Ort::new(&Search::default()).library().unwrap()).unwrap();
-        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx");
-        let session = open(environment, &tiny, &port::tests::options()).unwrap();
-        let providers: Vec<String> = provider::providers(&session).unwrap().into_iter().collect();
-        assert_eq!(providers, [CPU_PROVIDER]);
+        let options = port::tests::options();
+        let builder = with_provider(environment, Provider::Cpu, &options).unwrap();
+        let session = open(builder, &tiny(), &options).unwrap();
+        let assigned = Assignment::of(&session).unwrap();
+        assert_eq!(assigned.check(Provider::Cpu), Ok(None));
+        assert!(
+            assigned
+                .check(Provider::Cuda)
+                .unwrap_err()
+                .contains("took no node")
+        );
+    }
+
+    fn tiny() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx")
+    }
+
+    /// The library of PyPI was built for the CPU alone.
+    #[test]
+    fn a_provider_that_the_library_lacks_is_an_error() {
+        let runtime = Ort::new(&Search::default());
+        let held = runtime.probe().unwrap().providers;
+        assert!(held.contains(&"cpu".to_owned()));
+        for name in ["xnnpack", "onednn", "openvino", "cuda", "tensorrt"] {
+            if held.iter().any(|own| own == name) {
+                continue;
+            }
+            let options = Options {
+                provider: name.to_owned(),
+                ..port::tests::options()
+            };
+            let error = runtime.load(&tiny(), &options).err().unwrap();
+            let is_told = matches!(&error, Error::Provider { provider, .. } if provider == name);
+            assert!(is_told && !error.to_string().contains('\n'), "{error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::ffi::{CStr, c_char};
 use std::path::Path;
 
+use ort::sys::OrtApi;
+
 use super::unusable;
 use crate::Error;
 use crate::handle::Handle;
@@ -14,21 +16,35 @@ pub(super) fn version(library: &Handle) -> Result<String, Error> {
     Ok(version)
 }
 
+#[repr(C)]
+struct ApiBase {
+    get_api: unsafe extern "C" fn(u32) -> *const OrtApi,
+    get_version_string: unsafe extern "C" fn() -> *const c_char,
+}
+
 #[expect(unsafe_code, reason = "a C library is asked")]
-fn stated(library: &Handle) -> Result<String, String> {
-    #[repr(C)]
-    struct ApiBase {
-        get_api: unsafe extern "C" fn(u32) -> *const std::ffi::c_void,
-        get_version_string: unsafe extern "C" fn() -> *const c_char,
-    }
+fn base(library: &Handle) -> Result<&ApiBase, String> {
     // SAFETY: ONNX Runtime's C API declares this function with this signature since its first version.
     let get_base = unsafe { library.symbol::<unsafe extern "C" fn() -> *const ApiBase>("OrtGetApiBase")? };
     // SAFETY: the function has no preconditions; a null pointer is checked for, and the C API declares that the
-    // struct and the string live as long as the library, which `library` keeps open.
-    let version = unsafe {
-        let base = get_base().as_ref().ok_or("it has no API")?;
-        CStr::from_ptr((base.get_version_string)())
-    };
+    // struct lives as long as the library, which `library` keeps open.
+    unsafe { get_base().as_ref() }.ok_or_else(|| "it has no API".to_owned())
+}
+
+/// The calls of a library whose version is one that can be used.
+#[expect(unsafe_code, reason = "a C library is asked")]
+pub(super) fn api(library: &Handle) -> Result<&OrtApi, String> {
+    // SAFETY: the function takes any number; a null pointer, for a version that the library does not have, is checked
+    // for, and the struct lives as long as the library.
+    unsafe { (base(library)?.get_api)(ort::MINOR_VERSION).as_ref() }
+        .ok_or_else(|| "it does not have the calls of its version".to_owned())
+}
+
+#[expect(unsafe_code, reason = "a C library is asked")]
+fn stated(library: &Handle) -> Result<String, String> {
+    let base = base(library)?;
+    // SAFETY: the C API declares that the string lives as long as the library, which `library` keeps open.
+    let version = unsafe { CStr::from_ptr((base.get_version_string)()) };
     let version = version.to_str().map_err(|_| "its version is not text")?;
     Ok(version.to_owned())
 }
