@@ -78,7 +78,7 @@ fn failed(job: &Settled, failure: &Failure) -> FailedJob {
         study: None,
         device: job.device.to_string(),
         variant: job.variant.clone(),
-        runtime: job.target.runtime.clone(),
+        runtime: job.target.written(),
         threads: Some(job.target.threads),
         batch: Some(job.target.batch),
         stage: failure.stage.to_string(),

@@ -46,7 +46,7 @@ pub(super) fn open_jobs(
             study: None,
             device: stored.device.to_string(),
             variant: stored.job.variant.clone(),
-            runtime: stored.job.target.runtime.clone(),
+            runtime: stored.job.target.written(),
             threads: Some(stored.job.target.threads),
             batch: Some(stored.job.target.batch),
             stage: results::DEVICE.to_owned(),
