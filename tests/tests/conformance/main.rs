@@ -38,3 +38,10 @@ fn tflite_conforms() {
 fn tflite_builtin_conforms() {
     conforms("tflite:builtin");
 }
+
+/// The runtime and provider that a variable names, as in `ort:tensorrt`: for boards whose libraries no registry has.
+#[test]
+#[ignore = "EDGEFRONT_TARGET names what is to be run"]
+fn the_named_target_conforms() {
+    conforms(&std::env::var("EDGEFRONT_TARGET").unwrap());
+}
