@@ -6,7 +6,8 @@
 set -eu
 
 cd "$(dirname -- "$0")/.."
-model=$(tr -d '\0' </proc/device-tree/model 2>/dev/null || true)
+model=
+[ ! -f /proc/device-tree/model ] || model=$(tr -d '\0' </proc/device-tree/model)
 case $model in
 *Jetson* | *Tegra* | *NVIDIA*) ;;
 *)

@@ -43,5 +43,9 @@ fn tflite_builtin_conforms() {
 #[test]
 #[ignore = "EDGEFRONT_TARGET names what is to be run"]
 fn the_named_target_conforms() {
-    conforms(&std::env::var("EDGEFRONT_TARGET").unwrap());
+    match std::env::var("EDGEFRONT_TARGET") {
+        Ok(target) => conforms(&target),
+        // All long tests are run where nobody named one.
+        Err(_) => eprintln!("EDGEFRONT_TARGET names nothing"),
+    }
 }
