@@ -31,8 +31,12 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub runtimes: Vec<String>,
 
-    /// The broker as the board reaches it, as mqtt://[user:password@]host[:port]
-    #[arg(long, value_name = "URL")]
+    /// The broker as the board reaches it.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The broker as the board reaches it, as mqtt://[user:password@]host[:port]"
+    )]
     pub broker: String,
 
     /// Name of the device, unique on its broker [default: the board's host name]

@@ -1,8 +1,8 @@
 //! ONNX to TFLite, the format of LiteRT.
 //!
-//! The model is brought into a form with fixed shapes, constants and folded normalizations; [`lower`] then turns
-//! node by node into kernels' calls, and [`file`] writes them as the tables of [`schema`]. Pictures lie
-//! `[N, H, W, C]` throughout: each value knows where its axes lie ([`axes`]), so that transpositions are left only
+//! The model is brought into a form with fixed shapes, constants and folded normalizations; `lower` then turns
+//! node by node into kernels' calls, and `file` writes them as the tables of `schema`. Pictures lie
+//! `[N, H, W, C]` throughout: each value knows where its axes lie (`axes`), so that transpositions are left only
 //! where something cannot be computed otherwise.
 //!
 //! The model's inputs and outputs of four axes lie `[N, H, W, C]` too. The file says so itself: its metadata
