@@ -73,7 +73,7 @@ fn provide_ort(registry: &Registry, ui: &Ui) -> anyhow::Result<()> {
     };
     let install = || {
         let spinner = ui.spinner("installing ONNX Runtime");
-        let installed = runtime_install::ensure(ORT, |what| {
+        let installed = runtime_install::ensure(ORT, std::env::consts::ARCH, |what| {
             ui.note(format_args!(
                 "installing {what} into your cache folder, for this and later runs"
             ));

@@ -29,11 +29,19 @@ enum Action {
 /// The library comes from the wheel that its project publishes on PyPI, fetched with your pip and checked
 /// against the SHA-256 that this version of edgefront was tested with.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  edgefront runtimes install ort tflite")]
+#[command(
+    after_help = "Examples:\n  edgefront runtimes install ort tflite\n  edgefront runtimes install ort --arch aarch64"
+)]
 struct InstallArgs {
     /// Runtimes to install.
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
+
+    /// Processor of the device that the library is for, such as aarch64 [default: this machine's]
+    ///
+    /// What is not for this machine goes into a folder of its own, from which it is to be copied to the device.
+    #[arg(long, value_name = "ARCH", default_value = std::env::consts::ARCH, hide_default_value = true)]
+    arch: String,
 }
 
 /// One runtime, as `--json` prints it.
@@ -50,31 +58,33 @@ struct Row {
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     match &args.action {
-        Some(Action::Install(install)) => install.names.iter().try_for_each(|name| installed(name, ui))?,
+        Some(Action::Install(InstallArgs { names, arch })) => {
+            names.iter().try_for_each(|name| installed(name, arch, ui))?;
+        }
         None => list(&args.runtime.registry()?, ui)?,
     }
     Ok(Exit::Done)
 }
 
-fn installed(name: &str, ui: &Ui) -> anyhow::Result<()> {
+fn installed(name: &str, arch: &str, ui: &Ui) -> anyhow::Result<()> {
     let Installed {
         version,
         library,
         fresh,
-    } = install(name, ui)?;
+    } = install(name, arch, ui)?;
     if ui.json() {
         return ui.data_json(&serde_json::json!({
-            "name": name, "version": version, "library": library, "fresh": fresh,
+            "name": name, "version": version, "arch": arch, "library": library, "fresh": fresh,
         }));
     }
     let how = if fresh { "installed" } else { "already installed" };
     ui.data(format_args!("{name} {version} {how}: {}", library.display()))
 }
 
-/// Installs the runtime `name` unless it is there, with a spinner while it is fetched.
-pub(super) fn install(name: &str, ui: &Ui) -> anyhow::Result<Installed> {
+/// Installs the runtime `name` for `arch` unless it is there, with a spinner while it is fetched.
+fn install(name: &str, arch: &str, ui: &Ui) -> anyhow::Result<Installed> {
     let mut spinner = None;
-    let installed = runtime_install::ensure(name, |what| {
+    let installed = runtime_install::ensure(name, arch, |what| {
         ui.note(format_args!("fetching {what}, from PyPI with pip"));
         spinner = Some(ui.spinner(format!("fetching {what}")));
     });

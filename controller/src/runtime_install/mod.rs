@@ -28,10 +28,12 @@ pub struct Installed {
     pub fresh: bool,
 }
 
-/// The runtime `name`, installed if it was not. `before_download` is told what is about to be fetched.
-pub fn ensure(name: &str, before_download: impl FnOnce(&str)) -> Result<Installed, InstallError> {
+/// The runtime `name` for the processor `arch`, installed if it was not. `before_download` is told what is about to be
+/// fetched.
+pub fn ensure(name: &str, arch: &str, before_download: impl FnOnce(&str)) -> Result<Installed, InstallError> {
     let source = wheel::source(name)?;
-    let folder = edgefront_runtimes::folder().ok_or(InstallError::NoHome)?;
+    let wheel = source.wheel(arch)?;
+    let folder = folder_of(arch).ok_or(InstallError::NoHome)?;
     let home = folder.join(format!("{}-{}", source.name, source.version));
     let installed = |fresh| Installed {
         version: source.version,
@@ -41,7 +43,6 @@ pub fn ensure(name: &str, before_download: impl FnOnce(&str)) -> Result<Installe
     if is_whole(&installed(false).library) {
         return Ok(installed(false));
     }
-    let wheel = source.wheel(std::env::consts::ARCH)?;
     before_download(&format!("{} {}, {}", source.title, source.version, wheel.bytes));
     let unwritable = |source| InstallError::Write {
         path: folder.clone(),
@@ -60,6 +61,17 @@ pub fn ensure(name: &str, before_download: impl FnOnce(&str)) -> Result<Installe
     record(&unpacked.join(source.library))?;
     move_into_place(&unpacked, &home).map_err(unwritable)?;
     Ok(installed(true))
+}
+
+/// Where libraries for `arch` lie. Those of other processors have folders of their own, which no search of this machine
+/// looks into.
+fn folder_of(arch: &str) -> Option<PathBuf> {
+    let folder = edgefront_runtimes::folder()?;
+    Some(if arch == std::env::consts::ARCH {
+        folder
+    } else {
+        folder.join(arch)
+    })
 }
 
 fn verify(file: &Path, wheel: &Wheel) -> Result<(), InstallError> {
@@ -129,6 +141,13 @@ mod tests {
             .to_string();
         assert!(error.starts_with("x.whl has SHA-256 "), "{error}");
         assert!(error.contains("nothing was installed"), "{error}");
+    }
+
+    #[test]
+    fn libraries_for_another_processor_lie_where_this_machine_does_not_look() {
+        let here = edgefront_runtimes::folder();
+        assert_eq!(folder_of(std::env::consts::ARCH), here);
+        assert_eq!(folder_of("arm64e"), here.map(|folder| folder.join("arm64e")));
     }
 
     #[test]
