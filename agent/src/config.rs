@@ -1,6 +1,6 @@
 //! What the agent is told: built-in defaults, below a file, below flags.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub struct Config {
 /// The command line that starts a worker process; it must end in [`crate::worker::main`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerCommand {
+    /// The program that runs the worker's, with its arguments: `taskset -c 4-7`; empty where none does.
+    pub runner: Vec<String>,
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
@@ -51,9 +53,21 @@ impl WorkerCommand {
     /// The running program with the subcommand `worker`.
     pub fn of_this_program() -> Result<Self, Error> {
         Ok(Self {
+            runner: Vec::new(),
             program: std::env::current_exe().map_err(Error::Program)?,
             args: vec!["worker".into()],
         })
+    }
+
+    /// What is to be executed, and its arguments.
+    pub(crate) fn words(&self) -> (&OsStr, Vec<&OsStr>) {
+        let worker =
+            std::iter::once(self.program.as_os_str()).chain(self.args.iter().map(OsString::as_os_str));
+        let mut words = self.runner.iter().map(OsStr::new).chain(worker);
+        let program = words
+            .next()
+            .expect("invariant: the worker's program is one of them");
+        (program, words.collect())
     }
 }
 
@@ -80,6 +94,8 @@ pub struct Settings {
     /// See [`Config::fetch_patience`].
     #[serde(default, with = "humantime_serde")]
     pub fetch_patience: Option<Duration>,
+    /// See [`WorkerCommand::runner`].
+    pub worker_runner: Option<Vec<String>>,
 }
 
 impl Settings {
@@ -114,6 +130,7 @@ impl Settings {
             load_timeout: self.load_timeout.or(below.load_timeout),
             run_timeout: self.run_timeout.or(below.run_timeout),
             fetch_patience: self.fetch_patience.or(below.fetch_patience),
+            worker_runner: self.worker_runner.or(below.worker_runner),
         }
     }
 }
@@ -141,7 +158,10 @@ impl Config {
             load_timeout: some_time("load_timeout", all.load_timeout)?,
             run_timeout: some_time("run_timeout", all.run_timeout)?,
             fetch_patience: some_time("fetch_patience", all.fetch_patience)?,
-            worker,
+            worker: WorkerCommand {
+                runner: required("worker_runner", all.worker_runner)?,
+                ..worker
+            },
         })
     }
 }
@@ -206,8 +226,9 @@ mod tests {
 
     fn worker() -> WorkerCommand {
         WorkerCommand {
+            runner: Vec::new(),
             program: "worker".into(),
-            args: Vec::new(),
+            args: vec!["--job".into()],
         }
     }
 
@@ -254,6 +275,15 @@ mod tests {
         let config = Config::new(flags.over(file), worker()).unwrap();
         assert_eq!(config.broker, BrokerUrl::new("flags", 1883));
         assert_eq!(config.store_max, Bytes(64 << 20));
+    }
+
+    #[test]
+    fn the_runner_comes_before_the_worker() {
+        let plain = config("").unwrap().worker;
+        assert_eq!(plain.words(), (OsStr::new("worker"), vec![OsStr::new("--job")]));
+        let pinned = config("worker_runner = ['taskset', '-c', '4-7']").unwrap().worker;
+        let rest = ["-c", "4-7", "worker", "--job"].map(OsStr::new);
+        assert_eq!(pinned.words(), (OsStr::new("taskset"), rest.to_vec()));
     }
 
     #[test]

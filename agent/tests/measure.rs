@@ -20,6 +20,7 @@ type Outcomes = BTreeMap<String, Result<Box<Measurement>, Failure>>;
 fn limits() -> Limits {
     Limits {
         worker: WorkerCommand {
+            runner: Vec::new(),
             program: env!("CARGO_BIN_EXE_edgefront-agent").into(),
             args: vec!["worker".into()],
         },
@@ -310,6 +311,7 @@ async fn a_worker_that_runs_out_of_memory_costs_its_job_only() {
 fn shell(script: &str) -> Limits {
     Limits {
         worker: WorkerCommand {
+            runner: Vec::new(),
             program: "/bin/sh".into(),
             args: vec!["-c".into(), script.into()],
         },

@@ -141,6 +141,8 @@ pub enum Reason {
         /// What was bounded.
         what: &'static str,
     },
+    /// An emulator ran it, so its figures are none of the device.
+    Emulated,
 }
 
 impl fmt::Display for Reason {
@@ -159,6 +161,7 @@ impl fmt::Display for Reason {
                 write!(f, "{what} {figure} {unit} is {side} {bound} {unit}")
             }
             Self::NotMeasured { what } => write!(f, "{what} was not measured"),
+            Self::Emulated => f.write_str("it was measured under an emulator"),
         }
     }
 }
@@ -264,6 +267,7 @@ impl Bounds {
             "P99 (not certified)"
         };
         [
+            record.conditions.emulated.then_some(Reason::Emulated),
             at_most("P50", Some(record.latency_ms.p50), self.max_p50_ms, "ms"),
             at_most(p99, record.latency_ms.p99, self.max_p99_ms, "ms"),
             at_least(

@@ -128,3 +128,14 @@ pub struct Conditions {
     /// What a reader of the figures should know, a line each.
     pub notes: Vec<String>,
 }
+
+impl Conditions {
+    /// The note of a worker that did not run on the processor that it was built for. Readers that know it leave the
+    /// measurement out of frontiers; to all others it is a note.
+    pub const EMULATED: &str = "measured under an emulator: its times and memory say nothing of a device";
+
+    /// Whether the worker ran under an emulator.
+    pub fn is_emulated(&self) -> bool {
+        self.notes.iter().any(|note| note == Self::EMULATED)
+    }
+}

@@ -211,9 +211,13 @@ pub struct ConditionsRecord {
     pub max_temp_c: Option<f64>,
     /// Whether the device throttled; `None` where it does not tell.
     pub throttled: Option<bool>,
-    /// False where the rounds disagree by so much that the measurement should not be compared; `notes` say
-    /// how much.
+    /// False where the rounds disagree by so much that the measurement should not be compared, or an emulator ran the
+    /// model; `notes` say so.
     pub valid: bool,
+    /// True where an emulator ran the model, so that times and memory say nothing of a device and take no part in its
+    /// frontier. Left out where it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emulated: bool,
     /// What a reader should know.
     pub notes: Vec<String>,
 }

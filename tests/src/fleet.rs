@@ -20,7 +20,7 @@ pub const DEVICE: &str = "board";
 pub struct Running(Child);
 
 impl Running {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Self(command.spawn().expect("the program starts"))
     }
@@ -89,6 +89,15 @@ pub fn bench(broker: &BrokerUrl, time: &str) -> Running {
     Running::start(&mut command)
 }
 
+/// Starts `edgefront bench` of a model on a runtime of [`DEVICE`], as short as it may be.
+pub fn short_bench(model: &Path, runtime: &str, broker: &BrokerUrl) -> Running {
+    let mut command = Command::new(program::path("edgefront"));
+    command.arg("bench").arg(model).args(["--runtime", runtime]);
+    command.args(["--device", DEVICE, "--broker", &broker.to_string()]);
+    command.args(["--min-time", "20ms", "--max-time", "1s"]);
+    Running::start(&mut command)
+}
+
 /// A study of two variants with one and two threads: four jobs and two artifacts.
 #[derive(Debug)]
 pub struct Study {
@@ -101,11 +110,19 @@ impl Study {
     pub const JOBS: usize = 4;
 
     /// Writes the files of a study whose artifacts have about `artifact_bytes` and whose jobs measure for
-    /// `min_time`.
+    /// `min_time`, on tract.
     ///
     /// # Panics
     /// If the files cannot be written.
     pub fn new(broker: &BrokerUrl, artifact_bytes: usize, min_time: &str) -> Self {
+        Self::on_runtime("tract", broker, artifact_bytes, min_time)
+    }
+
+    /// As [`new`](Self::new), on another runtime.
+    ///
+    /// # Panics
+    /// If the files cannot be written.
+    pub fn on_runtime(runtime: &str, broker: &BrokerUrl, artifact_bytes: usize, min_time: &str) -> Self {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         let write = |name: &str, bytes: &[u8]| {
             std::fs::write(folder.path().join(name), bytes).expect("the folder can be written to");
@@ -114,7 +131,7 @@ impl Study {
         write("val.safetensors", &data());
         let study = format!(
             "model = \"model.onnx\"\nvalidation = \"val.safetensors\"\n\
-             variants = [\"fp32\", \"prune50\"]\nruntimes = [\"tract\"]\nthreads = [1, 2]\n\
+             variants = [\"fp32\", \"prune50\"]\nruntimes = [\"{runtime}\"]\nthreads = [1, 2]\n\
              broker = \"{broker}\"\ndevices = [\"{DEVICE}\"]\n\
              [plan]\nwarmup_runs = 1\nwarmup_time = \"1ms\"\nmin_runs = 20\nmin_time = \"{min_time}\"\nrounds = 4\n"
         );
@@ -150,9 +167,7 @@ impl Study {
     /// # Panics
     /// If they do not.
     pub fn assert_all_measured(&self) {
-        let file = self.out().join("results.json");
-        let text = std::fs::read_to_string(&file).expect("the results are there");
-        let results: Value = serde_json::from_str(&text).expect("the results are JSON");
+        let results = self.results();
         assert_eq!(results["failed"], serde_json::json!([]));
         let records = results["records"].as_array().expect("records are a list");
         let names: BTreeSet<(String, String)> = records
@@ -161,6 +176,16 @@ impl Study {
             .collect();
         assert_eq!(records.len(), Self::JOBS, "{records:#?}");
         assert_eq!(names.len(), Self::JOBS, "{names:?}");
+    }
+
+    /// The results.
+    ///
+    /// # Panics
+    /// If they are not there.
+    pub fn results(&self) -> Value {
+        let file = self.out().join("results.json");
+        let text = std::fs::read_to_string(&file).expect("the results are there");
+        serde_json::from_str(&text).expect("the results are JSON")
     }
 
     fn out(&self) -> PathBuf {

@@ -1,6 +1,7 @@
 //! What the workspace tests share: brokers as processes, and the programs under test.
 
 pub mod broker;
+pub mod emulator;
 pub mod fleet;
 pub mod gate;
 pub mod jobs;

@@ -1,11 +1,12 @@
-//! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files,
-//! `cargo xtask compare-quantizers` and `compare-training` measure the optimizer beside ONNX Runtime's tools and PyTorch,
-//! `compare-runtimes` measures what measures beside the runtimes' own tools.
+//! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files, `cargo xtask
+//! cross` builds the agent for boards, `cargo xtask compare-quantizers` and `compare-training` measure the optimizer
+//! beside ONNX Runtime's tools and PyTorch, `compare-runtimes` measures what measures beside the runtimes' own tools.
 #![allow(clippy::print_stdout, reason = "its words are its purpose")]
 
 mod compare;
 mod conformance;
 mod count;
+mod cross;
 mod filter;
 mod prerequisites;
 mod step;
@@ -27,6 +28,10 @@ Usage:
                              --all runs the long tests too, those marked `#[ignore]`.
   cargo xtask conformance    Fetch the Python package `onnx` and hold the optimizer to its networks and operator
                              cases: a table of both. Needs ONNX Runtime's library and Python with pip.
+  cargo xtask cross ARCH... [--without-tract]
+                             Build the agent for aarch64 or armv7, with tract and without, into target/cross/ARCH;
+                             fails where one is larger than its budget or needs more than glibc 2.28. Needs rustup,
+                             and pip or zig. About 20 minutes on two cores.
   cargo xtask fixtures       Write the golden files anew from what the code makes today; look at the diff
                              before you commit it.
   cargo xtask compare-quantizers MODEL --calib DATA --val DATA [--help]
@@ -55,6 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match arguments[..] {
         ["test"] => test::run(false),
         ["test", "--all"] => test::run(true),
+        ["cross", ref rest @ ..] => Ok(cross::run(rest)?.unwrap_or_else(wrong_usage)),
         ["conformance"] => conformance::run(),
         ["fixtures"] => fixtures(),
         ["compare-quantizers", ref rest @ ..] => compare::quantizers(rest),
@@ -66,11 +72,13 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }
-        _ => {
-            eprintln!("{USAGE}");
-            Ok(ExitCode::from(2))
-        }
+        _ => Ok(wrong_usage()),
     }
+}
+
+fn wrong_usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }
 
 fn fixtures() -> anyhow::Result<ExitCode> {

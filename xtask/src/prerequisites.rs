@@ -1,4 +1,4 @@
-//! What some tests need from the machine: Debian's Mosquitto, the libraries of runtimes, and Python.
+//! What some tests need from the machine: Debian's Mosquitto and qemu, the libraries of runtimes, and Python.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,41 +10,67 @@ pub(crate) struct Missing {
     pub(crate) word: &'static str,
     /// What to do about it.
     pub(crate) mend: String,
+    /// Whether every machine can have it, so that continuous integration must.
+    pub(crate) everywhere: bool,
 }
-
-const MOSQUITTO_PACKAGES: [&str; 2] = ["mosquitto", "mosquitto-clients"];
 
 /// Installs the broker that the tests compare with, unless it is there.
 pub(crate) fn mosquitto() -> Option<Missing> {
-    let present = || on_path("mosquitto") && on_path("mosquitto_pub");
+    packages("mosquitto", &["mosquitto", "mosquitto-clients"], || {
+        on_path("mosquitto") && on_path("mosquitto_pub")
+    })
+}
+
+/// Installs what runs programs of 64-bit ARM, and the libraries that such programs load, unless they are there.
+pub(crate) fn qemu() -> Option<Missing> {
+    let names = ["qemu-user-static", "libc6-arm64-cross", "libstdc++6-arm64-cross"];
+    packages("qemu", &names, || {
+        on_path("qemu-aarch64-static") && Path::new("/usr/aarch64-linux-gnu/lib/libstdc++.so.6").exists()
+    })
+}
+
+/// Installs packages of Debian, unless what they bring is there.
+fn packages(word: &'static str, names: &[&str], present: impl Fn() -> bool) -> Option<Missing> {
     if present() {
         return None;
     }
-    println!("== installing {}", MOSQUITTO_PACKAGES.join(" "));
+    println!("== installing {}", names.join(" "));
     // A fresh machine may have no package lists, or old ones.
-    if !(install(&MOSQUITTO_PACKAGES) || (apt_get(&["update"]) && install(&MOSQUITTO_PACKAGES))) || !present()
-    {
-        let mend = format!("sudo apt-get install {}", MOSQUITTO_PACKAGES.join(" "));
-        return Some(Missing {
-            word: "mosquitto",
-            mend,
-        });
+    let installed = install(names) || (apt_get(&["update"]) && install(names));
+    if installed && present() {
+        return None;
     }
-    None
+    Some(Missing {
+        word,
+        mend: format!("sudo apt-get install {}", names.join(" ")),
+        everywhere: true,
+    })
 }
 
 /// Installs the library of a runtime as a user would, unless it is there. `edgefront` is the built program.
 pub(crate) fn runtime(edgefront: &Path, name: &'static str) -> Option<Missing> {
-    println!("== edgefront runtimes install {name}");
+    install_runtimes(edgefront, name, &[name])
+}
+
+/// Installs the libraries of all runtimes that are published for 64-bit ARM.
+pub(crate) fn aarch64_runtimes(edgefront: &Path) -> Option<Missing> {
+    install_runtimes(edgefront, "aarch64", &["ort", "tflite", "--arch", "aarch64"])
+}
+
+fn install_runtimes(edgefront: &Path, word: &'static str, arguments: &[&str]) -> Option<Missing> {
+    let command = format!("edgefront runtimes install {}", arguments.join(" "));
+    println!("== {command}");
     let installed = Command::new(edgefront)
-        .args(["runtimes", "install", name])
+        .args(["runtimes", "install"])
+        .args(arguments)
         .status();
     if installed.is_ok_and(|status| status.success()) {
         return None;
     }
     Some(Missing {
-        word: name,
-        mend: format!("edgefront runtimes install {name} (needs pip and the network)"),
+        word,
+        mend: format!("{command} (needs pip and the network)"),
+        everywhere: true,
     })
 }
 
@@ -53,11 +79,12 @@ pub(crate) fn python() -> Option<Missing> {
     (!on_path("python3")).then(|| Missing {
         word: "python3",
         mend: "sudo apt-get install python3".to_owned(),
+        everywhere: true,
     })
 }
 
 /// Debian puts daemons in `/usr/sbin`, which is not on every user's path.
-fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     folders.into_iter().any(|folder| folder.join(program).is_file())

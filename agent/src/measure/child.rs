@@ -36,8 +36,9 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts a worker. A terminal's Ctrl-C is for the agent alone, so the worker gets a group of its own.
     pub(crate) fn start(command: &WorkerCommand) -> Result<Self, Failure> {
-        let started = Command::new(&command.program)
-            .args(&command.args)
+        let (program, args) = command.words();
+        let started = Command::new(program)
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -45,7 +46,7 @@ impl Worker {
             .kill_on_drop(true)
             .spawn();
         let mut child = started.map_err(|error| {
-            let program = command.program.display();
+            let program = program.display();
             failure(Stage::Load, format!("cannot start worker {program}: {error}"))
         })?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());

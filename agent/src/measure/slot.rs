@@ -60,6 +60,13 @@ impl Slot {
             notes: loaded.remark.iter().cloned().collect(),
             ..Conditions::default()
         };
+        if loaded.emulated {
+            conditions.notes.push(Conditions::EMULATED.to_owned());
+        }
+        if !limits.worker.runner.is_empty() {
+            let runner = limits.worker.runner.join(" ");
+            conditions.notes.push(format!("run by `{runner}`"));
+        }
         if warmup_runs < warm_up.runs {
             let (wanted, longest) = (warm_up.runs, Duration::from(warm_up.longest));
             conditions.notes.push(format!(

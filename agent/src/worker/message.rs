@@ -119,6 +119,8 @@ pub(crate) struct Loaded {
     pub(crate) provider: String,
     /// Where the runtime does not compute as the artifact says, what it does instead.
     pub(crate) remark: Option<String>,
+    /// Whether another program than the worker's executes it.
+    pub(crate) emulated: bool,
     /// From the artifact's path to a session that can run.
     pub(crate) time: Nanos,
     /// Peak memory of the process so far.

@@ -3,6 +3,7 @@
 //! It does one order after the other and is blocked reading standard input in between, so that a worker whose
 //! turn it is not takes no processor time. It ends when its input ends, or when its parent does.
 
+mod emulation;
 mod inputs;
 mod memory;
 pub(crate) mod message;

@@ -8,10 +8,10 @@ use edgefront_protocol::outcome::{Failure, Stage};
 use edgefront_protocol::{Nanos, UnixMillis};
 use edgefront_runtimes::{Model, Options, Runtime, Session};
 
-use super::inputs;
 use super::memory::peak_rss;
 use super::message::{self, Answer, Load, Loaded, Span, WarmUp};
 use super::steady::Steadiness;
+use super::{emulation, inputs};
 
 /// Runs before the timed ones of a round. The worker was blocked since its last round: its data is out of the
 /// caches and its threads sleep.
@@ -106,6 +106,7 @@ impl Bench {
             runtime_version: opened.version,
             provider: model.provider().to_owned(),
             remark: model.remark().map(str::to_owned),
+            emulated: emulation::is_emulated(),
             time,
             peak_rss: peak_rss(),
         };

@@ -13,7 +13,7 @@ use self::objective::Objective;
 
 /// Fills `pareto`, `dominated_by` and `not_ranked` of every record, and the names of the objectives.
 ///
-/// A record that lacks one of the figures takes no part and says which.
+/// A record that lacks one of the figures takes no part and says which; nor does one from an emulator.
 pub fn mark(results: &mut Results, objectives: &[&'static Objective]) {
     results.objectives = objectives
         .iter()
@@ -54,6 +54,9 @@ fn mark_device(records: &mut [Record], members: &[usize], objectives: &[&Objecti
 }
 
 fn costs(record: &Record, objectives: &[&Objective]) -> Result<Vec<f64>, String> {
+    if record.conditions.emulated {
+        return Err("measured under an emulator".to_owned());
+    }
     let cost = |objective: &&Objective| {
         let what = format!("{} was not measured", objective.label);
         objective.cost(record).ok_or(what)
@@ -116,6 +119,16 @@ mod tests {
             results.records[0].not_ranked.as_deref(),
             Some("top-1 accuracy was not measured")
         );
+    }
+
+    #[test]
+    fn what_an_emulator_ran_takes_no_part() {
+        let mut results = fixture::results();
+        results.records[0].conditions.emulated = true;
+        mark(&mut results, &defaults());
+        assert!(!results.records[0].pareto);
+        let why = results.records[0].not_ranked.as_deref();
+        assert_eq!(why, Some("measured under an emulator"));
     }
 
     #[test]

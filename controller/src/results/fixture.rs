@@ -193,6 +193,7 @@ fn record(
             max_temp_c: Some(61.0),
             throttled: None,
             valid: unsteady.is_none(),
+            emulated: false,
             notes: unsteady.into_iter().collect(),
         },
         pareto: false,
