@@ -4,12 +4,20 @@
 # Only lays its files out below a folder:
 #   ./install.sh --root DIR
 set -eu
+# The agent's user reads what is installed, whatever the mask of who installs it.
+umask 022
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=
 case ${1-} in
 '') ;;
---root) root=${2:?--root needs a folder} ;;
+--root)
+    root=${2:?--root needs a folder}
+    [ $# -eq 2 ] || {
+        echo "unknown argument: $3; see $0 --help" >&2
+        exit 2
+    }
+    ;;
 -h | --help)
     sed -n '2,5s/^# \{0,1\}//p' "$0"
     exit 0
@@ -40,9 +48,12 @@ if [ -f "$settings" ] && ! cmp -s "$settings" "$here/root/etc/edgefront/agent.to
     echo "kept the settings that were there as $settings.old" >&2
     mv "$settings" "$settings.old"
 fi
+# What runs must not be written to, and libraries that this bundle has not must not stay.
+if [ -z "$root" ] && [ -d /run/systemd/system ]; then
+    systemctl stop edgefront-agent.service 2>/dev/null || true
+fi
 mkdir -p "$root/"
-# A program that runs cannot be written to, and can be replaced.
-rm -f "$root/opt/edgefront/edgefront-agent"
+rm -rf "$root/opt/edgefront"
 cp -R "$here/root/." "$root/"
 [ -n "$root" ] && exit 0
 

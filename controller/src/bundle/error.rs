@@ -22,6 +22,12 @@ pub enum BundleError {
         /// Why.
         source: io::Error,
     },
+    /// What is there was not made by an earlier bundle.
+    #[error("{} is of no bundle; give another folder", path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The agent is no program.
     #[error("{} is no program of Linux", path.display())]
     NoProgram {

@@ -5,9 +5,10 @@ mod arch;
 mod deb;
 mod error;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 pub use arch::Arch;
 pub use error::BundleError;
@@ -19,6 +20,8 @@ const STATE: &str = "/var/lib/edgefront";
 
 const SERVICE: &str = include_str!("../../../cross/bundle/edgefront-agent.service");
 const INSTALL: &str = include_str!("../../../cross/bundle/install.sh");
+/// By which a folder is known as a bundle's.
+const SET_UP_NAME: &str = "set-up";
 const SET_UP: &str = include_str!("../../../cross/bundle/set-up");
 const PRERM: &str = include_str!("../../../cross/bundle/prerm");
 
@@ -58,11 +61,14 @@ struct Entry {
 }
 
 impl Bundle {
-    /// Writes the folder; what an earlier bundle left there is replaced.
+    /// Writes the folder; what an earlier bundle left there is replaced, and anything else is an error.
     pub fn write(&self, folder: &Path) -> Result<Written, BundleError> {
         let entries = self.entries()?;
         let root = folder.join("root");
         if root.exists() {
+            if !root.join(HOME).join(SET_UP_NAME).is_file() {
+                return Err(BundleError::Taken { path: root });
+            }
             fs::remove_dir_all(&root).map_err(|source| BundleError::write(&root, source))?;
         }
         for entry in &entries {
@@ -73,7 +79,8 @@ impl Bundle {
         let package = folder.join(deb::file_name(self.arch));
         let content =
             deb::package(self.arch, &entries).map_err(|source| BundleError::write(&package, source))?;
-        put(&package, 0o644, &content)?;
+        // It holds the password, too.
+        put(&package, 0o600, &content)?;
         Ok(Written {
             installer,
             package,
@@ -92,7 +99,7 @@ impl Bundle {
         };
         let mut entries = vec![
             text("etc/edgefront/agent.toml", 0o640, &self.settings()),
-            text(&format!("{HOME}/set-up"), 0o755, SET_UP),
+            text(&format!("{HOME}/{SET_UP_NAME}"), 0o755, SET_UP),
             text("usr/lib/systemd/system/edgefront-agent.service", 0o644, SERVICE),
             Entry {
                 path: format!("{HOME}/edgefront-agent"),
@@ -154,13 +161,24 @@ fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
     fs::read(path).map_err(|source| BundleError::read(path, source))
 }
 
+/// Writes a file that at no moment is open to more than its mode says, and the folders before it for all to read,
+/// whatever this process's mask.
 fn put(path: &Path, mode: u32, content: &[u8]) -> Result<(), BundleError> {
     let written = || {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
         }
-        edgefront_files::replace(path, content)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode & 0o700)
+            .open(path)?;
+        file.write_all(content)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
     };
     written().map_err(|source| BundleError::write(path, source))
 }
@@ -210,6 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_no_bundle_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = bundle(dir.path());
+        let precious = dir.path().join("out/root/thesis.txt");
+        fs::create_dir_all(precious.parent().unwrap()).unwrap();
+        fs::write(&precious, "words").unwrap();
+        let error = bundle.write(&dir.path().join("out")).unwrap_err().to_string();
+        assert!(
+            error.ends_with("out/root is of no bundle; give another folder"),
+            "{error}"
+        );
+        assert!(precious.is_file());
+    }
+
+    #[test]
     fn what_an_earlier_bundle_left_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let mut bundle = bundle(dir.path());
@@ -220,6 +253,8 @@ mod tests {
         bundle.runtimes.clear();
         let written = bundle.write(&out).unwrap();
         assert!(!library.exists());
-        assert!(written.installer.is_file() && written.package.is_file());
+        assert!(written.installer.is_file());
+        let mode = fs::metadata(written.package).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it holds the password");
     }
 }

@@ -74,6 +74,7 @@ pub(crate) fn conforms(target: &str) {
             .collect();
         match (target::run(target, &file, &inputs), refusals.get(&name)) {
             (Ok(outputs), None) => {
+                assert_eq!(outputs.len(), case.outputs.len(), "{name}: number of outputs");
                 let pairs = case.outputs.iter().zip(&outputs);
                 wrong
                     .extend(pairs.filter_map(|(expected, found)| {

@@ -1,7 +1,9 @@
 //! Operators of which TFLite has the parts alone become those, and parts that it has as one become that.
 
+use half::f16;
+
 use crate::graph::{Graph, NodeId};
-use crate::proto::{AttributeProto, NodeProto, TensorProto, node};
+use crate::proto::{AttributeProto, DataType, NodeProto, TensorProto, node};
 use crate::shape::{Value, Values};
 
 /// The first operator set in which a reduction takes its axes as an input.
@@ -16,8 +18,8 @@ pub(super) fn rewrite(graph: &mut Graph, values: &Values) {
         match graph.node(id).op_type() {
             "LayerNormalization" => layer_normalization(graph, id, values),
             "InstanceNormalization" => instance_normalization(graph, id, values),
-            "Softplus" => softplus(graph, id),
-            "Erf" => gelu(graph, id),
+            "Softplus" => softplus(graph, id, values),
+            "Erf" => gelu(graph, id, values),
             _ => {}
         }
     }
@@ -29,12 +31,16 @@ pub(super) fn rewrite(graph: &mut Graph, values: &Values) {
 struct Parts<'a> {
     graph: &'a mut Graph,
     old: NodeProto,
+    /// Whether it computes in half precision.
+    half: bool,
 }
 
 impl<'a> Parts<'a> {
-    fn of(graph: &'a mut Graph, id: NodeId) -> Self {
+    fn of(graph: &'a mut Graph, id: NodeId, values: &Values) -> Self {
         let old = graph.remove_node(id);
-        Self { graph, old }
+        let found = old.input.first().and_then(|input| values.get(input));
+        let half = found.is_some_and(|value| value.data_type == DataType::Float16);
+        Self { graph, old, half }
     }
 
     fn input(&self, index: usize) -> String {
@@ -43,7 +49,12 @@ impl<'a> Parts<'a> {
 
     fn constant(&mut self, value: f32) -> String {
         let name = self.graph.fresh_name(&format!("{}_constant", self.old.label()));
-        self.graph.add_initializer(TensorProto::scalar(&name, value));
+        let constant = if self.half {
+            TensorProto::scalar(&name, f16::from_f32(value))
+        } else {
+            TensorProto::scalar(&name, value)
+        };
+        self.graph.add_initializer(constant);
         name
     }
 
@@ -105,7 +116,7 @@ fn layer_normalization(graph: &mut Graph, id: NodeId, values: &Values) {
     let first = if axis < 0 { axis + rank as i64 } else { axis };
     let last: Vec<i64> = (first..rank as i64).collect();
     let bias = old.input_name(2).map(str::to_owned);
-    let mut parts = Parts::of(graph, id);
+    let mut parts = Parts::of(graph, id, values);
     let normalized = parts.normalized(&last);
     let scale = parts.input(1);
     if let Some(bias) = bias {
@@ -133,15 +144,15 @@ fn instance_normalization(graph: &mut Graph, id: NodeId, values: &Values) {
         graph.add_initializer(constant);
     }
     let axes: Vec<i64> = (2..rank as i64).collect();
-    let mut parts = Parts::of(graph, id);
+    let mut parts = Parts::of(graph, id, values);
     let normalized = parts.normalized(&axes);
     let scaled = parts.op("Mul", &[&normalized, &constants[0]]);
     parts.finish("Add", &[&scaled, &constants[1]]);
 }
 
 /// `max(x, 0) + log(1 + exp(-|x|))`, which overflows nowhere.
-fn softplus(graph: &mut Graph, id: NodeId) {
-    let mut parts = Parts::of(graph, id);
+fn softplus(graph: &mut Graph, id: NodeId, values: &Values) {
+    let mut parts = Parts::of(graph, id, values);
     let value = parts.input(0);
     let size = parts.op("Abs", &[&value]);
     let below = parts.op("Neg", &[&size]);
@@ -154,11 +165,11 @@ fn softplus(graph: &mut Graph, id: NodeId) {
 }
 
 /// `x * (1 + erf(x / sqrt(2))) / 2` as exporters write it, whichever factor stands first.
-fn gelu(graph: &mut Graph, id: NodeId) {
+fn gelu(graph: &mut Graph, id: NodeId, values: &Values) {
     let Some((value, last)) = half_of_product(graph, id) else {
         return;
     };
-    let parts = Parts::of(graph, last);
+    let parts = Parts::of(graph, last, values);
     parts.finish("Gelu", &[&value]);
 }
 

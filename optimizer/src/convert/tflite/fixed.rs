@@ -61,12 +61,13 @@ fn fix_input(
         )));
     }
     for (axis, dimension) in dimensions.into_iter().enumerate() {
-        let given = shape.map(|shape| shape[axis] as i64);
+        let given = shape.map(|shape| extent(shape[axis], &name)).transpose()?;
         let symbol = match &dimension.value {
             Some(DimensionValue::DimValue(own)) => {
                 if given.is_some_and(|given| given != *own) {
                     return Err(Error::Graph(format!(
-                        "axis {axis} of input `{name}` is {own}, and {shape:?} is given"
+                        "axis {axis} of input `{name}` is {own}, and {} is given",
+                        given.unwrap_or_default()
                     )));
                 }
                 continue;
@@ -95,6 +96,17 @@ fn fix_input(
         dimension.value = Some(DimensionValue::DimValue(extent));
     }
     Ok(())
+}
+
+/// An extent as TFLite counts, in 32 bits.
+fn extent(given: usize, input: &str) -> Result<i64, Error> {
+    let fits = i32::try_from(given).ok().filter(|&extent| extent > 0);
+    fits.map(i64::from).ok_or_else(|| {
+        Error::Graph(format!(
+            "input `{input}` cannot have an extent of {given}; TFLite counts to {}",
+            i32::MAX
+        ))
+    })
 }
 
 fn dimensions(info: &mut ValueInfoProto) -> Vec<&mut DimensionProto> {
@@ -143,6 +155,8 @@ mod tests {
             vec![vec![4, 1, 8, 8]],
             vec![vec![4, 3, 8]],
             vec![vec![4, 3, 8, 9]],
+            vec![vec![1 << 32, 3, 8, 8]],
+            vec![vec![0, 3, 8, 8]],
             vec![vec![4, 3, 8, 8]; 2],
         ] {
             with_input(&open, &given).unwrap_err();

@@ -33,9 +33,8 @@ pub(super) fn of(graph: &Graph, id: NodeId) -> Result<Quantization, Error> {
     }
     let zero_points = match node.input_name(2) {
         Some(_) => signed_zero_points(graph, id)?,
-        None if data_type(graph, id) == Some(DataType::Int8) => vec![0; scales.len()],
-        None if data_type(graph, id) == Some(DataType::Int32) => vec![0; scales.len()],
-        None => vec![-SHIFT; scales.len()],
+        None if is_unsigned(graph, id) => vec![-SHIFT; scales.len()],
+        None => vec![0; scales.len()],
     };
     if zero_points.len() != scales.len() {
         return Err(Error::node(node, "it has not as many zero points as scales"));
@@ -52,9 +51,22 @@ pub(super) fn of(graph: &Graph, id: NodeId) -> Result<Quantization, Error> {
     })
 }
 
-/// The type of the integers of a pair without zero point.
-fn data_type(graph: &Graph, id: NodeId) -> Option<DataType> {
-    graph.constant_input(id, 0)?.element_type().ok()
+/// Whether the integers of a node without zero point are `uint8`: those that it makes are where it names no other
+/// type, and those that it reads are as they were made.
+fn is_unsigned(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    if node.is("QuantizeLinear") {
+        let named = graph
+            .constant_input(id, 2)
+            .and_then(|zero| zero.element_type().ok());
+        let named = named.or_else(|| DataType::try_from(i32::try_from(node.int("output_dtype")?).ok()?).ok());
+        return matches!(named, None | Some(DataType::Undefined | DataType::Uint8));
+    }
+    if let Some(constant) = graph.constant_input(id, 0) {
+        return matches!(constant.element_type(), Ok(DataType::Uint8));
+    }
+    let stores = graph.producer(&node.input[0]);
+    stores.is_none_or(|stores| graph.node(stores).is("QuantizeLinear") && is_unsigned(graph, stores))
 }
 
 /// Axes of the constant that a node reads; `None` for other values.
@@ -116,6 +128,7 @@ pub(super) fn integers(tensor: &TensorProto) -> Result<Option<Integers>, Error> 
 mod tests {
     use super::*;
     use crate::graph::build::Builder;
+    use crate::proto::AttributeProto;
 
     fn pair(zero_point: TensorProto) -> Result<Quantization, Error> {
         let mut b = Builder::new(17);
@@ -155,5 +168,31 @@ mod tests {
             why.contains("8 bits") && why.contains("quantizelinear_0"),
             "{why}"
         );
+    }
+
+    /// Zero points of a pair without any but where one is given, as signed integers.
+    fn zero_points(zero: Option<i8>, attributes: &[AttributeProto]) -> [Vec<i64>; 2] {
+        let mut b = Builder::new(21);
+        let x = b.input("x", &["1", "4"]);
+        let scale = b.floats(&[], &[0.5]);
+        let zero = zero.map(|zero| b.initializer(TensorProto::scalar("zero", zero)));
+        let inputs: Vec<&str> = [x.as_str(), &scale].into_iter().chain(zero.as_deref()).collect();
+        let integers = b.op("QuantizeLinear", &inputs, attributes);
+        let y = b.op("DequantizeLinear", &[&integers, &scale], &[]);
+        let graph = Graph::new(b.finish(&[&y])).unwrap();
+        let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
+        [nodes[0], nodes[1]].map(|id| of(&graph, id).unwrap().zero_points)
+    }
+
+    #[test]
+    fn a_zero_point_that_is_left_out_is_that_of_the_integers() {
+        assert_eq!(
+            zero_points(None, &[]),
+            [[-128], [-128]],
+            "ONNX's default is uint8"
+        );
+        assert_eq!(zero_points(Some(0), &[]), [[0], [0]]);
+        let signed = AttributeProto::from_int("output_dtype", DataType::Int8 as i64);
+        assert_eq!(zero_points(None, &[signed]), [[0], [0]]);
     }
 }

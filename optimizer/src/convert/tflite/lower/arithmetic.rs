@@ -272,6 +272,12 @@ impl Lowering<'_> {
     /// A normalization that no layer before it could take: a product and a sum with constants.
     pub(super) fn batch_normalization(&mut self, step: &Step) -> Result<(), Error> {
         let node = self.graph.node(step.id);
+        if node.int("training_mode").unwrap_or(0) != 0 {
+            return Err(Error::node(
+                node,
+                "it is in training mode; export it for inference",
+            ));
+        }
         let epsilon = node.float("epsilon").unwrap_or(1e-5);
         let parameter = |index: usize| -> Result<Vec<f32>, Error> {
             let constant = self.graph.constant_input(step.id, index);

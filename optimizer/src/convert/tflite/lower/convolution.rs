@@ -67,6 +67,12 @@ impl Lowering<'_> {
                 "TFLite has no grouped or dilated transposed convolution; replace it by a Resize and a Conv",
             ));
         }
+        if node.ints("output_shape").is_some() {
+            return Err(Error::node(
+                node,
+                "its pads follow from `output_shape`; export it with `pads` and `output_padding`",
+            ));
+        }
         if step.integer && !self.has_integer_weights(step.id) {
             return self.transposed_convolution(
                 &self.in_float(step, "its weights are not symmetric 8-bit constants"),

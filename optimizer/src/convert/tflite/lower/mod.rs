@@ -89,6 +89,11 @@ impl Lowering<'_> {
     fn outputs(&mut self) -> Result<(), Error> {
         for output in self.graph.outputs() {
             let name = output.name();
+            if self.values.get(name).map(|value| value.data_type) == Some(DataType::Uint8) {
+                return Err(Error::Graph(format!(
+                    "output `{name}` is uint8, which TFLite would give as int8; end the model with a DequantizeLinear"
+                )));
+            }
             let found = self.axes(name)?;
             let plain = super::axes::plain(found.len());
             let layout = if found == plain {
@@ -223,13 +228,36 @@ fn limits(graph: &Graph, id: NodeId) -> Option<(f32, f32)> {
         Some(name) => graph.initializer(name)?.floats().ok()?.first().copied(),
     };
     let (low, high) = (limit(1, f32::NEG_INFINITY)?, limit(2, f32::INFINITY)?);
-    // Exporters write the largest number where there is no limit.
-    let open = |limit: f32| {
-        if limit.abs() >= 65504.0 {
-            f32::INFINITY.copysign(limit)
-        } else {
-            limit
-        }
-    };
-    Some((open(low), open(high)))
+    // Exporters write the largest number of their type where there is no limit.
+    let half = f32::from(half::f16::MAX);
+    let is_none = |limit: f32| limit >= f32::MAX || limit.total_cmp(&half).is_eq();
+    let low = if is_none(-low) { f32::NEG_INFINITY } else { low };
+    let high = if is_none(high) { f32::INFINITY } else { high };
+    Some((low, high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limits;
+    use crate::graph::Graph;
+    use crate::graph::build::Builder;
+
+    fn limits_of(low: f32, high: f32) -> (f32, f32) {
+        let mut b = Builder::new(17);
+        let x = b.input("x", &["1", "4"]);
+        let bounds = [low, high].map(|limit| b.floats(&[], &[limit]));
+        let y = b.op("Clip", &[&x, &bounds[0], &bounds[1]], &[]);
+        let graph = Graph::new(b.finish(&[&y])).unwrap();
+        let (id, _) = graph.nodes().next().unwrap();
+        limits(&graph, id).unwrap()
+    }
+
+    #[test]
+    fn the_largest_numbers_of_a_type_are_no_limits_and_large_ones_are() {
+        let none = (f32::NEG_INFINITY, f32::INFINITY);
+        assert_eq!(limits_of(f32::MIN, f32::MAX), none);
+        assert_eq!(limits_of(-65504.0, 65504.0), none);
+        assert_eq!(limits_of(0.0, 1e5), (0.0, 1e5));
+        assert_eq!(limits_of(70000.0, f32::MAX), (70000.0, f32::INFINITY));
+    }
 }

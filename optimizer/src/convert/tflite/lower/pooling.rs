@@ -5,7 +5,7 @@ use super::{Lowering, Step};
 use crate::convert::tflite::axes::CHANNELS_LAST;
 use crate::convert::tflite::padding::{Window, Windows};
 use crate::convert::tflite::program::TensorId;
-use crate::convert::tflite::schema::{Activation, Code, Kind, Options, Padding};
+use crate::convert::tflite::schema::{Code, Kind, Options, Padding};
 use crate::error::Error;
 
 impl Lowering<'_> {
@@ -115,11 +115,7 @@ impl Lowering<'_> {
             padding,
             strides: windows.strides(),
             window: windows.kernels(),
-            activation: if step.integer {
-                Activation::None
-            } else {
-                step.activation
-            },
+            activation: step.activation,
         };
         let given = self.quantization(picture);
         self.emit_as(step, &CHANNELS_LAST, code, vec![picture], options, given)

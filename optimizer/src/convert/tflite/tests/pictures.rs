@@ -204,6 +204,22 @@ fn what_cannot_be_converted_is_named() {
     assert!(why.contains("conv_0") && why.contains("four axes"), "{why}");
 
     let mut b = Builder::new(17);
+    let x = b.input("x", &["1", "4", "5", "5"]);
+    let weights = b.floats(&[4, 3, 3, 3], &[0.1; 108]);
+    let shaped = [ints("output_shape", &[10, 10]), ints("strides", &[2, 2])];
+    let y = b.op("ConvTranspose", &[&x, &weights], &shaped);
+    let why = refusal(&b.finish(&[&y]));
+    assert!(why.contains("`output_shape`"), "{why}");
+
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["1", "2", "5", "5"]);
+    let ones = b.floats(&[2], &[1.0; 2]);
+    let training = [int("training_mode", 1)];
+    let y = b.op("BatchNormalization", &[&x, &ones, &ones, &ones, &ones], &training);
+    let why = refusal(&b.finish(&[&y]));
+    assert!(why.contains("training mode"), "{why}");
+
+    let mut b = Builder::new(17);
     let x = b.input("x", &["1", "3", "height", "8"]);
     let y = b.op("Relu", &[&x], &[]);
     let why = refusal(&b.finish(&[&y]));
