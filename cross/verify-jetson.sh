@@ -25,8 +25,8 @@ nvpmodel -q 2>/dev/null || true
 failed=
 for target in "$@"; do
     echo "== $target"
-    EDGEFRONT_TARGET=$target cargo test --package edgefront-tests --test conformance -- \
-        --ignored --exact the_named_target_conforms || failed="$failed $target"
+    EDGEFRONT_TARGET=$target cargo test --package edgefront-tests --features named-target --test conformance -- \
+        --exact the_named_target_conforms || failed="$failed $target"
 done
 [ -z "$failed" ] || {
     echo "did not conform:$failed" >&2

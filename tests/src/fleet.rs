@@ -20,7 +20,11 @@ pub const DEVICE: &str = "board";
 pub struct Running(Child);
 
 impl Running {
-    pub(crate) fn start(command: &mut Command) -> Self {
+    /// Starts a program.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Self(command.spawn().expect("the program starts"))
     }
@@ -38,6 +42,18 @@ impl Running {
         let pid = self.0.id().to_string();
         let sent = Command::new("kill").args(["-INT", &pid]).status();
         assert!(sent.is_ok_and(|status| status.success()));
+    }
+
+    /// Asks it to end, as a service manager does, and gives its exit code.
+    ///
+    /// # Panics
+    /// If it is gone, or does not end in order.
+    pub fn terminate(mut self) -> i32 {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+        let status = self.0.wait().expect("it is a child of ours");
+        status.code().expect("it ends in order")
     }
 
     /// Waits until it ends by itself, and gives its exit code.

@@ -4,34 +4,11 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use edgefront_tests::broker::{Broker, Kind};
+use edgefront_tests::fleet::Running;
 use edgefront_tests::{PATIENCE, program};
-
-/// A process that is killed when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).spawn().unwrap())
-    }
-
-    fn terminate(&mut self) -> Option<i32> {
-        let asked = Command::new("kill")
-            .args(["-TERM", &self.0.id().to_string()])
-            .status();
-        assert!(asked.unwrap().success());
-        self.0.wait().unwrap().code()
-    }
-}
 
 /// What the manager hears next.
 fn heard(manager: &UnixDatagram) -> String {
@@ -53,12 +30,12 @@ fn a_service_manager_hears_of_the_agent() {
         .arg(dir.path().join("state"))
         .env("NOTIFY_SOCKET", &socket)
         .env("WATCHDOG_USEC", "200000");
-    let mut agent = Running::start(&mut command);
+    let agent = Running::start(&mut command);
     assert!(heard(&manager).contains("READY=1"));
     for _ in 0..2 {
         assert!(heard(&manager).contains("WATCHDOG=1"));
     }
-    assert_eq!(agent.terminate(), Some(0));
+    assert_eq!(agent.terminate(), 0);
     let last = std::iter::repeat_with(|| heard(&manager)).find(|text| !text.contains("WATCHDOG=1"));
     assert!(last.unwrap().contains("STOPPING=1"));
 }

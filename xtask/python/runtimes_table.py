@@ -90,6 +90,8 @@ def save(path, text):
     begin, end = "<!-- runtimes -->\n", "<!-- /runtimes -->\n"
     document = path.read_text() if path.exists() else ""
     before, _, rest = document.partition(begin)
+    if rest and end not in rest:
+        sys.exit(f"{path}: `{begin.strip()}` stands there without `{end.strip()}`")
     after = rest.partition(end)[2]
     path.write_text(before + begin + text + end + after)
 

@@ -6,7 +6,7 @@ mod deb;
 mod error;
 
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -162,11 +162,14 @@ fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
 }
 
 /// Writes a file that at no moment is open to more than its mode says, and the folders before it for all to read,
-/// whatever this process's mask.
+/// whatever this process's mask: the installer copies their modes.
 fn put(path: &Path, mode: u32, content: &[u8]) -> Result<(), BundleError> {
     let written = || {
-        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        let missing = path.ancestors().skip(1).take_while(|folder| !folder.exists());
+        let missing: Vec<&Path> = missing.filter(|folder| !folder.as_os_str().is_empty()).collect();
+        for folder in missing.into_iter().rev() {
+            fs::create_dir(folder)?;
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
         }
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -256,5 +259,7 @@ mod tests {
         assert!(written.installer.is_file());
         let mode = fs::metadata(written.package).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "it holds the password");
+        let home = fs::metadata(out.join("root").join(HOME)).unwrap();
+        assert_eq!(home.permissions().mode() & 0o777, 0o755);
     }
 }

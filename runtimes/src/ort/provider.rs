@@ -120,6 +120,9 @@ fn listed(api: &OrtApi) -> Result<Vec<String>, String> {
         }
     }
     let length = usize::try_from(count).unwrap_or(0);
+    if names.is_null() {
+        return Ok(Vec::new());
+    }
     // SAFETY: ONNX Runtime gave `count` null-terminated texts, which it takes back once, after they are copied.
     unsafe {
         let texts = std::slice::from_raw_parts(names, length);
