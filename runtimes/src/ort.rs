@@ -5,12 +5,14 @@
 //! some to the CPU the remark says how many.
 
 mod provider;
+mod settings;
 mod version;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
+use ort::ep;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::IoBinding;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -23,6 +25,7 @@ use crate::locate;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use provider::{Assignment, Provider};
+use settings::Settings;
 use version::version;
 
 const NAME: &str = locate::ORT.name;
@@ -66,22 +69,22 @@ impl Runtime for Ort {
     }
 
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
-        let provider = Provider::named(&options.provider)?;
         let not_by_it = |reason| Error::Provider {
             runtime: NAME,
             provider: options.provider.clone(),
             reason,
         };
+        let (name, settings) = Settings::split(&options.provider).map_err(not_by_it)?;
+        let provider = Provider::named(name)?;
         let environment = environment(&self.library()?)?;
         // Checked before the library sees it: it would take any number of threads.
         port::check_options(options).map_err(|reason| refused(path, reason))?;
-        let builder =
-            with_provider(environment, provider, options).map_err(|error| not_by_it(words(&error)))?;
-        let session = open(builder, path, options).map_err(|error| refused(path, words(&error)))?;
+        let builder = with_provider(environment, provider, settings, options)
+            .map_err(|error| not_by_it(words(&error)))?;
+        let session = open(builder, path, settings, options).map_err(|error| refused(path, words(&error)))?;
         let assigned = Assignment::of(&session).map_err(|error| not_by_it(words(&error)))?;
         let remark = assigned.check(provider).map_err(not_by_it)?;
-        let model =
-            OrtModel::new(session, provider, remark, options).map_err(|reason| refused(path, reason))?;
+        let model = OrtModel::new(session, remark, options).map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))
     }
 }
@@ -163,7 +166,8 @@ struct OrtModel {
     session: Arc<Mutex<ort::session::Session>>,
     inputs: Vec<Port>,
     outputs: Vec<String>,
-    provider: Provider,
+    /// With its settings, as it was asked for.
+    provider: String,
     remark: Option<String>,
 }
 
@@ -179,27 +183,27 @@ fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder, 
 fn with_provider(
     environment: &Environment,
     provider: Provider,
+    settings: Settings,
     options: &Options,
 ) -> Result<SessionBuilder, ort::Error> {
     let builder = builder(environment, provider.own_threads(options))?;
-    Ok(match provider.dispatch(options) {
-        Some(asked) => builder.with_execution_providers([asked])?,
-        None => builder,
-    })
+    let cpu = ep::CPU::default().with_arena_allocator(settings.arena).build();
+    let asked = provider.dispatch(options).into_iter().chain([cpu]);
+    Ok(builder.with_execution_providers(asked.collect::<Vec<_>>())?)
 }
 
 fn open(
     builder: SessionBuilder,
     path: &Path,
+    settings: Settings,
     options: &Options,
 ) -> Result<ort::session::Session, ort::Error> {
+    let switch = |on: bool| if on { "1" } else { "0" };
     let session = builder
-        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_optimization_level(settings.optimization.level())?
         .with_config_entry(provider::RECORD.0, provider::RECORD.1)?
-        .with_config_entry(
-            "session.force_spinning_stop",
-            if options.spin { "0" } else { "1" },
-        )?
+        .with_config_entry("session.intra_op.allow_spinning", switch(settings.spin))?
+        .with_config_entry("session.force_spinning_stop", switch(!options.spin))?
         .commit_from_file(path)?;
     Ok(session)
 }
@@ -207,7 +211,6 @@ fn open(
 impl OrtModel {
     fn new(
         session: ort::session::Session,
-        provider: Provider,
         remark: Option<String>,
         options: &Options,
     ) -> Result<Self, String> {
@@ -216,7 +219,7 @@ impl OrtModel {
             inputs: port::resolve(&declared?, options)?,
             outputs: session.outputs().iter().map(|o| o.name().to_owned()).collect(),
             session: Arc::new(Mutex::new(session)),
-            provider,
+            provider: options.provider.clone(),
             remark,
         })
     }
@@ -245,7 +248,7 @@ impl Model for OrtModel {
     }
 
     fn provider(&self) -> &str {
-        self.provider.name()
+        &self.provider
     }
 
     fn remark(&self) -> Option<&str> {
@@ -390,80 +393,4 @@ fn from_ort(element: TensorElementType) -> Option<DataType> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    /// What loading would do first otherwise, within the time that is taken of it.
-    #[test]
-    fn opening_makes_the_environment_and_probing_does_not() {
-        let runtime = Ort::new(&Search::default());
-        // Other tests of this process may have made it.
-        let was_made = LOADED.get().is_some();
-        let probed = runtime.probe().unwrap();
-        assert_eq!(LOADED.get().is_some(), was_made);
-        assert_eq!(runtime.open().unwrap(), probed);
-        assert!(LOADED.get().is_some());
-    }
-
-    #[test]
-    fn the_session_itself_says_who_took_its_nodes() {
-        let environment = environment(&Ort::new(&Search::default()).library().unwrap()).unwrap();
-        let options = port::tests::options();
-        let builder = with_provider(environment, Provider::Cpu, &options).unwrap();
-        let session = open(builder, &tiny(), &options).unwrap();
-        let assigned = Assignment::of(&session).unwrap();
-        assert_eq!(assigned.check(Provider::Cpu), Ok(None));
-        assert!(
-            assigned
-                .check(Provider::Cuda)
-                .unwrap_err()
-                .contains("took no node")
-        );
-    }
-
-    fn tiny() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx")
-    }
-
-    /// The library of PyPI was built for the CPU alone.
-    #[test]
-    fn a_provider_that_the_library_lacks_is_an_error() {
-        let runtime = Ort::new(&Search::default());
-        let held = runtime.probe().unwrap().providers;
-        assert!(held.contains(&"cpu".to_owned()));
-        for name in ["xnnpack", "onednn", "openvino", "cuda", "tensorrt"] {
-            if held.iter().any(|own| own == name) {
-                continue;
-            }
-            let options = Options {
-                provider: name.to_owned(),
-                ..port::tests::options()
-            };
-            let error = runtime.load(&tiny(), &options).err().unwrap();
-            let is_told = matches!(&error, Error::Provider { provider, .. } if provider == name);
-            assert!(is_told && !error.to_string().contains('\n'), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_no_library_is_told_from_none() {
-        let runtime = Ort::new(&Search {
-            runtime_path: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")),
-        });
-        let error = runtime
-            .probe()
-            .err()
-            .map(|error| error.to_string())
-            .unwrap_or_default();
-        assert!(
-            error.starts_with("runtime `ort` cannot be used: cannot load "),
-            "{error}"
-        );
-        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        assert!(
-            error.ends_with(&format!("cannot load {}: invalid ELF header", library.display())),
-            "{error}"
-        );
-        assert!(!error.contains('\n'));
-    }
-}
+mod tests;

@@ -11,6 +11,8 @@ import onnxruntime
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+import tflite_operators
+
 
 def main():
     arguments = parse()
@@ -28,6 +30,8 @@ def main():
         given.append([value.ravel() for value in outputs(interpreter, axes, feeds)])
     for index, port in enumerate(axes["outputs"]):
         report(port["name"], *(np.stack([row[index] for row in rows]) for rows in (wanted, given)))
+    if arguments.operators:
+        tflite_operators.report(arguments.model, path, samples(session, arguments))
     print("kernels:", ", ".join(f"{name} {count}" for name, count in sorted(kernels(path).items())))
     latencies([path, *arguments.beside], arguments.rounds)
 
@@ -37,6 +41,7 @@ def parse():
     parser.add_argument("model", type=Path, help="an ONNX model, float32, fp16 or quantized by `edgefront quantize`")
     parser.add_argument("--inputs", type=Path, metavar="NPZ", help="an array for each input, samples first [noise]")
     parser.add_argument("--samples", type=int, default=20, metavar="N", help="of noise, or the most of NPZ [20]")
+    parser.add_argument("--operators", action="store_true", help="hold each operator's integers to ONNX Runtime's")
     parser.add_argument("--half", action="store_true", help="store weights in half precision")
     parser.add_argument("--beside", type=Path, nargs="*", default=[], metavar="TFLITE", help="files to time in turns with it")
     parser.add_argument("--rounds", type=int, default=200, metavar="N", help="of three runs of each file [200]")

@@ -84,11 +84,27 @@ fn the_default_runtimes_are_those_of_the_format() {
 #[test]
 fn a_provider_is_one_that_the_device_has() {
     let study = Study {
-        runtimes: Some(vec!["tflite:builtin".into(), "tflite:gpu".into()]),
+        runtimes: Some(vec![
+            "tflite:builtin".into(),
+            "tflite:gpu".into(),
+            "tflite:cpu+set=on".into(),
+        ]),
         ..tflite()
     };
     let choice = choose_runtimes(&study, &device());
-    assert_eq!(choice.ready, ["tflite:builtin"]);
+    assert_eq!(choice.ready, ["tflite:builtin", "tflite:cpu+set=on"]);
     let why = "its tflite has no provider gpu, but cpu, builtin";
     assert_eq!(choice.failed[0].error, why);
+}
+
+#[test]
+fn a_runtime_that_is_named_in_two_ways_is_refused() {
+    let study = Study {
+        runtimes: Some(vec!["tflite".into(), "tflite:cpu".into()]),
+        ..tflite()
+    };
+    assert_eq!(
+        refused(&study),
+        "runtimes: `tflite` and `tflite:cpu` are the same"
+    );
 }

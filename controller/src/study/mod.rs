@@ -18,7 +18,7 @@ mod plan;
 mod prepare;
 mod variants;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -202,6 +202,7 @@ impl Study {
         self.validate_runtimes()?;
         if let Some(runtimes) = &self.runtimes {
             each_once("runtimes", runtimes)?;
+            measured_once(runtimes)?;
         }
         if let Some(count) = self.threads.iter().find(|count| !THREADS.contains(count)) {
             return Err(UsageError::new(format!(
@@ -373,6 +374,24 @@ fn is_printable(name: &str) -> bool {
 /// A runtime as users write it, `tflite` or `tflite:builtin`: its name and its provider, the CPU where none is written.
 pub(crate) fn runtime_and_provider(written: &str) -> (&str, &str) {
     written.split_once(':').unwrap_or((written, Target::CPU))
+}
+
+/// The name of a provider, without the settings that may stand behind it as in `cpu+arena=off`.
+pub(crate) fn provider_name(provider: &str) -> &str {
+    provider.split_once('+').map_or(provider, |(name, _)| name)
+}
+
+/// No runtime is named in two ways, as `ort` and `ort:cpu`.
+fn measured_once(runtimes: &[String]) -> anyhow::Result<()> {
+    let mut seen = BTreeMap::new();
+    for written in runtimes {
+        if let Some(other) = seen.insert(runtime_and_provider(written), written) {
+            return Err(UsageError::new(format!(
+                "runtimes: `{other}` and `{written}` are the same"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A list that chooses what to measure is not empty and holds nothing twice.

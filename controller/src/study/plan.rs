@@ -6,7 +6,7 @@ use edgefront_protocol::{
 };
 
 use super::model::Interface;
-use super::{Study, runtime_and_provider};
+use super::{Study, provider_name, runtime_and_provider};
 use crate::store::StoredJob;
 
 /// A variant as it was made for a device.
@@ -81,6 +81,7 @@ pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
 /// Why the device cannot run the runtime; `None` if it can.
 fn absence(device: &Device, written: &str) -> Option<String> {
     let (name, provider) = runtime_and_provider(written);
+    let provider = provider_name(provider);
     match device.runtimes.iter().find(|status| status.name == name) {
         Some(status) => match &status.state {
             RuntimeState::Ready { providers, .. } if !providers.iter().any(|own| own == provider) => {

@@ -50,10 +50,6 @@ impl Provider {
         })
     }
 
-    pub(super) fn name(self) -> &'static str {
-        self.names().0
-    }
-
     fn names(self) -> (&'static str, &'static str) {
         let found = Self::ALL.iter().find(|(.., provider)| *provider == self);
         found
@@ -233,7 +229,6 @@ mod tests {
     fn every_provider_has_a_name_and_others_are_refused() {
         for (own, _, provider) in Provider::ALL {
             assert_eq!(Provider::named(own).unwrap(), provider);
-            assert_eq!(provider.name(), own);
         }
         let error = Provider::named("coreml").unwrap_err().to_string();
         assert_eq!(

@@ -1,0 +1,126 @@
+//! What users may set of ONNX Runtime itself, written behind the provider: `cpu+arena=off+optimization=basic`.
+
+use ort::session::builder::GraphOptimizationLevel;
+
+/// How a session is made, whoever computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// How far the graph is rewritten when it is loaded.
+    pub(super) optimization: Optimization,
+    /// Whether memory of the processor is kept for the next inference, in one growing piece.
+    pub(super) arena: bool,
+    /// Whether threads without work keep their cores busy, waiting for it.
+    pub(super) spin: bool,
+}
+
+impl Default for Settings {
+    /// What ONNX Runtime does by itself.
+    fn default() -> Self {
+        Self {
+            optimization: Optimization::All,
+            arena: true,
+            spin: true,
+        }
+    }
+}
+
+/// ONNX Runtime's levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Optimization {
+    Disable,
+    Basic,
+    Extended,
+    All,
+}
+
+impl Optimization {
+    const NAMES: [(&str, Self); 4] = [
+        ("disable", Self::Disable),
+        ("basic", Self::Basic),
+        ("extended", Self::Extended),
+        ("all", Self::All),
+    ];
+
+    pub(super) fn level(self) -> GraphOptimizationLevel {
+        match self {
+            Self::Disable => GraphOptimizationLevel::Disable,
+            Self::Basic => GraphOptimizationLevel::Level1,
+            Self::Extended => GraphOptimizationLevel::Level2,
+            Self::All => GraphOptimizationLevel::All,
+        }
+    }
+}
+
+impl Settings {
+    /// Splits a provider as it is written into its name and the settings behind it. The error says what is not known.
+    pub(super) fn split(written: &str) -> Result<(&str, Self), String> {
+        let mut parts = written.split('+');
+        let name = parts.next().unwrap_or_default();
+        let mut settings = Self::default();
+        let mut seen = Vec::new();
+        for part in parts {
+            let (key, value) = part.split_once('=').ok_or_else(|| unknown(part))?;
+            if seen.contains(&key) {
+                return Err(format!("`{key}` is set twice"));
+            }
+            seen.push(key);
+            match key {
+                "optimization" => settings.optimization = one_of(key, value, &Optimization::NAMES)?,
+                "arena" => settings.arena = one_of(key, value, &SWITCH)?,
+                "spin" => settings.spin = one_of(key, value, &SWITCH)?,
+                _ => return Err(unknown(part)),
+            }
+        }
+        Ok((name, settings))
+    }
+}
+
+const SWITCH: [(&str, bool); 2] = [("on", true), ("off", false)];
+
+fn one_of<T: Copy>(key: &str, value: &str, names: &[(&str, T)]) -> Result<T, String> {
+    let found = names.iter().find(|(name, _)| *name == value);
+    found.map(|&(_, meant)| meant).ok_or_else(|| {
+        let known: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+        format!("`{key}` is one of {}, not `{value}`", known.join(", "))
+    })
+}
+
+fn unknown(part: &str) -> String {
+    format!("`{part}` is no setting of it, as in cpu+optimization=basic+arena=off+spin=off")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_stand_behind_the_provider() {
+        assert_eq!(Settings::split("cuda"), Ok(("cuda", Settings::default())));
+        let set = Settings {
+            optimization: Optimization::Basic,
+            arena: false,
+            spin: false,
+        };
+        let written = "cpu+optimization=basic+arena=off+spin=off";
+        assert_eq!(Settings::split(written), Ok(("cpu", set)));
+    }
+
+    #[test]
+    fn what_is_not_known_or_set_twice_is_refused() {
+        for (written, why) in [
+            ("cpu+", "`` is no setting of it"),
+            ("cpu+arena", "`arena` is no setting of it"),
+            ("cpu+threads=2", "`threads=2` is no setting of it"),
+            ("cpu+arena=no", "`arena` is one of on, off, not `no`"),
+            (
+                "cpu+optimization=most",
+                "`optimization` is one of disable, basic, extended, all, not `most`",
+            ),
+            ("cpu+spin=on+spin=off", "`spin` is set twice"),
+        ] {
+            let error = Settings::split(written).unwrap_err();
+            assert!(error.starts_with(why), "{written}: {error}");
+        }
+    }
+}
