@@ -111,7 +111,7 @@ fn agent_for_qemu(missing: &mut Vec<Missing>) -> anyhow::Result<Count> {
         return Ok(Count::default());
     }
     match cross::Tools::set_up(cross::AARCH64) {
-        Ok(tools) => cross::program(cross::AARCH64, "emulated", &[], &tools).map(|(count, _)| count),
+        Ok(tools) => cross::program(cross::AARCH64, "emulated", &[], "", &tools).map(|(count, _)| count),
         Err(error) => {
             missing.push(Missing {
                 word: "qemu",

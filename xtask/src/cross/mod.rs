@@ -17,6 +17,9 @@ pub(crate) use tools::Tools;
 /// Runtime's own library needs this one, too.
 const FLOOR: Glibc = Glibc(2, 28);
 
+/// Leaves out of a program what it has no use for.
+const LINKER_SCRIPT: &str = "cross/no-unwinding.ld";
+
 /// A processor that the agent is built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Arch {
@@ -99,7 +102,7 @@ pub(crate) fn check(arch: Arch, builds: &[Build]) -> anyhow::Result<bool> {
 /// Builds, prints what came of it, and says whether a board can take it.
 fn checked(arch: Arch, build: &Build, tools: &Tools) -> anyhow::Result<bool> {
     println!("== {} for {}", build.name, arch.name);
-    let (count, source) = program(arch, "edge", build.flags, tools)?;
+    let (count, source) = program(arch, "edge", build.flags, &linker_flags()?, tools)?;
     ensure!(count.failed == 0, "the agent does not compile for {}", arch.name);
     let place = Path::new("target/cross").join(arch.name).join(build.name);
     let copied = place.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -134,14 +137,27 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Builds the agent; gives how that went, and the file.
+/// What the compiler is told of linking a program that ships.
+fn linker_flags() -> anyhow::Result<String> {
+    let script =
+        std::path::absolute(LINKER_SCRIPT).with_context(|| format!("cannot find {LINKER_SCRIPT}"))?;
+    let script = format!("-Clink-arg=-Wl,--script={}", script.display());
+    Ok([script.as_str(), "-Clink-arg=-Wl,--no-eh-frame-hdr"].join("\u{1f}"))
+}
+
+/// Builds the agent; gives how that went, and the file. `compiler_flags` are separated by the unit separator.
 pub(crate) fn program(
     arch: Arch,
     profile: &str,
     flags: &[&str],
+    compiler_flags: &str,
     tools: &Tools,
 ) -> anyhow::Result<(Count, PathBuf)> {
     let mut command = tools.zigbuild();
+    if !compiler_flags.is_empty() {
+        // Else the user's own hold.
+        command.env("CARGO_ENCODED_RUSTFLAGS", compiler_flags);
+    }
     command.args(["--package", "edgefront-agent", "--profile", profile, "--target"]);
     // The suffix makes the linker take the symbols of that glibc.
     command.arg(format!("{}.{FLOOR}", arch.target)).args(flags);
