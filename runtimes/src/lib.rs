@@ -5,16 +5,26 @@
 //! error: no runtime falls back to another provider, precision or thread count.
 
 mod classes;
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+mod digest;
 #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
 mod elf;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tract"))]
+#[cfg(any(
+    feature = "openvino",
+    feature = "ort",
+    feature = "tensorrt",
+    feature = "tflite",
+    feature = "tract"
+))]
 mod guard;
 #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
 mod handle;
 mod library;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
 mod locate;
 mod null;
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+mod onnx;
 #[cfg(feature = "openvino")]
 mod openvino;
 #[cfg(feature = "ort")]
@@ -22,15 +32,20 @@ pub mod ort;
 #[cfg(any(feature = "openvino", feature = "tflite"))]
 mod plain;
 mod port;
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt"))]
+mod protobuf;
 mod record;
 mod registry;
 mod tensor;
+#[cfg(feature = "tensorrt")]
+mod tensorrt;
 #[cfg(feature = "tflite")]
 pub mod tflite;
 #[cfg(feature = "tract")]
 mod tract;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use classes::classes;
 pub use library::{Search, folder};
@@ -47,6 +62,11 @@ pub trait Runtime: Send + Sync {
     /// The formats of files that it loads, by their extensions.
     fn formats(&self) -> &'static [&'static str] {
         &["onnx"]
+    }
+
+    /// The provider that is meant where users write the name alone.
+    fn default_provider(&self) -> &'static str {
+        port::CPU
     }
 
     /// Whether the library is on this machine, and which one it is.
@@ -109,6 +129,33 @@ pub trait Model: Send + Sync {
 
     /// State for one caller.
     fn session(&self) -> Result<Box<dyn Session>, Error>;
+
+    /// What data sets are scored with where running a session costs out of proportion to what it computes; `None`
+    /// where [`session`](Self::session) serves.
+    fn scoring(&self) -> Result<Option<Scoring>, Error> {
+        Ok(None)
+    }
+}
+
+/// A session for scoring data sets, of the same model for more pictures at once.
+pub struct Scoring {
+    /// The inputs in order, every axis known.
+    pub inputs: Vec<Port>,
+    /// Pictures per inference.
+    pub batch: usize,
+    /// State for one caller.
+    pub session: Box<dyn Session>,
+}
+
+/// How long to run timed. Both `runs` and `time` are reached unless `limit` comes first; at least one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Runs, at least.
+    pub runs: u64,
+    /// Sum of the runs' latencies, at least.
+    pub time: Duration,
+    /// The same, at most.
+    pub limit: Duration,
 }
 
 /// An input of a model.
@@ -136,6 +183,13 @@ pub trait Session: Send {
     /// The output of this index of the last run where it lies, for readers of many large outputs; `None` where
     /// there is none, its elements are no 32-bit floats or they lie in another order. Not timed.
     fn floats(&self, output: usize) -> Option<Floats<'_>>;
+
+    /// The latencies in nanoseconds of timed runs on what was bound, by runtimes whose own tool takes the time in a
+    /// process of its own, after runs that it does not time; `None` where the caller times [`run`](Self::run). Outputs
+    /// are not kept.
+    fn time(&mut self, _span: Span) -> Option<Result<Vec<u64>, Error>> {
+        None
+    }
 }
 
 /// Why a runtime did not do what it was asked.

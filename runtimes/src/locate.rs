@@ -1,4 +1,4 @@
-//! Finding the shared libraries of runtimes.
+//! Finding the shared libraries of runtimes, and the program of the one that is driven as a process.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ pub(crate) struct Library {
     pub(crate) name: &'static str,
     /// How its file name begins; a version may stand behind it.
     pub(crate) stem: &'static str,
+    /// Whether it is a program, whose name nothing stands behind.
+    pub(crate) is_program: bool,
     /// The environment variable that may name it.
     pub(crate) variable: &'static str,
 }
@@ -19,23 +21,33 @@ pub(crate) struct Library {
 pub(crate) const ORT: Library = Library {
     name: "ort",
     stem: "libonnxruntime.so",
+    is_program: false,
     variable: "ORT_DYLIB_PATH",
 };
 
 pub(crate) const OPENVINO: Library = Library {
     name: "openvino",
     stem: "libopenvino_c.so",
+    is_program: false,
     variable: "OPENVINO_DYLIB_PATH",
 };
 
 pub(crate) const TFLITE: Library = Library {
     name: "tflite",
     stem: "libLiteRt.so",
+    is_program: false,
     variable: "TFLITE_DYLIB_PATH",
 };
 
+pub(crate) const TENSORRT: Library = Library {
+    name: "tensorrt",
+    stem: "trtexec",
+    is_program: true,
+    variable: "TRTEXEC_PATH",
+};
+
 /// By which a named library is told from those of other runtimes, whether this build has them or not.
-const ALL: [&Library; 3] = [&ORT, &OPENVINO, &TFLITE];
+const ALL: [&Library; 4] = [&ORT, &OPENVINO, &TFLITE, &TENSORRT];
 
 impl Library {
     /// Finds it where `search` says, else where the environment says, else in the newest `NAME-*` of [`folder`]. The
@@ -63,19 +75,29 @@ impl Library {
         value.map(PathBuf::from)
     }
 
+    /// Where the user says it is, by path or variable; `None` where they do not say.
+    #[cfg(feature = "tensorrt")]
+    pub(crate) fn named(&self, search: &Search) -> Option<Result<PathBuf, Error>> {
+        self.named_with(search, self.variable_value())
+    }
+
+    fn named_with(&self, search: &Search, variable: Option<PathBuf>) -> Option<Result<PathBuf, Error>> {
+        let path = search.runtime_path.as_ref().filter(|_| self.is_at_path(search));
+        let (what, path) = match (path, variable) {
+            (Some(path), _) => ("the runtime path", path.clone()),
+            (None, Some(path)) => (self.variable, path),
+            (None, None) => return None,
+        };
+        Some(self.named_by(what, &path).map_err(|reason| Error::Unusable {
+            runtime: self.name,
+            reason,
+        }))
+    }
+
     fn locate_with(&self, search: &Search, variable: Option<PathBuf>) -> Result<PathBuf, Error> {
         let name = self.name;
-        let unusable = |reason| Error::Unusable {
-            runtime: name,
-            reason,
-        };
-        if let Some(path) = &search.runtime_path
-            && self.is_at_path(search)
-        {
-            return self.named_by("the runtime path", path).map_err(unusable);
-        }
-        if let Some(path) = variable {
-            return self.named_by(self.variable, &path).map_err(unusable);
+        if let Some(named) = self.named_with(search, variable) {
+            return named;
         }
         let installed = folder().and_then(|folder| self.newest_installed(&folder));
         let library = installed.ok_or_else(|| Error::Missing {
@@ -86,10 +108,13 @@ impl Library {
             ),
         })?;
         if let Some(damaged) = damaged(&library) {
-            return Err(unusable(format!(
-                "{} is damaged; run `edgefront runtimes install {name}`",
-                damaged.display()
-            )));
+            return Err(Error::Unusable {
+                runtime: name,
+                reason: format!(
+                    "{} is damaged; run `edgefront runtimes install {name}`",
+                    damaged.display()
+                ),
+            });
         }
         Ok(library)
     }
@@ -98,7 +123,7 @@ impl Library {
     fn is_in(&self, path: &Path) -> bool {
         let is_ours = |path: &Path| {
             let name = path.file_name().and_then(OsStr::to_str);
-            name.is_some_and(|name| name.starts_with(self.stem))
+            name.is_some_and(|name| self.is_named(name))
         };
         if path.is_dir() {
             self.newest_in(path).is_some()
@@ -125,7 +150,13 @@ impl Library {
 
     /// The newest in a folder of libraries, or of folders `NAME-VERSION` as they are installed.
     fn newest_in(&self, folder: &Path) -> Option<PathBuf> {
-        newest(folder, |file| file.starts_with(self.stem)).or_else(|| self.newest_installed(folder))
+        newest(folder, |file| self.is_named(file)).or_else(|| self.newest_installed(folder))
+    }
+
+    /// Whether a file of this name is it.
+    fn is_named(&self, file: &str) -> bool {
+        file.strip_prefix(self.stem)
+            .is_some_and(|rest| rest.is_empty() || !self.is_program)
     }
 
     fn newest_installed(&self, folder: &Path) -> Option<PathBuf> {
@@ -134,7 +165,7 @@ impl Library {
                 .strip_prefix(self.name)
                 .is_some_and(|rest| rest.starts_with('-'))
         })?;
-        newest(&version, |file| file.starts_with(self.stem))
+        newest(&version, |file| self.is_named(file))
     }
 }
 
@@ -289,5 +320,20 @@ mod tests {
         assert!(ORT.is_at_path(&Search {
             runtime_path: Some(dir.path().to_owned()),
         }));
+    }
+
+    #[test]
+    fn a_program_has_the_whole_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let search = Search {
+            runtime_path: Some(dir.path().to_owned()),
+        };
+        fs::write(dir.path().join("trtexec_debug"), "").unwrap();
+        fs::write(dir.path().join(STEM), "").unwrap();
+        assert!(!TENSORRT.is_at_path(&search));
+        assert!(TENSORRT.named_with(&search, None).is_none());
+        let program = dir.path().join("trtexec");
+        fs::write(&program, "").unwrap();
+        assert_eq!(TENSORRT.named_with(&search, None).unwrap().unwrap(), program);
     }
 }

@@ -96,9 +96,12 @@ fn score_pack(bench: &mut Bench, path: &str, voice: &mut Voice) -> Result<Answer
     let failed = |error: &dyn std::fmt::Display| failure(Stage::Score, &format_args!("data set: {error}"));
     let file = std::fs::read(path).map_err(|error| failed(&error))?;
     let pack = Pack::decode(file).map_err(|error| failed(&error))?;
-    let ports = bench.model.inputs();
     let alive = || voice.keep_alive().map_err(|error| error.to_string());
-    score::score(&mut *bench.session, ports, bench.batch, &pack, alive)
+    let (session, ports, batch) = match &mut bench.scoring {
+        Some(scoring) => (&mut *scoring.session, scoring.inputs.as_slice(), scoring.batch),
+        None => (&mut *bench.session, bench.model.inputs(), bench.batch),
+    };
+    score::score(session, ports, batch, &pack, alive)
         .map(Answer::Score)
         .map_err(|error| failure(Stage::Score, &error))
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use edgefront_protocol::outcome::{Failure, Stage};
 use edgefront_protocol::{Nanos, UnixMillis};
-use edgefront_runtimes::{Model, Options, Runtime, Session};
+use edgefront_runtimes::{Model, Options, Runtime, Scoring, Session};
 
 use super::memory::peak_rss;
-use super::message::{self, Answer, Load, Loaded, Span, WarmUp};
+use super::message::{self, Answer, Feed, Load, Loaded, Span, WarmUp};
 use super::steady::Steadiness;
 use super::{emulation, inputs};
 
@@ -22,12 +22,16 @@ const LEAD_IN_TIME: Duration = Duration::from_millis(50);
 const BUFFER: usize = 1 << 16;
 /// Time between two signs of life.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// Longest time for which a runtime that times itself is given to itself, so that signs of life come between.
+const OWN_PART: Nanos = Nanos(10_000_000_000);
 
 /// A loaded artifact.
 pub(crate) struct Bench {
     pub(crate) model: Box<dyn Model>,
     pub(crate) session: Box<dyn Session>,
     pub(crate) batch: usize,
+    /// What the pack is scored with, where that is not the session.
+    pub(crate) scoring: Option<Scoring>,
     samples: Vec<u64>,
 }
 
@@ -102,6 +106,11 @@ impl Bench {
         let tensors =
             inputs::tensors(&order.feed, model.inputs()).map_err(|error| failure(Stage::Score, &error))?;
         session.bind(&tensors).map_err(failed)?;
+        // Now, for making it may take as long as loading.
+        let scoring = match order.feed {
+            Feed::Pictures { .. } => model.scoring().map_err(failed)?,
+            Feed::Random { .. } => None,
+        };
         let loaded = Loaded {
             runtime_version: opened.version,
             provider: model.provider().to_owned(),
@@ -114,6 +123,7 @@ impl Bench {
             model,
             session,
             batch: options.batch,
+            scoring,
             samples: Vec::with_capacity(BUFFER),
         };
         Ok((bench, loaded))
@@ -126,8 +136,22 @@ impl Bench {
         let mut steadiness = Steadiness::default();
         let mut runs = 0;
         loop {
-            steadiness.record(self.timed_run()?);
-            runs += 1;
+            let elapsed = Nanos::from(start.elapsed());
+            let part = Span {
+                runs: u64::from(order.runs.saturating_sub(runs)).max(Steadiness::RUNS),
+                time: Nanos(order.time.0.saturating_sub(elapsed.0)),
+                limit: Nanos(order.limit.0.saturating_sub(elapsed.0)),
+            };
+            match self.own_times(part)? {
+                Some(times) => {
+                    runs = runs.saturating_add(u32::try_from(times.len()).unwrap_or(u32::MAX));
+                    times.into_iter().for_each(|nanos| steadiness.record(nanos));
+                }
+                None => {
+                    steadiness.record(self.timed_run()?);
+                    runs += 1;
+                }
+            }
             let time = Nanos::from(start.elapsed());
             let steady = steadiness.is_reached();
             let is_enough = runs >= order.runs && time >= order.time;
@@ -138,8 +162,49 @@ impl Bench {
         }
     }
 
-    /// The timed runs of one round. Only `run` lies between the two readings of the clock.
+    /// The timed runs of one round.
     pub(crate) fn round(&mut self, span: Span, voice: &mut Voice) -> Result<Answer, Trouble> {
+        let started = now();
+        let (mut runs, mut time) = (0, 0);
+        loop {
+            let part = Span {
+                runs: span.runs.saturating_sub(runs),
+                time: Nanos(span.time.0.saturating_sub(time)),
+                limit: Nanos(span.limit.0.saturating_sub(time)),
+            };
+            let Some(times) = self.own_times(part)? else {
+                return self.timed_round(span, voice);
+            };
+            runs += times.len() as u64;
+            time += times.iter().sum::<u64>();
+            for part in times.chunks(BUFFER) {
+                self.samples.extend_from_slice(part);
+                self.send_samples(voice)?;
+            }
+            if time >= span.limit.0 || (runs >= span.runs && time >= span.time.0) {
+                return Ok(Answer::Round {
+                    started,
+                    // The model was in another process, of whose memory nothing is known.
+                    peak_rss: None,
+                });
+            }
+        }
+    }
+
+    /// The latencies that the runtime's own tool measured, where that takes the time.
+    fn own_times(&mut self, span: Span) -> Result<Option<Vec<u64>>, Trouble> {
+        let times = self.session.time(edgefront_runtimes::Span {
+            runs: span.runs,
+            time: span.time.min(OWN_PART).into(),
+            limit: span.limit.min(OWN_PART).into(),
+        });
+        times
+            .transpose()
+            .map_err(|error| failure(Stage::Run, &error))
+    }
+
+    /// A round that is timed here. Only `run` lies between the two readings of the clock.
+    fn timed_round(&mut self, span: Span, voice: &mut Voice) -> Result<Answer, Trouble> {
         self.lead_in()?;
         let started = now();
         let (mut runs, mut time) = (0, 0);
@@ -200,11 +265,11 @@ fn now() -> UnixMillis {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use edgefront_protocol::{Precision, Target};
-    use edgefront_runtimes::{Error, Probe, Registry};
+    use edgefront_runtimes::{Error, Floats, Probe, Registry, Tensor};
 
-    use super::super::message::Feed;
     use super::*;
 
     /// The `null` runtime behind a library that must be opened.
@@ -236,9 +301,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_library_is_open_before_the_load_is_timed() {
-        let order = Load {
+    fn order() -> Load {
+        Load {
             artifact: concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").to_owned(),
             target: Target {
                 runtime: "closed".to_owned(),
@@ -250,12 +314,102 @@ mod tests {
             inputs: vec![vec![1, 3, 8, 8]],
             runtime_path: None,
             feed: Feed::Random { seed: 0 },
-        };
+        }
+    }
+
+    #[test]
+    fn the_library_is_open_before_the_load_is_timed() {
+        let order = order();
         let runtime = Closed {
             registry: Registry::built_in(),
             open: AtomicBool::new(false),
         };
         let (_, loaded) = Bench::load(&order, &runtime).map_err(|_| ()).unwrap();
         assert_eq!(loaded.provider, "cpu");
+    }
+
+    /// A tool that takes the time itself: runs of a millisecond each.
+    struct OwnClock(Arc<Mutex<Vec<edgefront_runtimes::Span>>>);
+
+    impl Session for OwnClock {
+        fn bind(&mut self, _: &[Tensor]) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn run(&mut self) -> Result<(), Error> {
+            panic!("the caller does not time it")
+        }
+
+        fn fetch(&mut self) -> Result<Vec<Tensor>, Error> {
+            Ok(Vec::new())
+        }
+
+        fn floats(&self, _: usize) -> Option<Floats<'_>> {
+            None
+        }
+
+        fn time(&mut self, span: edgefront_runtimes::Span) -> Option<Result<Vec<u64>, Error>> {
+            self.0.lock().unwrap().push(span);
+            let runs = span.runs.max(span.time.as_millis() as u64).max(1);
+            Some(Ok(vec![1_000_000; runs as usize]))
+        }
+    }
+
+    /// What a worker says, kept.
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Heard {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_times_of_a_tool_of_its_own_are_taken_in_parts_and_as_they_are() {
+        let mut order = order();
+        order.target.runtime = "null".to_owned();
+        let registry = Registry::built_in();
+        let (mut bench, _) = Bench::load(&order, registry.get("null").unwrap())
+            .map_err(|_| ())
+            .unwrap();
+        let spans = Arc::default();
+        bench.session = Box::new(OwnClock(Arc::clone(&spans)));
+        let heard = Heard::default();
+        let mut voice = Voice::new(Box::new(heard.clone()));
+        let warm = bench.warm_up(
+            WarmUp {
+                runs: 3,
+                time: Nanos(0),
+                limit: Nanos(2_000_000_000),
+                longest: Nanos(60_000_000_000),
+            },
+            &mut voice,
+        );
+        let expected = Answer::Warm {
+            runs: 10,
+            steady: true,
+        };
+        assert_eq!(warm.unwrap(), expected);
+        let span = Span {
+            runs: 20,
+            time: Nanos(25_000_000_000),
+            limit: Nanos(30_000_000_000),
+        };
+        let answer = bench.round(span, &mut voice).unwrap();
+        assert!(matches!(answer, Answer::Round { peak_rss: None, .. }));
+        let asked: Vec<_> = spans.lock().unwrap().iter().map(|span| span.time.as_secs()).collect();
+        assert_eq!(asked, [0, 10, 10, 5]);
+        let bytes = heard.0.lock().unwrap().clone();
+        let mut reader = bytes.as_slice();
+        let mut runs = 0;
+        while let Some(Answer::Samples(counts)) = message::read(&mut reader).unwrap() {
+            runs += counts.iter().map(|&(nanos, count)| u64::from(count) * nanos / 1_000_000).sum::<u64>();
+        }
+        assert_eq!(runs, 25_000);
     }
 }

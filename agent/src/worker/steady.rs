@@ -16,6 +16,9 @@ pub(crate) struct Steadiness {
 }
 
 impl Steadiness {
+    /// Runs that tell whether they are steady.
+    pub(crate) const RUNS: u64 = 2 * WINDOW as u64;
+
     /// Takes the latency of the latest run, in nanoseconds.
     pub(crate) fn record(&mut self, nanos: u64) {
         if self.recent.len() == 2 * WINDOW {

@@ -92,7 +92,7 @@ pub(super) fn install(name: &str, arch: &str, ui: &Ui) -> anyhow::Result<Install
         spinner.finish_and_clear();
     }
     installed.map_err(|error| match error {
-        InstallError::Unknown { .. } => UsageError::new(error.to_string()),
+        InstallError::Unknown { .. } | InstallError::Elsewhere { .. } => UsageError::new(error.to_string()),
         error => error.into(),
     })
 }

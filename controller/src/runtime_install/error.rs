@@ -15,6 +15,14 @@ pub enum InstallError {
         /// What can be, comma-separated.
         known: String,
     },
+    /// It comes with other software, which no registry has.
+    #[error("`{name}` cannot be installed by edgefront: {source_of} brings it; see `edgefront runtimes`")]
+    Elsewhere {
+        /// What was asked for.
+        name: &'static str,
+        /// What brings it.
+        source_of: &'static str,
+    },
     /// No wheel is pinned for this processor.
     #[error("no {title} is known for {arch}; name its library with --runtime-path instead")]
     Architecture {

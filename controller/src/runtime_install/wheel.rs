@@ -145,7 +145,13 @@ pub fn installable() -> impl Iterator<Item = &'static str> {
     SOURCES.iter().map(|source| source.name)
 }
 
+/// What no registry has, and what brings it.
+const ELSEWHERE: [(&str, &str); 1] = [("tensorrt", "NVIDIA's JetPack, or TensorRT's own package,")];
+
 pub(super) fn source(name: &str) -> Result<&'static Source, InstallError> {
+    if let Some(&(name, source_of)) = ELSEWHERE.iter().find(|(own, _)| *own == name) {
+        return Err(InstallError::Elsewhere { name, source_of });
+    }
     SOURCES
         .iter()
         .find(|source| source.name == name)

@@ -28,7 +28,7 @@ use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_optimizer::train;
 use edgefront_protocol::{DeviceId, Format, Plan, Shape, Target};
-use edgefront_runtimes::{Registry, Search};
+use edgefront_runtimes::{Registry, Runtime, Search};
 
 use crate::ui::UsageError;
 use findings::REFERENCE;
@@ -371,9 +371,14 @@ fn is_printable(name: &str) -> bool {
     !name.trim().is_empty() && !name.chars().any(char::is_control)
 }
 
-/// A runtime as users write it, `tflite` or `tflite:builtin`: its name and its provider, the CPU where none is written.
+/// A runtime as users write it, `tflite` or `tflite:builtin`: its name and its provider, the runtime's own choice where
+/// none is written.
 pub(crate) fn runtime_and_provider(written: &str) -> (&str, &str) {
-    written.split_once(':').unwrap_or((written, Target::CPU))
+    written.split_once(':').unwrap_or_else(|| {
+        let registry = Registry::new(&Search::default());
+        let by_default = registry.get(written).map(Runtime::default_provider);
+        (written, by_default.unwrap_or(Target::CPU))
+    })
 }
 
 /// The name of a provider, without the settings that may stand behind it as in `cpu+arena=off`.

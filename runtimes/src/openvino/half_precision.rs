@@ -3,8 +3,10 @@
 //! Numbers are those of fields in `onnx.proto`. Of a protobuf only the keys and lengths on the way are read.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _};
+use std::io::{self, BufReader, Read as _, Seek as _};
 use std::path::Path;
+
+use crate::protobuf::{next, varint};
 
 /// `TensorProto.FLOAT16`.
 const FLOAT16: u64 = 10;
@@ -78,34 +80,6 @@ fn attribute(mut attribute: &[u8]) -> io::Result<Option<u64>> {
         }
     }
     Ok(integer.filter(|_| is_to))
-}
-
-/// The number and length of the next field that has a length; `None` at the end. Others are passed over.
-fn next(file: &mut impl io::BufRead) -> io::Result<Option<(u64, u64)>> {
-    while !file.fill_buf()?.is_empty() {
-        let key = varint(file)?;
-        match key & 7 {
-            0 => drop(varint(file)?),
-            1 => file.read_exact(&mut [0; 8])?,
-            2 => return Ok(Some((key >> 3, varint(file)?))),
-            5 => file.read_exact(&mut [0; 4])?,
-            _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-    Ok(None)
-}
-
-fn varint(file: &mut impl Read) -> io::Result<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let mut byte = [0];
-        file.read_exact(&mut byte)?;
-        value |= u64::from(byte[0] & 0x7f) << shift;
-        if byte[0] < 0x80 {
-            return Ok(value);
-        }
-    }
-    Err(io::ErrorKind::InvalidData.into())
 }
 
 fn skip(file: &mut BufReader<File>, length: u64) -> io::Result<()> {

@@ -39,6 +39,26 @@ fn tflite_builtin_conforms() {
     conforms("tflite:builtin");
 }
 
+/// The whole way of inputs and outputs through `trtexec`'s files, on its test double: another process of this test, which
+/// finds the double and has a cache of its own.
+#[test]
+fn tensorrt_conforms_on_a_test_double() {
+    const INNER: &str = "EDGEFRONT_ON_TEST_DOUBLE";
+    if std::env::var_os(INNER).is_some() {
+        return conforms("tensorrt");
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tensorrt_conforms_on_a_test_double"])
+        .env(INNER, "1")
+        .env("TRTEXEC_PATH", edgefront_tests::program::path("trtexec-test-double"))
+        .env("XDG_CACHE_HOME", cache.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
 /// The runtime and provider that a variable names, as in `ort:tensorrt`: for boards whose libraries no registry has.
 #[cfg(feature = "named-target")]
 #[test]

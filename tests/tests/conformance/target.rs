@@ -26,9 +26,10 @@ pub(crate) fn wave(shape: &[usize], phase: usize) -> Tensor {
 /// What the ONNX model gives on a runtime, for which it is converted where that loads another format. The provider
 /// that computes must be the one that is asked for.
 pub(crate) fn run(target: &str, model: &Path, inputs: &[Tensor]) -> Result<Vec<Tensor>, Refused> {
-    let (name, provider) = target.split_once(':').unwrap_or((target, "cpu"));
     let registry = Registry::new(&Search::default());
+    let name = target.split_once(':').map_or(target, |(name, _)| name);
     let runtime = registry.get(name)?;
+    let provider = target.split_once(':').map_or(runtime.default_provider(), |(_, provider)| provider);
     let shapes: Vec<Vec<usize>> = inputs.iter().map(|input| input.shape().to_vec()).collect();
     let converted = model.with_extension("tflite");
     let file = if runtime.formats().contains(&"onnx") {

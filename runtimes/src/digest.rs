@@ -1,0 +1,46 @@
+//! SHA-256 in hexadecimal digits, by which what was made on this device is told to be made of the same.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+/// That of a text.
+pub(crate) fn of_text(text: &str) -> String {
+    hex(&Sha256::digest(text))
+}
+
+/// That of a file's bytes.
+pub(crate) fn of_file(path: &Path) -> io::Result<String> {
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let mut hasher = Sha256::new();
+    loop {
+        let bytes = file.fill_buf()?;
+        let length = bytes.len();
+        if length == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(bytes);
+        file.consume(length);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_the_digest_of_its_text() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "abc").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of_text("abc"), expected);
+        assert_eq!(of_file(file.path()).unwrap(), expected);
+    }
+}

@@ -1,0 +1,150 @@
+//! The files that `trtexec` writes: times by `--exportTimes`, outputs by `--exportOutput`.
+//!
+//! The forms are those of `exportJSONTrace` and `exportJSONOutput` in `samples/common/sampleReporting` of NVIDIA's
+//! public repository `TensorRT`. Outputs look like JSON and need not be: names are not escaped, and values may be `nan`.
+
+use half::f16;
+use serde::Deserialize;
+
+use crate::{Data, DataType, Tensor};
+
+/// One inference, of which the file tells more.
+#[derive(Deserialize)]
+struct Trace {
+    /// The copies of inputs to the GPU, the computing and the copies of outputs back, in milliseconds.
+    #[serde(rename = "latencyMs")]
+    latency: f64,
+}
+
+/// The latency of each inference in nanoseconds. The error is one line.
+pub(super) fn times(text: &str) -> Result<Vec<u64>, String> {
+    let traces: Vec<Trace> = serde_json::from_str(text).map_err(|error| format!("its times cannot be read: {error}"))?;
+    let nanos = |trace: &Trace| {
+        let nanos = (trace.latency * 1e6).round();
+        // A day is longer than any inference, and a number of nanoseconds that `f64` holds.
+        (nanos >= 1.0 && nanos < 86.4e12).then_some(nanos as u64)
+    };
+    let times: Option<Vec<u64>> = traces.iter().map(nanos).collect();
+    times.ok_or_else(|| "its times are no times".to_owned())
+}
+
+/// One output as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Written<'a> {
+    pub(super) name: &'a str,
+    shape: Vec<usize>,
+    values: &'a str,
+}
+
+impl Written<'_> {
+    /// Its values as those of a type, which the file does not tell. The error is one line.
+    pub(super) fn tensor(&self, data_type: DataType) -> Result<Tensor, String> {
+        let words = || self.values.split(',').map(str::trim).filter(|word| !word.is_empty());
+        fn all<T>(values: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+            values.collect()
+        }
+        fn numbers<T: std::str::FromStr>(word: &str) -> Option<T> {
+            word.parse().ok()
+        }
+        let data = match data_type {
+            DataType::F32 => all(words().map(numbers)).map(Data::F32),
+            DataType::F16 => all(words().map(|word| numbers(word).map(f16::from_f32))).map(Data::F16),
+            DataType::I64 => all(words().map(numbers)).map(Data::I64),
+            DataType::I32 => all(words().map(numbers)).map(Data::I32),
+            DataType::I8 => all(words().map(numbers)).map(Data::I8),
+            DataType::U8 => all(words().map(numbers)).map(Data::U8),
+            DataType::Bool => all(words().map(|word| numbers::<u8>(word).map(|value| value != 0))).map(Data::Bool),
+        };
+        let data = data.ok_or_else(|| format!("its output `{}` has values that are no {data_type}", self.name))?;
+        Tensor::new(self.shape.clone(), data).map_err(|error| format!("its output `{}`: {error}", self.name))
+    }
+}
+
+/// The outputs, in no order. The error is one line.
+pub(super) fn outputs(text: &str) -> Result<Vec<Written<'_>>, String> {
+    let mut outputs = Vec::new();
+    let mut rest = text;
+    while let Some((_, entry)) = rest.split_once("{ \"name\" : \"") {
+        let (output, behind) = output(entry).ok_or("its outputs cannot be read")?;
+        outputs.push(output);
+        rest = behind;
+    }
+    Ok(outputs)
+}
+
+/// The output whose name begins the text, and what follows it.
+fn output(text: &str) -> Option<(Written<'_>, &str)> {
+    let (name, rest) = text.split_once("\"\n")?;
+    let (_, rest) = rest.split_once("\"dimensions\" : \"(")?;
+    let (extents, rest) = rest.split_once(")\"")?;
+    let (_, rest) = rest.split_once("\"values\" : [")?;
+    let (values, rest) = rest.split_once(']')?;
+    let extents = extents.split(',').map(str::trim).filter(|extent| !extent.is_empty());
+    let shape: Option<Vec<usize>> = extents.map(|extent| extent.parse().ok()).collect();
+    let shape = shape?;
+    Some((Written { name, shape, values }, rest))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TIMES: &str = include_str!("../../fixtures/tensorrt/times.json");
+    const OUTPUTS: &str = include_str!("../../fixtures/tensorrt/outputs.json");
+
+    #[test]
+    fn the_latency_is_copies_and_computing() {
+        assert_eq!(times(TIMES).unwrap(), [541_016, 538_147, 12_345_700]);
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in ["", "[{}]", "[{\"latencyMs\" : 0}]", "[{\"latencyMs\" : -1}]", "[{\"latencyMs\" : 1e300}]"] {
+            let error = times(text).unwrap_err();
+            assert!(error.starts_with("its times "), "{error}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_told_by_their_names() {
+        let outputs = outputs(OUTPUTS).unwrap();
+        let names: Vec<_> = outputs.iter().map(|output| output.name).collect();
+        assert_eq!(names, ["scores:0", "classes", "count"]);
+        let scores = outputs[0].tensor(DataType::F32).unwrap();
+        assert_eq!(scores.shape(), [2, 3]);
+        let values = scores.as_f32().unwrap();
+        assert_eq!(values[..2], [0.123_457, -1.5e-5]);
+        assert!(values[2].is_nan() && values[3] == f32::INFINITY);
+        let classes = outputs[1].tensor(DataType::I64).unwrap();
+        assert_eq!(classes.data(), &Data::I64(vec![3, -1]));
+        assert_eq!(outputs[2].tensor(DataType::I32).unwrap().shape(), [0; 0]);
+    }
+
+    #[test]
+    fn values_of_another_type_or_number_are_refused() {
+        let outputs = outputs(OUTPUTS).unwrap();
+        let error = outputs[0].tensor(DataType::I8).unwrap_err();
+        assert_eq!(error, "its output `scores:0` has values that are no i8");
+        let cut = OUTPUTS.replace("0.123457, ", "");
+        let error = super::outputs(&cut).unwrap()[0].tensor(DataType::F32).unwrap_err();
+        assert!(error.contains("does not hold 5 elements"), "{error}");
+        assert!(super::outputs(&OUTPUTS[..60]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text: String, at in 0..400usize, word in "[0-9a-z\",:({\\[ \n]{0,8}") {
+            drop((times(&text), outputs(&text).is_ok()));
+            let at = (0..=at.min(OUTPUTS.len())).rev().find(|&at| OUTPUTS.is_char_boundary(at)).unwrap();
+            let damaged = format!("{}{word}{}", &OUTPUTS[..at], &OUTPUTS[at..]);
+            for output in outputs(&damaged).unwrap_or_default() {
+                for data_type in [DataType::F32, DataType::F16, DataType::I64, DataType::Bool] {
+                    drop(output.tensor(data_type));
+                }
+            }
+        }
+    }
+}

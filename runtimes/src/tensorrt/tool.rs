@@ -1,0 +1,97 @@
+//! The program `trtexec`: where it is, and running it.
+
+use std::env;
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::NAME;
+use super::said::{self, Gpu, Version};
+use crate::locate::TENSORRT;
+use crate::{Error, Search};
+
+/// Where JetPack puts it, on no PATH.
+const JETPACK: &str = "/usr/src/tensorrt/bin";
+
+/// `trtexec` on this machine, with what it said of itself and of the GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tool {
+    pub(super) program: PathBuf,
+    pub(super) version: Version,
+    pub(super) gpu: Gpu,
+}
+
+impl Tool {
+    /// The one that the user named, else the first on PATH, else `JetPack`'s.
+    pub(super) fn locate(search: &Search) -> Result<PathBuf, Error> {
+        if let Some(named) = TENSORRT.named(search) {
+            return named;
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        let folders = env::split_paths(&path).chain([PathBuf::from(JETPACK)]);
+        let mut programs = folders.map(|folder| folder.join(TENSORRT.stem));
+        programs
+            .find(|program| program.is_file())
+            .ok_or_else(|| Error::Missing {
+                runtime: NAME,
+                reason: format!(
+                    "no {} is on PATH or in {JETPACK}; TensorRT and JetPack bring it, or name it with --runtime-path or {}",
+                    TENSORRT.stem, TENSORRT.variable
+                ),
+            })
+    }
+
+    /// Asks the program for its version and the GPU. It tells them before it looks for the engine that it is asked to
+    /// load, so none is given.
+    pub(super) fn ask(program: &Path) -> Result<Self, Error> {
+        let unusable = |reason: String| Error::Unusable {
+            runtime: NAME,
+            reason: format!("{}: {reason}", program.display()),
+        };
+        let (_, text) = said(program, Path::new("/"), ["--loadEngine=no-engine-is-asked-for"]).map_err(unusable)?;
+        let version = Version::of(&text).ok_or_else(|| unusable(said::reason(&text)))?;
+        if !version.is_known() {
+            return Err(unusable(format!("it is of TensorRT {version}, 8.5 or newer is needed")));
+        }
+        let gpu = Gpu::of(&text).ok_or_else(|| unusable(format!("it finds no GPU: {}", said::reason(&text))))?;
+        Ok(Self {
+            program: program.to_owned(),
+            version,
+            gpu,
+        })
+    }
+
+    /// Runs it in `folder`. The error is its words in one line.
+    pub(super) fn run<A: AsRef<OsStr>>(&self, folder: &Path, arguments: impl IntoIterator<Item = A>) -> Result<(), String> {
+        match said(&self.program, folder, arguments)? {
+            (true, _) => Ok(()),
+            (false, text) => Err(said::reason(&text)),
+        }
+    }
+}
+
+/// Whether it succeeded, and all that it printed. The error is why it could not be started.
+fn said<A: AsRef<OsStr>>(
+    program: &Path,
+    folder: &Path,
+    arguments: impl IntoIterator<Item = A>,
+) -> Result<(bool, String), String> {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    ends_with_parent(&mut command);
+    let output = command.output().map_err(|error| format!("it cannot be started: {error}"))?;
+    let text = [output.stdout, b"\n".to_vec(), output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// A worker that is killed takes it along, so that it does not keep the GPU.
+#[expect(unsafe_code, reason = "a child is prepared")]
+fn ends_with_parent(command: &mut Command) {
+    let prepare = || {
+        let signal = rustix::process::Signal::KILL;
+        rustix::process::set_parent_process_death_signal(Some(signal)).map_err(Into::into)
+    };
+    // SAFETY: between fork and exec it makes one system call, which allocates nothing and takes no lock.
+    unsafe { command.pre_exec(prepare) };
+}
