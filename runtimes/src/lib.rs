@@ -5,21 +5,27 @@
 //! error: no runtime falls back to another provider, precision or thread count.
 
 mod classes;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tvm"))]
 mod elf;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tract"))]
+#[cfg(any(
+    feature = "openvino",
+    feature = "ort",
+    feature = "tflite",
+    feature = "tract",
+    feature = "tvm"
+))]
 mod guard;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tvm"))]
 mod handle;
 mod library;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tvm"))]
 mod locate;
 mod null;
 #[cfg(feature = "openvino")]
 mod openvino;
 #[cfg(feature = "ort")]
 pub mod ort;
-#[cfg(any(feature = "openvino", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "tflite", feature = "tvm"))]
 mod plain;
 mod port;
 mod record;
@@ -29,6 +35,8 @@ mod tensor;
 pub mod tflite;
 #[cfg(feature = "tract")]
 mod tract;
+#[cfg(feature = "tvm")]
+pub mod tvm;
 
 use std::path::{Path, PathBuf};
 

@@ -34,8 +34,14 @@ pub(crate) const TFLITE: Library = Library {
     variable: "TFLITE_DYLIB_PATH",
 };
 
+pub(crate) const TVM: Library = Library {
+    name: "tvm",
+    stem: "libtvm_runtime.so",
+    variable: "TVM_DYLIB_PATH",
+};
+
 /// By which a named library is told from those of other runtimes, whether this build has them or not.
-const ALL: [&Library; 3] = [&ORT, &OPENVINO, &TFLITE];
+const ALL: [&Library; 4] = [&ORT, &OPENVINO, &TFLITE, &TVM];
 
 impl Library {
     /// Finds it where `search` says, else where the environment says, else in the newest `NAME-*` of [`folder`]. The

@@ -1,13 +1,13 @@
 //! The one list of all runtimes of this build.
 
 use crate::library::Search;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tvm"))]
 use crate::locate::{self, Library};
 use crate::null::Null;
 use crate::{Error, Runtime};
 
 /// The libraries of this build's runtimes, in the order in which people are shown them.
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tvm"))]
 const LIBRARIES: &[&Library] = &[
     #[cfg(feature = "ort")]
     &locate::ORT,
@@ -15,6 +15,8 @@ const LIBRARIES: &[&Library] = &[
     &locate::OPENVINO,
     #[cfg(feature = "tflite")]
     &locate::TFLITE,
+    #[cfg(feature = "tvm")]
+    &locate::TVM,
 ];
 
 /// All runtimes of this build, whether their libraries are on this machine or not.
@@ -36,7 +38,7 @@ impl Registry {
 
     /// The runtimes, which look for their libraries where `search` says.
     #[cfg_attr(
-        not(any(feature = "openvino", feature = "ort", feature = "tflite")),
+        not(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tvm")),
         allow(unused_mut, unused_variables)
     )]
     pub fn new(search: &Search) -> Self {
@@ -51,6 +53,8 @@ impl Registry {
         registry
             .runtimes
             .push(Box::new(crate::tflite::Tflite::new(search)));
+        #[cfg(feature = "tvm")]
+        registry.runtimes.push(Box::new(crate::tvm::Tvm::new(search)));
         registry
     }
 
@@ -58,13 +62,13 @@ impl Registry {
     /// in its place.
     pub fn checked(search: &Search) -> Result<Self, Error> {
         let registry = Self::new(search);
-        #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+        #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tvm"))]
         registry.check_named(search)?;
         Ok(registry)
     }
 
     /// A path whose name does not say whose library it is must serve one runtime; a variable names its runtime.
-    #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+    #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite", feature = "tvm"))]
     fn check_named(&self, search: &Search) -> Result<(), Error> {
         let mut unserved = None;
         let mut served = false;
