@@ -37,8 +37,10 @@ def main():
     if taken != list(ports):
         raise Refusal(f"TVM takes the inputs {', '.join(taken)}, and the model has {', '.join(ports)}")
     gives = outputs(model, module["main"].ret_ty)
-    executable = built(module, target)
-    untuned = "no budget of trials was given" if order["trials"] == 0 else "not tuned"
+    with target, tvm.transform.PassContext(opt_level=3):
+        module = prepared(module)
+        module, untuned = tuned(module, target, order)
+        executable = tvm.compile(module, target)
     record = {
         "tvm": tvm.__version__,
         "cpu": order["cpu"],
@@ -116,12 +118,6 @@ def compiler_of(arch):
     return found
 
 
-def built(module, target):
-    with target, tvm.transform.PassContext(opt_level=3):
-        module = prepared(module)
-        return tvm.compile(module, target)
-
-
 def prepared(module):
     """Operators as loops, fused."""
     passes = [
@@ -134,6 +130,112 @@ def prepared(module):
         transform.FuseTIR(),
     ]
     return tvm.transform.Sequential(passes)(module)
+
+
+def tuned(module, target, order):
+    """The module with the fastest order of loops that a search found for each of its functions, and null; or as it is, and
+    why."""
+    if order["trials"] == 0:
+        return module, "no budget of trials was given"
+    if order["arch"] != os.uname().machine:
+        return module, f"a search measures on the machine that compiles, and this one is no {order['arch']}"
+    from tvm.s_tir import meta_schedule
+
+    # So that constants may be stored in another order, which is done once, here.
+    free = transform.AttachAttrLayoutFreeBuffers()(module)
+    try:
+        database = searched(meta_schedule, free, target, order)
+        with database:
+            free = transform.MetaScheduleApplyDatabase(enable_warning=False)(free)
+        return tvm.transform.Sequential([transform.SplitLayoutRewritePreproc(), transform.FoldConstant()])(free), None
+    except Exception as error:
+        return module, f"the search failed: {one_line(error)}"
+
+
+def searched(meta_schedule, module, target, order):
+    """The database of a search that an earlier run finished, or of a new one."""
+    work = Path(order["work"])
+    done = work / "done"
+    if not done.exists():
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        search(meta_schedule, module, target, order["trials"], str(work))
+        done.touch()
+    return meta_schedule.database.JSONDatabase(work_dir=str(work))
+
+
+def search(meta_schedule, module, target, trials, work):
+    """Measures random orders of loops, as many for each function. The builder and the runner are in this process: those of
+    TVM start processes of their own, each of which takes longer to load TVM than the work lasts."""
+    from tvm.ir.utils import derived_object
+    from tvm.s_tir.meta_schedule import builder, measure_callback, relax_integration, runner
+    from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
+
+    libraries = {}
+
+    @derived_object
+    class Builder(builder.PyBuilder):
+        def build(self, build_inputs):
+            return [self.built(each) for each in build_inputs]
+
+        def built(self, each):
+            try:
+                loops = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(each.mod)
+                name = str(len(libraries))
+                libraries[name] = tvm.tirx.build(loops, target=each.target)
+                return builder.BuilderResult(name, None)
+            except Exception as error:
+                return builder.BuilderResult(None, one_line(error))
+
+    @derived_object
+    class Future(runner.PyRunnerFuture):
+        def __init__(self, seconds, error):
+            super().__init__()
+            self.answer = runner.RunnerResult(seconds, error)
+
+        def done(self):
+            return True
+
+        def result(self):
+            return self.answer
+
+    @derived_object
+    class Runner(runner.PyRunner):
+        def run(self, runner_inputs):
+            return [self.measured(each) for each in runner_inputs]
+
+        def measured(self, each):
+            try:
+                library = libraries.pop(each.artifact_path)
+                noise = numpy.random.default_rng(0)
+                tensor = lambda info: tvm.runtime.tensor(
+                    (noise.random([int(extent) for extent in info.shape]) * 2).astype(str(info.dtype))
+                )
+                arguments = [tensor(info) for info in each.args_info]
+                timer = library.time_evaluator("main", tvm.cpu(), number=1, repeat=3, min_repeat_ms=5)
+                return Future([float(each) for each in timer(*arguments).results], None)
+            except Exception as error:
+                return Future(None, one_line(error))
+
+    tvm.get_global_func("runtime.config_threadpool")(1, 1)
+    functions = relax_integration.extract_tasks(module, target, {})
+    each = max(1, trials // len(functions))
+    contexts, weights = relax_integration.extracted_tasks_to_tune_contexts(
+        functions, work, strategy="replay-trace", num_threads=1, seed=1
+    )
+    meta_schedule.tune_tasks(
+        tasks=contexts,
+        task_weights=weights,
+        work_dir=work,
+        max_trials_global=each * len(functions),
+        max_trials_per_task=each,
+        num_trials_per_iter=each,
+        builder=Builder(),
+        runner=Runner(),
+        cost_model="random",
+        measure_callbacks=[measure_callback.AddToDatabase()],
+        task_scheduler="round-robin",
+    )
 
 
 def write(executable, output, compiler, record):
@@ -156,6 +258,7 @@ def one_line(error):
 
 if __name__ == "__main__":
     try:
+        import numpy
         import onnx
         import tvm
         from tvm import relax
