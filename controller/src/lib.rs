@@ -16,4 +16,5 @@ pub mod stats;
 pub mod store;
 pub mod study;
 pub mod torch_export;
+pub mod tvm_compile;
 pub mod ui;

@@ -79,6 +79,8 @@ pub enum Format {
     Onnx,
     /// A TensorFlow Lite model.
     Tflite,
+    /// A shared object that TVM compiled.
+    So,
 }
 
 impl Format {
@@ -87,6 +89,7 @@ impl Format {
         match self {
             Self::Onnx => "onnx",
             Self::Tflite => "tflite",
+            Self::So => "so",
         }
     }
 }
@@ -94,7 +97,7 @@ impl Format {
 /// What runs an artifact, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
-    /// The runtime's name: `tract`, `ort`, `openvino`, `tflite`, `null`.
+    /// The runtime's name: `tract`, `ort`, `openvino`, `tflite`, `tvm`, `null`.
     pub runtime: String,
     /// The execution provider asked for: `cpu`.
     pub provider: String,

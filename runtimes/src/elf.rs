@@ -34,6 +34,29 @@ pub(crate) fn is_cut_short(library: &Path) -> io::Result<bool> {
     Ok(ends.max().is_some_and(|end| length < end))
 }
 
+/// The processor that an ELF image is for, as Rust calls it; `None` where the file is none.
+///
+/// Offsets are those of `Elf32_Ehdr` and `Elf64_Ehdr`, which begin alike.
+#[cfg(feature = "tvm")]
+pub(crate) fn architecture(image: &Path) -> io::Result<Option<String>> {
+    let mut head = [0; 20];
+    let file = File::open(image)?;
+    if file.metadata()?.len() < head.len() as u64 {
+        return Ok(None);
+    }
+    file.read_exact_at(&mut head, 0)?;
+    if !head.starts_with(b"\x7fELF") {
+        return Ok(None);
+    }
+    Ok(Some(match number(&head[18..20]) {
+        3 => "x86".to_owned(),
+        40 => "arm".to_owned(),
+        62 => "x86_64".to_owned(),
+        183 => "aarch64".to_owned(),
+        other => format!("machine {other}"),
+    }))
+}
+
 fn number(little_endian: &[u8]) -> u64 {
     little_endian
         .iter()

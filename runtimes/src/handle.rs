@@ -31,6 +31,23 @@ impl Handle {
         })
     }
 
+    /// As [`open`](Self::open), and what it exports serves the libraries that are mapped after it.
+    #[cfg(feature = "tvm")]
+    #[expect(unsafe_code, reason = "a C library is loaded")]
+    pub(crate) fn open_for_all(runtime: &'static str, path: &Path) -> Result<Self, Error> {
+        use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+        Self::check_whole(runtime, path)?;
+        // SAFETY: as in `open`.
+        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|error| {
+            let reason = unloadable(path, &error);
+            Error::Unusable { runtime, reason }
+        })?;
+        Ok(Self {
+            library: library.into(),
+            path: path.to_owned(),
+        })
+    }
+
     /// Refuses a file of `runtime` that is cut short, which the system could not map without ending this process.
     pub(crate) fn check_whole(runtime: &'static str, path: &Path) -> Result<(), Error> {
         // Whether the file can be read at all is the loader's to say.

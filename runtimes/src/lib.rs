@@ -7,20 +7,14 @@
 mod classes;
 #[cfg(any(feature = "ort", feature = "tensorrt"))]
 mod digest;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+#[cfg(feature = "library")]
 mod elf;
-#[cfg(any(
-    feature = "openvino",
-    feature = "ort",
-    feature = "tensorrt",
-    feature = "tflite",
-    feature = "tract"
-))]
+#[cfg(any(feature = "located", feature = "tract"))]
 mod guard;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
+#[cfg(feature = "library")]
 mod handle;
 mod library;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+#[cfg(feature = "located")]
 mod locate;
 mod null;
 #[cfg(any(feature = "ort", feature = "tensorrt"))]
@@ -29,7 +23,7 @@ mod onnx;
 mod openvino;
 #[cfg(feature = "ort")]
 pub mod ort;
-#[cfg(any(feature = "openvino", feature = "tflite"))]
+#[cfg(any(feature = "openvino", feature = "tflite", feature = "tvm"))]
 mod plain;
 mod port;
 #[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt"))]
@@ -43,6 +37,8 @@ mod tensorrt;
 pub mod tflite;
 #[cfg(feature = "tract")]
 mod tract;
+#[cfg(feature = "tvm")]
+pub mod tvm;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

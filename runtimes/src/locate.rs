@@ -46,8 +46,15 @@ pub(crate) const TENSORRT: Library = Library {
     variable: "TRTEXEC_PATH",
 };
 
+pub(crate) const TVM: Library = Library {
+    name: "tvm",
+    stem: "libtvm_runtime.so",
+    is_program: false,
+    variable: "TVM_DYLIB_PATH",
+};
+
 /// By which a named library is told from those of other runtimes, whether this build has them or not.
-const ALL: [&Library; 4] = [&ORT, &OPENVINO, &TFLITE, &TENSORRT];
+const ALL: [&Library; 5] = [&ORT, &OPENVINO, &TFLITE, &TENSORRT, &TVM];
 
 impl Library {
     /// Finds it where `search` says, else where the environment says, else in the newest `NAME-*` of [`folder`]. The

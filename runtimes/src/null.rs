@@ -18,7 +18,7 @@ impl Runtime for Null {
     }
 
     fn formats(&self) -> &'static [&'static str] {
-        &["onnx", "tflite"]
+        &["onnx", "tflite", "so"]
     }
 
     fn probe(&self) -> Result<Probe, Error> {

@@ -214,7 +214,9 @@ fn extent(dimension: &[u8]) -> io::Result<Option<usize>> {
     let mut extent = None;
     each(dimension, |number, value| {
         if let (1, Value::Number(size)) = (number, value) {
-            extent = i64::try_from(size).ok().and_then(|size| usize::try_from(size).ok());
+            extent = i64::try_from(size)
+                .ok()
+                .and_then(|size| usize::try_from(size).ok());
         }
         Ok(())
     })?;

@@ -1,13 +1,13 @@
 //! The one list of all runtimes of this build.
 
 use crate::library::Search;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+#[cfg(feature = "located")]
 use crate::locate::{self, Library};
 use crate::null::Null;
 use crate::{Error, Runtime};
 
 /// The libraries of this build's runtimes, in the order in which people are shown them.
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+#[cfg(feature = "located")]
 const LIBRARIES: &[&Library] = &[
     #[cfg(feature = "ort")]
     &locate::ORT,
@@ -17,6 +17,8 @@ const LIBRARIES: &[&Library] = &[
     &locate::TFLITE,
     #[cfg(feature = "tensorrt")]
     &locate::TENSORRT,
+    #[cfg(feature = "tvm")]
+    &locate::TVM,
 ];
 
 /// All runtimes of this build, whether their libraries are on this machine or not.
@@ -37,10 +39,7 @@ impl Registry {
     }
 
     /// The runtimes, which look for their libraries where `search` says.
-    #[cfg_attr(
-        not(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite")),
-        allow(unused_mut, unused_variables)
-    )]
+    #[cfg_attr(not(feature = "located"), allow(unused_mut, unused_variables))]
     pub fn new(search: &Search) -> Self {
         let mut registry = Self::built_in();
         #[cfg(feature = "ort")]
@@ -57,6 +56,8 @@ impl Registry {
         registry
             .runtimes
             .push(Box::new(crate::tensorrt::TensorRt::new(search)));
+        #[cfg(feature = "tvm")]
+        registry.runtimes.push(Box::new(crate::tvm::Tvm::new(search)));
         registry
     }
 
@@ -64,13 +65,13 @@ impl Registry {
     /// in its place.
     pub fn checked(search: &Search) -> Result<Self, Error> {
         let registry = Self::new(search);
-        #[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+        #[cfg(feature = "located")]
         registry.check_named(search)?;
         Ok(registry)
     }
 
     /// A path whose name does not say whose library it is must serve one runtime; a variable names its runtime.
-    #[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+    #[cfg(feature = "located")]
     fn check_named(&self, search: &Search) -> Result<(), Error> {
         let mut unserved = None;
         let mut served = false;

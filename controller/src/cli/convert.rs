@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use edgefront_optimizer::check::check;
 use edgefront_optimizer::convert::tflite;
@@ -10,15 +11,17 @@ use edgefront_optimizer::passes::quantize_weights::{self, Bits};
 use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Recipe, Step};
 use edgefront_optimizer::{Model, PassReport};
+use edgefront_protocol::Format::{So, Tflite};
 use edgefront_protocol::{Bytes, Shape};
 use edgefront_runtimes::Registry;
 use serde::Serialize;
 
 use super::files::{Source, check_output, size};
 use super::shared::shape;
+use crate::tvm_compile::{self, Order, Processor};
 use crate::ui::{Exit, Ui, UsageError};
 
-/// Converts a model to another number format, or to a TFLite file, without data.
+/// Converts a model to another number format, to a TFLite file or to machine code, without data.
 ///
 /// `fp16` stores and computes in half precision; inputs and outputs stay float32. `int8-weights` and
 /// `int4-weights` store weights alone in few bits: ONNX Runtime has kernels for matrix products with them, and
@@ -28,6 +31,10 @@ use crate::ui::{Exit, Ui, UsageError};
 /// An OUT that ends in .tflite is a TFLite file for LiteRT. It computes in INT8 where the model was made by
 /// `edgefront quantize`; its float weights are in half precision with `fp16`. Pictures lie [N, H, W, C] in it,
 /// inputs and outputs too, and its shapes are fixed: an open batch is 1 unless --shape says otherwise.
+///
+/// An OUT that ends in .so is machine code that TVM makes, with the shapes fixed likewise, for the runtime tvm on
+/// processors such as this one; with --arch for all of that architecture. With --trials TVM searches for the fastest
+/// order of loops by measuring that many on this machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +43,9 @@ Examples:
   edgefront convert encoder.onnx -o encoder.w4.onnx --to int4-weights
   edgefront convert model.onnx -o model.tflite
   edgefront convert model.onnx -o model.fp16.tflite
-  edgefront convert model.onnx -o model.tflite --shape 8x3x224x224")]
+  edgefront convert model.onnx -o model.tflite --shape 8x3x224x224
+  edgefront convert model.onnx -o model.so --trials 500
+  edgefront convert model.onnx -o model.so --arch aarch64")]
 pub struct Args {
     /// The ONNX model.
     pub model: PathBuf,
@@ -53,9 +62,17 @@ pub struct Args {
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     pub keep: Vec<String>,
 
-    /// For a TFLite file: shape of the model's one input in ONNX's order, batch included.
+    /// For a .tflite or .so file: shape of the model's one input in ONNX's order, batch included.
     #[arg(long, value_parser = shape)]
     pub shape: Option<Shape>,
+
+    /// For a .so file: processors that it is for, x86_64 or aarch64 [default: this machine's]
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+
+    /// For a .so file: orders of loops to measure in search of the fastest; some 10 a layer find much.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub trials: u32,
 }
 
 /// What a model can be converted to.
@@ -83,16 +100,21 @@ struct Outcome {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    if args.is_tflite() {
+    if args.ends_in(Tflite) {
+        args.refuse_for_code()?;
         return run_tflite(args, ui);
     }
+    if args.ends_in(So) {
+        return run_code(args, ui);
+    }
+    args.refuse_for_code()?;
     let format = args.format()?;
     if !args.keep.is_empty() && format != Format::Fp16 {
         return Err(UsageError::new("--keep is for fp16; leave it out"));
     }
     if args.shape.is_some() {
         return Err(UsageError::new(
-            "--shape is for TFLite files; ONNX keeps its open axes, leave it out",
+            "--shape is for .tflite and .so files; ONNX keeps its open axes, leave it out",
         ));
     }
     let step = match format {
@@ -147,11 +169,87 @@ fn run_tflite(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Runs the command where OUT is machine code.
+fn run_code(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    if args.to.is_some() || !args.keep.is_empty() {
+        return Err(UsageError::new(
+            "a .so file has the numbers of the model; leave --to and --keep out, and convert the model before",
+        ));
+    }
+    let processor = match args.arch.as_deref() {
+        Some(arch) if arch != std::env::consts::ARCH => Processor::any(arch),
+        _ => Processor::own(),
+    };
+    let Source { model, files, bytes } = Source::read(&args.model, ui)?;
+    check_output(&args.output, files.iter().map(PathBuf::as_path))?;
+    let named = || args.model.display().to_string();
+    let summary = check(&model).map_err(|error| error.in_file(&args.model))?;
+    let shapes: Vec<Shape> = args.shape.iter().cloned().collect();
+    let order = Order {
+        model: &args.model,
+        output: &args.output,
+        shapes: &shapes,
+        processor: &processor,
+        trials: args.trials,
+    };
+    let spinner = ui.spinner(format!("compiling {}", args.model.display()));
+    let compiled = tvm_compile::compile(&order).with_context(named)?;
+    spinner.finish_and_clear();
+    let outcome = CodeOutcome {
+        bytes_before: bytes.0,
+        bytes_after: size(&args.output)?,
+        model: args.model,
+        output: args.output,
+        processor,
+        untuned: compiled.untuned,
+    };
+    if ui.json() {
+        ui.data_json(&outcome)?;
+    } else {
+        ui.data(outcome.describe(summary.operators.values().sum()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What was compiled, for machines.
+#[derive(Debug, Serialize)]
+struct CodeOutcome {
+    model: PathBuf,
+    output: PathBuf,
+    bytes_before: u64,
+    bytes_after: u64,
+    processor: Processor,
+    /// Why the code is not tuned, if it is not.
+    untuned: Option<String>,
+}
+
+impl CodeOutcome {
+    fn describe(&self, nodes: usize) -> String {
+        let (before, after) = (Bytes(self.bytes_before), Bytes(self.bytes_after));
+        let Processor { arch, cpu } = &self.processor;
+        let tuned = match &self.untuned {
+            Some(why) => format!("not tuned: {why}"),
+            None => "tuned".to_owned(),
+        };
+        format!("{nodes} nodes compiled for {arch} ({cpu}), {tuned}; {before} -> {after}")
+    }
+}
+
 impl Args {
-    fn is_tflite(&self) -> bool {
+    fn ends_in(&self, format: edgefront_protocol::Format) -> bool {
         self.output
             .extension()
-            .is_some_and(|extension| extension == "tflite")
+            .is_some_and(|extension| extension == format.as_str())
+    }
+
+    /// Refuses what only machine code has.
+    fn refuse_for_code(&self) -> anyhow::Result<()> {
+        if self.arch.is_some() || self.trials > 0 {
+            return Err(UsageError::new(
+                "--arch and --trials are for .so files; leave them out",
+            ));
+        }
+        Ok(())
     }
 
     fn tflite_options(&self) -> anyhow::Result<tflite::Options> {
@@ -181,7 +279,7 @@ impl Args {
             .is_some_and(|extension| extension == "onnx");
         match self.to {
             _ if !is_onnx => Err(UsageError::new(format!(
-                "{name} is to be a file that cannot be made; give an OUT that ends in .onnx or .tflite"
+                "{name} is to be a file that cannot be made; give an OUT that ends in .onnx, .tflite or .so"
             ))),
             Some(format) => Ok(format),
             None if name.ends_with(".fp16.onnx") => Ok(Format::Fp16),
@@ -277,6 +375,8 @@ mod tests {
             to,
             keep: Vec::new(),
             shape: None,
+            arch: None,
+            trials: 0,
         }
     }
 
@@ -295,7 +395,7 @@ mod tests {
     #[test]
     fn a_tflite_file_has_the_format_of_the_model_or_half_precision() {
         let half = |output: &str, to| args(output, to).tflite_options().map(|options| options.half);
-        assert!(args("m.tflite", None).is_tflite() && !args("m.onnx", None).is_tflite());
+        assert!(args("m.tflite", None).ends_in(Tflite) && !args("m.onnx", None).ends_in(Tflite));
         assert!(!half("m.tflite", None).unwrap());
         assert!(half("m.fp16.tflite", None).unwrap() && half("m.tflite", Some(Format::Fp16)).unwrap());
         let why = half("m.tflite", Some(Format::Int8Dynamic))

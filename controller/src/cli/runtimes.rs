@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::shared::RuntimeArgs;
 use crate::runtime_install::{self, InstallError, Installed};
+use crate::tvm_compile::{self, Environment};
 use crate::ui::{Column, Exit, Ui, UsageError, fitted};
 
 /// Lists the inference runtimes of this machine, or installs one.
@@ -28,6 +29,8 @@ enum Action {
 ///
 /// The library comes from the wheel that its project publishes on PyPI, fetched with your pip and checked
 /// against the SHA-256 that this version of edgefront was tested with.
+///
+/// With `tvm` for this machine comes the compiler that makes its files, in a Python environment of its own.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  edgefront runtimes install ort tflite\n  edgefront runtimes install ort --arch aarch64"
@@ -72,6 +75,9 @@ fn installed(name: &str, arch: &str, ui: &Ui) -> anyhow::Result<()> {
         library,
         fresh,
     } = install(name, arch, ui)?;
+    if name == tvm_compile::RUNTIME && arch == std::env::consts::ARCH {
+        set_up_compiler(ui)?;
+    }
     if ui.json() {
         return ui.data_json(&serde_json::json!({
             "name": name, "version": version, "arch": arch, "library": library, "fresh": fresh,
@@ -95,6 +101,19 @@ pub(super) fn install(name: &str, arch: &str, ui: &Ui) -> anyhow::Result<Install
         InstallError::Unknown { .. } | InstallError::Elsewhere { .. } => UsageError::new(error.to_string()),
         error => error.into(),
     })
+}
+
+/// What makes the files of the runtime `tvm`, unless it is there.
+fn set_up_compiler(ui: &Ui) -> anyhow::Result<()> {
+    let environment = Environment::of_user()?;
+    if environment.is_there() {
+        return Ok(());
+    }
+    ui.note("installing TVM's compiler, from PyPI with pip");
+    let spinner = ui.spinner("installing TVM's compiler");
+    environment.set_up()?;
+    spinner.finish_and_clear();
+    Ok(())
 }
 
 fn list(registry: &Registry, ui: &Ui) -> anyhow::Result<()> {

@@ -54,11 +54,16 @@ pub fn ensure(name: &str, arch: &str, before_download: impl FnOnce(&str)) -> Res
         .prefix(".download-")
         .tempdir_in(&folder)
         .map_err(unwritable)?;
-    let file = pip::download(source, wheel, fetched.path())?;
-    verify(&file, wheel)?;
     let unpacked = fetched.path().join("unpacked");
-    unpack::unpack(&file, &source.files(wheel), &unpacked)?;
-    record(&unpacked, &source.libraries(wheel))?;
+    let mut libraries = Vec::new();
+    for source in [source].into_iter().chain(source.needs) {
+        let wheel = source.wheel(arch)?;
+        let file = pip::download(source, wheel, &fetched.path().join(source.project))?;
+        verify(&file, wheel)?;
+        unpack::unpack(&file, &source.files(wheel), &unpacked)?;
+        libraries.extend(source.libraries(wheel));
+    }
+    record(&unpacked, &libraries)?;
     move_into_place(&unpacked, &home).map_err(unwritable)?;
     Ok(installed(true))
 }

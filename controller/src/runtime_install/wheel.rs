@@ -3,6 +3,7 @@
 use edgefront_protocol::Bytes;
 
 use super::InstallError;
+use crate::tvm_compile;
 
 /// A runtime and where its library comes from.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Source {
     /// Paths in the wheel of the licences that go with it.
     licences: &'static [&'static str],
     wheels: &'static [Wheel],
+    /// Another project whose library this one loads from its own folder.
+    pub(super) needs: Option<&'static Source>,
 }
 
 /// One wheel, for one processor.
@@ -38,7 +41,7 @@ pub(super) struct Wheel {
     beside: &'static [&'static str],
 }
 
-static SOURCES: [Source; 3] = [ORT, OPENVINO, TFLITE];
+static SOURCES: [Source; 4] = [ORT, OPENVINO, TFLITE, TVM];
 
 const ORT: Source = Source {
     name: "ort",
@@ -64,6 +67,7 @@ const ORT: Source = Source {
             beside: &[],
         },
     ],
+    needs: None,
 };
 
 const OPENVINO: Source = Source {
@@ -112,6 +116,7 @@ const OPENVINO: Source = Source {
             ],
         },
     ],
+    needs: None,
 };
 
 const TFLITE: Source = Source {
@@ -138,6 +143,62 @@ const TFLITE: Source = Source {
             beside: &[],
         },
     ],
+    needs: None,
+};
+
+const TVM: Source = Source {
+    name: "tvm",
+    title: "TVM",
+    project: "apache-tvm",
+    version: tvm_compile::VERSION,
+    library: "libtvm_runtime.so",
+    folder: "tvm/lib",
+    licences: &["apache_tvm-0.27.0.post1.dist-info/licenses/LICENSE"],
+    wheels: &[
+        Wheel {
+            arch: "x86_64",
+            platform: "manylinux_2_28_x86_64",
+            sha256: "f503fc903b6e16fda5daacac6698ecb8bc38937f57da7aa29f6c7ab169d08657",
+            bytes: Bytes(100_544_100),
+            beside: &[],
+        },
+        Wheel {
+            arch: "aarch64",
+            platform: "manylinux_2_28_aarch64",
+            sha256: "4acfdb7653e4e1ba7a707bdf2833db72eb8fda7d04d99141f2a4e1da43171fb7",
+            bytes: Bytes(94_643_021),
+            beside: &[],
+        },
+    ],
+    needs: Some(&TVM_FFI),
+};
+
+/// 0.1.15, which TVM would take, ends the process where TVM writes down what it found by a search.
+static TVM_FFI: Source = Source {
+    name: "tvm-ffi",
+    title: "TVM's interface",
+    project: "apache-tvm-ffi",
+    version: tvm_compile::INTERFACE_VERSION,
+    library: "libtvm_ffi.so",
+    folder: "tvm_ffi/lib",
+    licences: &["apache_tvm_ffi-0.1.14.post1.dist-info/licenses/NOTICE"],
+    wheels: &[
+        Wheel {
+            arch: "x86_64",
+            platform: "manylinux_2_28_x86_64",
+            sha256: "4b01a5a3fa07ed3315d5ef1e05d3542dae57a119ef7e77c54bc062414e242f65",
+            bytes: Bytes(3_286_429),
+            beside: &[],
+        },
+        Wheel {
+            arch: "aarch64",
+            platform: "manylinux_2_28_aarch64",
+            sha256: "c7a759781d4fbf2b99fa12f2741f250b882b06acc2747bb02831d491d1ac7d3c",
+            bytes: Bytes(3_084_932),
+            beside: &[],
+        },
+    ],
+    needs: None,
 };
 
 /// Names of the runtimes that can be installed.
@@ -196,7 +257,8 @@ mod tests {
 
     #[test]
     fn every_pin_is_a_digest() {
-        for wheel in SOURCES.iter().flat_map(|source| source.wheels) {
+        let needed = SOURCES.iter().filter_map(|source| source.needs);
+        for wheel in SOURCES.iter().chain(needed).flat_map(|source| source.wheels) {
             wheel.sha256.parse::<Digest>().unwrap();
         }
     }
@@ -217,7 +279,7 @@ mod tests {
         let unknown = source("tract").unwrap_err().to_string();
         assert_eq!(
             unknown,
-            "`tract` cannot be installed; there is ort, openvino, tflite"
+            "`tract` cannot be installed; there is ort, openvino, tflite, tvm"
         );
         let other = source("ort").unwrap().wheel("riscv64").unwrap_err().to_string();
         assert!(

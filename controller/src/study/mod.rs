@@ -131,6 +131,9 @@ pub enum Existing {
     Resume,
 }
 
+/// The formats to which variants are converted.
+const CONVERTED: [Format; 2] = [Format::Tflite, Format::So];
+
 /// Threads that an inference may have; more than any machine has cores is a mistake.
 const THREADS: RangeInclusive<u32> = 1..=1024;
 
@@ -232,7 +235,7 @@ impl Study {
                 .get(name)
                 .map_err(|error| UsageError::new(format!("runtimes: {error}")))?;
             let loads = |format: Format| runtime.formats().contains(&format.as_str());
-            let gets_converted = self.format() == Format::Onnx && loads(Format::Tflite);
+            let gets_converted = self.format() == Format::Onnx && CONVERTED.into_iter().any(loads);
             if !loads(self.format()) && !gets_converted {
                 return Err(UsageError::new(format!(
                     "runtimes: {name} loads .{} and {} is of another format",
@@ -258,6 +261,7 @@ impl Study {
     fn format(&self) -> Format {
         match self.model.extension() {
             Some(extension) if extension == Format::Tflite.as_str() => Format::Tflite,
+            Some(extension) if extension == Format::So.as_str() => Format::So,
             _ => Format::Onnx,
         }
     }
@@ -266,6 +270,7 @@ impl Study {
     fn default_runtimes(&self) -> &'static [&'static str] {
         match self.format() {
             Format::Tflite => &["tflite"],
+            Format::So => &["tvm"],
             _ => &Self::DEFAULT_RUNTIMES,
         }
     }
@@ -275,10 +280,12 @@ impl Study {
     fn format_for(&self, written: &str) -> Format {
         let registry = Registry::new(&Search::default());
         let name = runtime_and_provider(written).0;
-        let loads_own = registry
-            .get(name)
-            .is_ok_and(|runtime| runtime.formats().contains(&self.format().as_str()));
-        if loads_own { self.format() } else { Format::Tflite }
+        let loads = |format: &Format| {
+            let runtime = registry.get(name);
+            runtime.is_ok_and(|runtime| runtime.formats().contains(&format.as_str()))
+        };
+        let mut formats = [self.format()].into_iter().chain(CONVERTED);
+        formats.find(loads).unwrap_or_else(|| self.format())
     }
 
     /// The runtimes that get what is made of the model in another format than its own, each with that format.

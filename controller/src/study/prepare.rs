@@ -69,7 +69,7 @@ pub(super) struct Definition {
 /// Reads the model and the data of a valid study.
 pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<'a>> {
     study.validate()?;
-    if study.format() == Format::Tflite {
+    if study.format() != Format::Onnx {
         return as_it_stands(study);
     }
     let spinner = ui.spinner(format!("reading {}", study.model.display()));
@@ -156,7 +156,11 @@ pub(super) fn prepare<'a>(study: &'a Study, ui: &Ui) -> anyhow::Result<Prepared<
 fn as_it_stands(study: &Study) -> anyhow::Result<Prepared<'_>> {
     let shown = study.model.display();
     let bytes = std::fs::read(&study.model).with_context(|| format!("cannot read {shown}"))?;
-    let inputs = edgefront_runtimes::tflite::inputs(&bytes).map_err(|reason| anyhow!("{shown}: {reason}"))?;
+    let inputs = match study.format() {
+        Format::So => edgefront_runtimes::tvm::inputs(&study.model),
+        _ => edgefront_runtimes::tflite::inputs(&bytes),
+    };
+    let inputs = inputs.map_err(|reason| anyhow!("{shown}: {reason}"))?;
     let interface = Interface::declared(&inputs, study.shape.clone());
     interface.check_target(study).with_context(|| shown.to_string())?;
     Ok(Prepared {

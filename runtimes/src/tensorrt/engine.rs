@@ -40,7 +40,9 @@ impl Loaded {
         let engine = cache::engine(cache, &key, |file| source.build(file, shapes.as_deref()))?;
         let outputs = source.interface.outputs.iter();
         Ok(Self {
-            outputs: outputs.map(|output| (output.name.clone(), output.data_type)).collect(),
+            outputs: outputs
+                .map(|output| (output.name.clone(), output.data_type))
+                .collect(),
             source,
             engine,
             inputs,
@@ -60,7 +62,10 @@ impl Loaded {
         // Graphs of CUDA, which newer versions use by themselves, are no part of the other runtimes' inferences.
         let is_new = self.source.tool.version.major >= 11;
         let (more, spinning) = match (is_new, self.source.options.spin) {
-            (true, spin) => (vec!["--includeDataTransfers", "--noCudaGraph"], (!spin).then_some("--noSpinWait")),
+            (true, spin) => (
+                vec!["--includeDataTransfers", "--noCudaGraph"],
+                (!spin).then_some("--noSpinWait"),
+            ),
             (false, spin) => (Vec::new(), spin.then_some("--useSpinWait")),
         };
         flags.extend(more.into_iter().chain(spinning).map(str::to_owned));
@@ -95,7 +100,10 @@ impl Loaded {
         let built = self.engine.built;
         let built = built.map(|time| format!("loading built the engine in {:.1} s", time.as_secs_f64()));
         let threads = (source.options.threads > 1).then_some("the number of threads means nothing to it");
-        let rest = [precision, narrowed, replaced, threads].into_iter().flatten().map(str::to_owned);
+        let rest = [precision, narrowed, replaced, threads]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned);
         let all: Vec<String> = [timed].into_iter().chain(rest).chain(built).collect();
         all.join("; ")
     }
@@ -108,7 +116,9 @@ impl Source {
         let digests: Result<Vec<_>, _> = files
             .map(|file| digest::of_file(file).map_err(|error| format!("{}: {error}", file.display())))
             .collect();
-        let shapes = inputs.iter().map(|port| format!("{}:{}", port.name, extents(&port.shape)));
+        let shapes = inputs
+            .iter()
+            .map(|port| format!("{}:{}", port.name, extents(&port.shape)));
         Ok(Key::new(&[
             ("model", digests?.join(" ")),
             ("gpu", self.tool.gpu.to_string()),
@@ -144,7 +154,10 @@ impl Source {
 /// a flag.
 fn shapes(interface: &Interface, inputs: &[Port]) -> Result<Option<String>, String> {
     if let Some(port) = inputs.iter().find(|port| port.name.contains([',', '\''])) {
-        return Err(format!("input `{}` has a name that trtexec does not take; rename it", port.name));
+        return Err(format!(
+            "input `{}` has a name that trtexec does not take; rename it",
+            port.name
+        ));
     }
     let declared = interface.inputs.iter().zip(inputs);
     let open = declared.filter(|(declared, _)| declared.axes.contains(&None));
@@ -155,5 +168,9 @@ fn shapes(interface: &Interface, inputs: &[Port]) -> Result<Option<String>, Stri
 }
 
 fn extents(shape: &[usize]) -> String {
-    shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+    shape
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("x")
 }

@@ -18,7 +18,8 @@ struct Trace {
 
 /// The latency of each inference in nanoseconds. The error is one line.
 pub(super) fn times(text: &str) -> Result<Vec<u64>, String> {
-    let traces: Vec<Trace> = serde_json::from_str(text).map_err(|error| format!("its times cannot be read: {error}"))?;
+    let traces: Vec<Trace> =
+        serde_json::from_str(text).map_err(|error| format!("its times cannot be read: {error}"))?;
     let nanos = |trace: &Trace| {
         let nanos = (trace.latency * 1e6).round();
         // A day is longer than any inference, and a number of nanoseconds that `f64` holds.
@@ -39,7 +40,12 @@ pub(super) struct Written<'a> {
 impl Written<'_> {
     /// Its values as those of a type, which the file does not tell. The error is one line.
     pub(super) fn tensor(&self, data_type: DataType) -> Result<Tensor, String> {
-        let words = || self.values.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let words = || {
+            self.values
+                .split(',')
+                .map(str::trim)
+                .filter(|word| !word.is_empty())
+        };
         fn all<T>(values: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
             values.collect()
         }
@@ -53,9 +59,12 @@ impl Written<'_> {
             DataType::I32 => all(words().map(numbers)).map(Data::I32),
             DataType::I8 => all(words().map(numbers)).map(Data::I8),
             DataType::U8 => all(words().map(numbers)).map(Data::U8),
-            DataType::Bool => all(words().map(|word| numbers::<u8>(word).map(|value| value != 0))).map(Data::Bool),
+            DataType::Bool => {
+                all(words().map(|word| numbers::<u8>(word).map(|value| value != 0))).map(Data::Bool)
+            }
         };
-        let data = data.ok_or_else(|| format!("its output `{}` has values that are no {data_type}", self.name))?;
+        let data =
+            data.ok_or_else(|| format!("its output `{}` has values that are no {data_type}", self.name))?;
         Tensor::new(self.shape.clone(), data).map_err(|error| format!("its output `{}`: {error}", self.name))
     }
 }
@@ -79,7 +88,10 @@ fn output(text: &str) -> Option<(Written<'_>, &str)> {
     let (extents, rest) = rest.split_once(")\"")?;
     let (_, rest) = rest.split_once("\"values\" : [")?;
     let (values, rest) = rest.split_once(']')?;
-    let extents = extents.split(',').map(str::trim).filter(|extent| !extent.is_empty());
+    let extents = extents
+        .split(',')
+        .map(str::trim)
+        .filter(|extent| !extent.is_empty());
     let shape: Option<Vec<usize>> = extents.map(|extent| extent.parse().ok()).collect();
     let shape = shape?;
     Some((Written { name, shape, values }, rest))
@@ -102,7 +114,13 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "[{}]", "[{\"latencyMs\" : 0}]", "[{\"latencyMs\" : -1}]", "[{\"latencyMs\" : 1e300}]"] {
+        for text in [
+            "",
+            "[{}]",
+            "[{\"latencyMs\" : 0}]",
+            "[{\"latencyMs\" : -1}]",
+            "[{\"latencyMs\" : 1e300}]",
+        ] {
             let error = times(text).unwrap_err();
             assert!(error.starts_with("its times "), "{error}");
         }
@@ -129,7 +147,9 @@ mod tests {
         let error = outputs[0].tensor(DataType::I8).unwrap_err();
         assert_eq!(error, "its output `scores:0` has values that are no i8");
         let cut = OUTPUTS.replace("0.123457, ", "");
-        let error = super::outputs(&cut).unwrap()[0].tensor(DataType::F32).unwrap_err();
+        let error = super::outputs(&cut).unwrap()[0]
+            .tensor(DataType::F32)
+            .unwrap_err();
         assert!(error.contains("does not hold 5 elements"), "{error}");
         assert!(super::outputs(&OUTPUTS[..60]).is_err());
     }

@@ -1,0 +1,273 @@
+"""Compiles an ONNX model with TVM for Edgefront's runtime `tvm`.
+
+It takes one argument, JSON:
+  model    the ONNX file
+  output   the shared library that is to be made
+  shapes   of the inputs in their order; empty for the model's own
+  arch     the processor that it is for: `x86_64`, `aarch64`
+  cpu      the level of instructions that the code may need, as LLVM calls it, or `generic`
+  trials   orders of loops to measure in search of the fastest, or 0
+  work     a folder for what is found by the search, kept from one run to the next
+
+and prints one line of JSON: why the code is not tuned, or null where it is. What the library says of itself stands at
+its end: JSON, its length in 8 bytes, and the mark. Standard error ends in `error: ` and the reason where it fails."""
+
+import json
+import os
+import shutil
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+MARK = b"EDGE:TVM"
+TRIPLES = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu"}
+
+
+def main():
+    order = json.loads(sys.argv[1])
+    model = onnx.load(order["model"])
+    ports = inputs(model, order["shapes"])
+    target = target_of(order)
+    compiler = compiler_of(order["arch"])
+    module = relax.frontend.onnx.from_onnx(
+        model, shape_dict={name: shape for name, (_, shape) in ports.items()}, keep_params_in_input=False, sanitize_input_names=False
+    )
+    taken = [parameter.name for parameter in module["main"].params]
+    if taken != list(ports):
+        raise Refusal(f"TVM takes the inputs {', '.join(taken)}, and the model has {', '.join(ports)}")
+    gives = outputs(model, module["main"].ret_ty)
+    with target, tvm.transform.PassContext(opt_level=3):
+        module = prepared(module)
+        module, untuned = tuned(module, target, order)
+        executable = tvm.compile(module, target)
+    record = {
+        "tvm": tvm.__version__,
+        "cpu": order["cpu"],
+        "untuned": untuned,
+        "inputs": [port(name, *what) for name, what in ports.items()],
+        "outputs": [port(*what) for what in gives],
+    }
+    write(executable, order["output"], compiler, record)
+    print(json.dumps({"untuned": untuned, "tvm": tvm.__version__}))
+
+
+class Refusal(Exception):
+    """A reason in one line."""
+
+
+def inputs(model, shapes):
+    """Type and shape of each input by its name."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    ports = {}
+    wanted = [value for value in model.graph.input if value.name not in constants]
+    if shapes and len(shapes) != len(wanted):
+        raise Refusal(f"{len(shapes)} input shapes are given and the model has {len(wanted)} inputs")
+    for index, value in enumerate(wanted):
+        own = [dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim]
+        # An open batch is 1.
+        shape = shapes[index] if shapes else [1 if extent is None and axis == 0 else extent for axis, extent in enumerate(own)]
+        if None in shape:
+            raise Refusal(f"input `{value.name}` has open axes; give its shape")
+        if len(shape) != len(own) or any(extent not in (None, given) for extent, given in zip(own, shape)):
+            raise Refusal(f"input `{value.name}` is {own}, which {shape} does not fit")
+        ports[value.name] = (type_of(value), shape)
+    return ports
+
+
+def type_of(value):
+    return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+
+
+def outputs(model, returned):
+    """Name, type and shape of each output, as TVM infers them."""
+    fields = list(returned.fields) if hasattr(returned, "fields") else [returned]
+    found = []
+    for value, field in zip(model.graph.output, fields, strict=True):
+        try:
+            shape = [int(extent) for extent in field.shape]
+        except (TypeError, ValueError) as error:
+            raise Refusal(f"TVM does not know the shape of output `{value.name}`") from error
+        found.append((value.name, str(field.dtype), shape))
+    return found
+
+
+def port(name, kind, shape):
+    return {"name": name, "type": kind, "shape": shape}
+
+
+def target_of(order):
+    """One core, for the thread pool divides loops as it runs."""
+    target = {"kind": "llvm", "mtriple": TRIPLES[order["arch"]], "num-cores": 1}
+    if order["cpu"] != "generic":
+        target["mcpu"] = order["cpu"]
+    return tvm.target.Target(target)
+
+
+def compiler_of(arch):
+    """What links: the machine's own compiler, or one for the other processor."""
+    if arch == os.uname().machine:
+        names = ["g++", "c++", "clang++", "gcc", "cc", "clang"]
+        mend = "a C compiler is needed to link what TVM compiles; install g++"
+    else:
+        names = [f"{arch}-linux-gnu-g++", f"{arch}-linux-gnu-gcc"]
+        mend = f"a compiler for {arch} is needed to link what TVM compiles; install g++-{arch}-linux-gnu"
+    found = next((path for path in map(shutil.which, names) if path), None)
+    if found is None:
+        raise Refusal(mend)
+    return found
+
+
+def prepared(module):
+    """Operators as loops, fused."""
+    passes = [
+        transform.DecomposeOpsForInference(),
+        transform.CanonicalizeBindings(),
+        transform.LegalizeOps(),
+        transform.AnnotateTIROpPattern(),
+        transform.FoldConstant(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+    ]
+    return tvm.transform.Sequential(passes)(module)
+
+
+def tuned(module, target, order):
+    """The module with the fastest order of loops that a search found for each of its functions, and null; or as it is, and
+    why."""
+    if order["trials"] == 0:
+        return module, "no budget of trials was given"
+    if order["arch"] != os.uname().machine:
+        return module, f"a search measures on the machine that compiles, and this one is no {order['arch']}"
+    from tvm.s_tir import meta_schedule
+
+    # So that constants may be stored in another order, which is done once, here.
+    free = transform.AttachAttrLayoutFreeBuffers()(module)
+    try:
+        database = searched(meta_schedule, free, target, order)
+        with database:
+            free = transform.MetaScheduleApplyDatabase(enable_warning=False)(free)
+        return tvm.transform.Sequential([transform.SplitLayoutRewritePreproc(), transform.FoldConstant()])(free), None
+    except Exception as error:
+        return module, f"the search failed: {one_line(error)}"
+
+
+def searched(meta_schedule, module, target, order):
+    """The database of a search that an earlier run finished, or of a new one."""
+    work = Path(order["work"])
+    done = work / "done"
+    if not done.exists():
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        search(meta_schedule, module, target, order["trials"], str(work))
+        done.touch()
+    return meta_schedule.database.JSONDatabase(work_dir=str(work))
+
+
+def search(meta_schedule, module, target, trials, work):
+    """Measures random orders of loops, as many for each function. The builder and the runner are in this process: those of
+    TVM start processes of their own, each of which takes longer to load TVM than the work lasts."""
+    from tvm.ir.utils import derived_object
+    from tvm.s_tir.meta_schedule import builder, measure_callback, relax_integration, runner
+    from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
+
+    libraries = {}
+
+    @derived_object
+    class Builder(builder.PyBuilder):
+        def build(self, build_inputs):
+            return [self.built(each) for each in build_inputs]
+
+        def built(self, each):
+            try:
+                loops = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(each.mod)
+                name = str(len(libraries))
+                libraries[name] = tvm.tirx.build(loops, target=each.target)
+                return builder.BuilderResult(name, None)
+            except Exception as error:
+                return builder.BuilderResult(None, one_line(error))
+
+    @derived_object
+    class Future(runner.PyRunnerFuture):
+        def __init__(self, seconds, error):
+            super().__init__()
+            self.answer = runner.RunnerResult(seconds, error)
+
+        def done(self):
+            return True
+
+        def result(self):
+            return self.answer
+
+    @derived_object
+    class Runner(runner.PyRunner):
+        def run(self, runner_inputs):
+            return [self.measured(each) for each in runner_inputs]
+
+        def measured(self, each):
+            try:
+                library = libraries.pop(each.artifact_path)
+                noise = numpy.random.default_rng(0)
+                tensor = lambda info: tvm.runtime.tensor(
+                    (noise.random([int(extent) for extent in info.shape]) * 2).astype(str(info.dtype))
+                )
+                arguments = [tensor(info) for info in each.args_info]
+                timer = library.time_evaluator("main", tvm.cpu(), number=1, repeat=3, min_repeat_ms=5)
+                return Future([float(each) for each in timer(*arguments).results], None)
+            except Exception as error:
+                return Future(None, one_line(error))
+
+    tvm.get_global_func("runtime.config_threadpool")(1, 1)
+    functions = relax_integration.extract_tasks(module, target, {})
+    each = max(1, trials // len(functions))
+    contexts, weights = relax_integration.extracted_tasks_to_tune_contexts(
+        functions, work, strategy="replay-trace", num_threads=1, seed=1
+    )
+    meta_schedule.tune_tasks(
+        tasks=contexts,
+        task_weights=weights,
+        work_dir=work,
+        max_trials_global=each * len(functions),
+        max_trials_per_task=each,
+        num_trials_per_iter=each,
+        builder=Builder(),
+        runner=Runner(),
+        cost_model="random",
+        measure_callbacks=[measure_callback.AddToDatabase()],
+        task_scheduler="round-robin",
+    )
+
+
+def write(executable, output, compiler, record):
+    """The library with what it says of itself, whole or not there."""
+    output = Path(output)
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        path = Path(folder) / "library.so"
+        executable.export_library(str(path), fcompile=cc.cross_compiler(compiler))
+        text = json.dumps(record).encode()
+        with path.open("ab") as file:
+            file.write(text + struct.pack("<Q", len(text)) + MARK)
+        os.replace(path, output)
+
+
+def one_line(error):
+    """The last line of what TVM says is the reason; what precedes it are places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+if __name__ == "__main__":
+    try:
+        import numpy
+        import onnx
+        import tvm
+        from tvm import relax
+        from tvm.relax import transform
+        from tvm.relax.frontend import onnx as _
+        from tvm.support import cc
+
+        main()
+    except Refusal as refusal:
+        sys.exit(f"error: {refusal}")
+    except Exception as error:
+        sys.exit(f"error: TVM: {one_line(error)}")

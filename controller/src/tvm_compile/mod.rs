@@ -1,0 +1,204 @@
+//! Shared objects for the runtime `tvm`: a small Python program compiles an ONNX model with TVM in an environment of
+//! its own.
+
+mod environment;
+mod error;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use edgefront_protocol::{Device, Digest, Shape};
+use serde::{Deserialize, Serialize};
+
+pub use environment::Environment;
+pub use error::CompileError;
+
+/// The runtime that runs what is compiled.
+pub const RUNTIME: &str = "tvm";
+/// Version of TVM, of its compiler and of its runtime.
+pub const VERSION: &str = "0.27.0.post1";
+/// Version of the interface between TVM's parts.
+pub const INTERFACE_VERSION: &str = "0.1.14.post1";
+
+/// The program; its own text says what it takes.
+const PROGRAM: &str = include_str!("compile.py");
+
+/// Processors that TVM's runtime is published for.
+const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
+/// Instructions that every processor of an architecture has.
+const GENERIC: &str = "generic";
+
+/// The processor that code is made for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Processor {
+    /// `x86_64`, `aarch64`.
+    pub arch: String,
+    /// The level of instructions that the code may need, as LLVM calls it; `generic` for those that all have.
+    pub cpu: String,
+}
+
+impl Processor {
+    /// This machine's.
+    pub fn own() -> Self {
+        Self {
+            arch: std::env::consts::ARCH.to_owned(),
+            cpu: edgefront_runtimes::tvm::level().to_owned(),
+        }
+    }
+
+    /// Any of this architecture.
+    pub fn any(arch: &str) -> Self {
+        Self {
+            arch: arch.to_owned(),
+            cpu: GENERIC.to_owned(),
+        }
+    }
+
+    /// A device's, as its agent describes it.
+    pub fn of(device: &Device) -> Self {
+        let has = |feature: &str| device.cpu_features.iter().any(|own| own == feature);
+        let cpu = match device.arch.as_str() {
+            // Each processor that has the one has all of the level.
+            "x86_64" if has("avx512_vnni") => "x86-64-v4",
+            "x86_64" if has("avx2") => "x86-64-v3",
+            _ => GENERIC,
+        };
+        Self {
+            arch: device.arch.clone(),
+            cpu: cpu.to_owned(),
+        }
+    }
+}
+
+/// What is to be compiled.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// The ONNX file.
+    pub model: &'a Path,
+    /// The library that is to be made.
+    pub output: &'a Path,
+    /// Shape of each input; empty for the model's own with an open batch of 1.
+    pub shapes: &'a [Shape],
+    /// For which processor.
+    pub processor: &'a Processor,
+    /// Orders of loops to measure in search of the fastest; 0 for no search.
+    pub trials: u32,
+}
+
+/// How it went.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Compiled {
+    /// Why the code is not tuned; `None` where it is.
+    pub untuned: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a Path,
+    output: &'a Path,
+    shapes: &'a [Shape],
+    arch: &'a str,
+    cpu: &'a str,
+    trials: u32,
+    work: &'a Path,
+}
+
+/// Compiles the model, with the environment that was installed.
+pub fn compile(order: &Order<'_>) -> Result<Compiled, CompileError> {
+    let Processor { arch, cpu } = order.processor;
+    if !ARCHITECTURES.contains(&arch.as_str()) {
+        return Err(CompileError::Architecture { arch: arch.clone() });
+    }
+    let environment = Environment::of_user()?;
+    if !environment.is_there() {
+        return Err(CompileError::NotInstalled);
+    }
+    let refused = |words: String| CompileError::Refused { words };
+    let request = Request {
+        model: order.model,
+        output: order.output,
+        shapes: order.shapes,
+        arch,
+        cpu,
+        trials: order.trials,
+        work: &work_folder(order)?,
+    };
+    let request = serde_json::to_string(&request).map_err(|error| refused(error.to_string()))?;
+    let output = Command::new(environment.python())
+        .args(["-c", PROGRAM, &request])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| CompileError::NoPython { source })?;
+    if !output.status.success() {
+        return Err(refused(last_line(&output.stderr)));
+    }
+    // TVM prints what it likes; the program's own word is the last.
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    serde_json::from_str(line).map_err(|error| refused(format!("the compiler ended with `{line}`: {error}")))
+}
+
+/// Where a search keeps what it found, for the next run of the same one.
+fn work_folder(order: &Order<'_>) -> Result<PathBuf, CompileError> {
+    let read = |source| CompileError::Write {
+        path: order.model.to_owned(),
+        source,
+    };
+    let model = Digest::of(&std::fs::read(order.model).map_err(read)?);
+    let parts = (VERSION, model, order.shapes, order.processor, order.trials);
+    let key = serde_json::to_vec(&parts).expect("invariant: numbers and texts can be written");
+    let cache = dirs::cache_dir().ok_or(CompileError::NoHome)?;
+    Ok(cache
+        .join("edgefront/tvm-tuning")
+        .join(Digest::of(&key).to_string()))
+}
+
+fn last_line(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let line = line.unwrap_or("Python failed and said nothing");
+    line.trim_start_matches("error: ")
+        .trim_start_matches("ERROR: ")
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture;
+
+    #[test]
+    fn a_device_gets_code_for_the_instructions_that_it_tells_of() {
+        let level = |arch: &str, features: &[&str]| {
+            let device = Device {
+                arch: arch.to_owned(),
+                cpu_features: features.iter().map(|&feature| feature.to_owned()).collect(),
+                ..fixture::device("pi")
+            };
+            Processor::of(&device).cpu
+        };
+        assert_eq!(level("x86_64", &["avx", "avx2", "avx512_vnni"]), "x86-64-v4");
+        assert_eq!(level("x86_64", &["avx", "avx2"]), "x86-64-v3");
+        assert_eq!(level("x86_64", &[]), GENERIC);
+        assert_eq!(level("aarch64", &["asimd", "asimddp"]), GENERIC);
+    }
+
+    #[test]
+    fn nothing_is_compiled_for_what_has_no_runtime() {
+        let refused = compile(&Order {
+            model: Path::new("m.onnx"),
+            output: Path::new("m.so"),
+            shapes: &[],
+            processor: &Processor::any("arm"),
+            trials: 0,
+        });
+        let words = refused.err().map(|error| error.to_string());
+        assert_eq!(
+            words.as_deref(),
+            Some("nothing is compiled for arm: TVM's runtime is published for x86_64 and aarch64 alone")
+        );
+    }
+}
