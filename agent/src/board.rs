@@ -32,6 +32,15 @@ fn dmi(root: &Path) -> Option<String> {
     }
 }
 
+/// Whether the device tree is that of a virtual machine, as of qemu's `virt`. Whether the processors of one are real or
+/// emulated cannot be told from within: both have the same tree, and an emulated processor bears a real one's name.
+pub(crate) fn is_virtual(root: &Path) -> bool {
+    let compatible = fs::read(root.join("proc/device-tree/compatible")).unwrap_or_default();
+    compatible
+        .split(|&byte| byte == 0)
+        .any(|name| name == b"linux,dummy-virt")
+}
+
 fn governors(root: &Path) -> Option<String> {
     let found = policies(root)
         .into_iter()
@@ -196,6 +205,14 @@ mod tests {
             gpus: vec!["v3d".to_owned()],
         };
         assert_eq!(read(root.path()), expected);
+    }
+
+    #[test]
+    fn a_virtual_machine() {
+        let tree = |names| is_virtual(system(&[("proc/device-tree/compatible", names)]).path());
+        assert!(tree("linux,dummy-virt\0"));
+        assert!(!tree("raspberrypi,4-model-b\0brcm,bcm2711\0"));
+        assert!(!is_virtual(system(&[]).path()));
     }
 
     #[test]

@@ -37,6 +37,11 @@ if [ -z "$root" ]; then
         exit 1
         ;;
     esac
+    # A kernel of 64 bits runs programs of 32 only where their libraries are, and a program may need newer ones.
+    if ! "$here/root/opt/edgefront/edgefront-agent" --version >/dev/null; then
+        echo "this bundle's agent, for @ARCH@, does not start on this device, for the reason above; make one for its system" >&2
+        exit 1
+    fi
     if [ "$(id -u)" != 0 ]; then
         echo "this needs root: sudo $0" >&2
         exit 1
@@ -45,8 +50,15 @@ fi
 
 settings=$root/etc/edgefront/agent.toml
 if [ -f "$settings" ] && ! cmp -s "$settings" "$here/root/etc/edgefront/agent.toml"; then
-    echo "kept the settings that were there as $settings.old" >&2
-    mv "$settings" "$settings.old"
+    old=$settings.old
+    number=1
+    # Those of earlier times stay, too.
+    while [ -e "$old" ]; do
+        number=$((number + 1))
+        old=$settings.old.$number
+    done
+    echo "kept the settings that were there as $old" >&2
+    mv "$settings" "$old"
 fi
 # What runs must not be written to, and libraries that this bundle has not must not stay.
 if [ -z "$root" ] && [ -d /run/systemd/system ]; then
@@ -58,4 +70,6 @@ cp -R "$here/root/." "$root/"
 [ -n "$root" ] && exit 0
 
 /opt/edgefront/set-up
-echo "the agent runs; the controller lists it with \`edgefront devices\`"
+if [ -d /run/systemd/system ]; then
+    echo "the agent runs; the controller lists it with \`edgefront devices\`"
+fi

@@ -10,12 +10,13 @@ use edgefront_link::BrokerUrl;
 use tempfile::TempDir;
 
 use crate::fleet::{DEVICE, Running};
+use crate::program;
 
 const QEMU: &str = "qemu-aarch64-static";
 /// Of a Raspberry Pi 4.
 const CPU: &str = "cortex-a72";
 /// Where Debian puts the libraries of 64-bit ARM.
-const LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
+pub(crate) const LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
 
 /// What the kernel of a Raspberry Pi 4 says of a processor. qemu hands this machine's words through, and ONNX Runtime
 /// does not survive reading those of an x86.
@@ -71,7 +72,7 @@ impl Emulator {
     /// Starts the agent of [`DEVICE`]; what it knows survives in `state`.
     pub fn agent(&self, broker: &BrokerUrl, state: &Path) -> Running {
         let mut command = Command::new(QEMU);
-        command.args(self.qemu().skip(1)).arg(program());
+        command.args(self.qemu().skip(1)).arg(self::program());
         command.args(["--id", DEVICE, "--broker", &broker.to_string(), "--config"]);
         command.arg(self.config()).arg("--state").arg(state);
         command
@@ -102,10 +103,8 @@ impl Emulator {
 }
 
 /// The agent for 64-bit ARM, as `cargo xtask test` builds it.
-fn program() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let workspace = workspace.expect("this crate lies in the workspace");
-    let program = workspace.join("target/aarch64-unknown-linux-gnu/emulated/edgefront-agent");
+pub(crate) fn program() -> PathBuf {
+    let program = program::workspace().join("target/aarch64-unknown-linux-gnu/emulated/edgefront-agent");
     assert!(
         program.is_file(),
         "{} is not built; `cargo xtask test` does that",

@@ -14,6 +14,8 @@ use crate::program;
 
 /// The device of every test.
 pub const DEVICE: &str = "board";
+/// The device with which another one's answers are compared: this machine.
+pub const HERE: &str = "here";
 
 /// A process that is killed when dropped.
 #[derive(Debug)]
@@ -82,8 +84,13 @@ impl Drop for Running {
 
 /// Starts the agent of [`DEVICE`]; what it knows survives in `state`.
 pub fn agent(broker: &BrokerUrl, state: &Path) -> Running {
+    agent_of(DEVICE, broker, state)
+}
+
+/// Starts the agent of a device on this machine; what it knows survives in `state`.
+pub fn agent_of(device: &str, broker: &BrokerUrl, state: &Path) -> Running {
     let mut command = Command::new(program::path("edgefront-agent"));
-    command.args(["--id", DEVICE, "--broker", &broker.to_string(), "--state"]);
+    command.args(["--id", device, "--broker", &broker.to_string(), "--state"]);
     Running::start(command.arg(state).env("EDGEFRONT_LOG", "info"))
 }
 
@@ -114,15 +121,16 @@ pub fn short_bench(model: &Path, runtime: &str, broker: &BrokerUrl) -> Running {
     Running::start(&mut command)
 }
 
-/// A study of two variants with one and two threads: four jobs and two artifacts.
+/// A study of two variants with one and two threads: four jobs and two artifacts on each runtime of each device.
 #[derive(Debug)]
 pub struct Study {
     folder: TempDir,
     artifact_bytes: usize,
+    jobs: usize,
 }
 
 impl Study {
-    /// How many jobs it has.
+    /// How many jobs it has on one runtime of one device.
     pub const JOBS: usize = 4;
 
     /// Writes the files of a study whose artifacts have about `artifact_bytes` and whose jobs measure for
@@ -139,6 +147,21 @@ impl Study {
     /// # Panics
     /// If the files cannot be written.
     pub fn on_runtime(runtime: &str, broker: &BrokerUrl, artifact_bytes: usize, min_time: &str) -> Self {
+        Self::on_all(&[DEVICE], &[runtime], broker, artifact_bytes, min_time)
+    }
+
+    /// As [`new`](Self::new), on runtimes of several devices; the predictions of the first device on ONNX Runtime are
+    /// those that all others are compared with.
+    ///
+    /// # Panics
+    /// If the files cannot be written.
+    pub fn on_all(
+        devices: &[&str],
+        runtimes: &[&str],
+        broker: &BrokerUrl,
+        artifact_bytes: usize,
+        min_time: &str,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         let write = |name: &str, bytes: &[u8]| {
             std::fs::write(folder.path().join(name), bytes).expect("the folder can be written to");
@@ -147,14 +170,15 @@ impl Study {
         write("val.safetensors", &data());
         let study = format!(
             "model = \"model.onnx\"\nvalidation = \"val.safetensors\"\n\
-             variants = [\"fp32\", \"prune50\"]\nruntimes = [\"{runtime}\"]\nthreads = [1, 2]\n\
-             broker = \"{broker}\"\ndevices = [\"{DEVICE}\"]\n\
+             variants = [\"fp32\", \"prune50\"]\nruntimes = {runtimes:?}\nthreads = [1, 2]\n\
+             broker = \"{broker}\"\ndevices = {devices:?}\n\
              [plan]\nwarmup_runs = 1\nwarmup_time = \"1ms\"\nmin_runs = 20\nmin_time = \"{min_time}\"\nrounds = 4\n"
         );
         write("study.toml", study.as_bytes());
         Self {
             folder,
             artifact_bytes,
+            jobs: Self::JOBS * devices.len() * runtimes.len(),
         }
     }
 
@@ -186,12 +210,11 @@ impl Study {
         let results = self.results();
         assert_eq!(results["failed"], serde_json::json!([]));
         let records = results["records"].as_array().expect("records are a list");
-        let names: BTreeSet<(String, String)> = records
-            .iter()
-            .map(|record| (record["variant"].to_string(), record["threads"].to_string()))
-            .collect();
-        assert_eq!(records.len(), Self::JOBS, "{records:#?}");
-        assert_eq!(names.len(), Self::JOBS, "{names:?}");
+        let name =
+            |record: &Value| ["device", "runtime", "variant", "threads"].map(|key| record[key].to_string());
+        let names: BTreeSet<_> = records.iter().map(name).collect();
+        assert_eq!(records.len(), self.jobs, "{records:#?}");
+        assert_eq!(names.len(), self.jobs, "{names:?}");
     }
 
     /// The results.

@@ -1,5 +1,6 @@
 //! What the workspace tests share: brokers as processes, and the programs under test.
 
+pub mod board;
 pub mod broker;
 pub mod emulator;
 pub mod fleet;

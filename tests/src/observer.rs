@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use edgefront_link::{BrokerUrl, Connection, Event, Settings};
-use edgefront_protocol::{DeviceId, JobId, JobState, Outcome, Presence, Progress, Topic, wire};
+use edgefront_protocol::{
+    Board, Device, DeviceId, JobId, JobState, Outcome, Presence, Progress, Topic, wire,
+};
 use tokio::sync::mpsc;
 
 use crate::PATIENCE;
@@ -12,7 +14,7 @@ use crate::PATIENCE;
 #[derive(Debug)]
 pub enum Said {
     /// It came.
-    Online(DeviceId),
+    Online(Box<Device>, Board),
     /// It left.
     Offline(DeviceId),
     /// A job took a step.
@@ -78,9 +80,20 @@ impl Observer {
         }
     }
 
-    /// Waits until a device is there.
-    pub async fn until_online(&mut self) {
-        self.until("online", |said| matches!(said, Said::Online(_))).await;
+    /// Waits until a device is there, and gives what it says of itself.
+    ///
+    /// # Panics
+    /// As [`until`](Self::until).
+    pub async fn until_online(&mut self) -> (Device, Board) {
+        let mut found = None;
+        self.until("online", |said| {
+            if let Said::Online(device, board) = said {
+                found = Some(((**device).clone(), board.clone()));
+            }
+            found.is_some()
+        })
+        .await;
+        found.expect("that was waited for")
     }
 
     /// Waits until a timed round of a job has begun.
@@ -143,7 +156,7 @@ pub fn is_measuring(said: &Said) -> bool {
 fn read(topic: &Topic, payload: &[u8]) -> Option<Said> {
     match topic {
         Topic::Presence(_) => match wire::decode(payload).expect("a presence arrives whole") {
-            Presence::Online(device, ..) => Some(Said::Online(device.id)),
+            Presence::Online(device, _, board) => Some(Said::Online(Box::new(device), board)),
             Presence::Offline(id, ..) => Some(Said::Offline(id)),
         },
         Topic::Progress(..) => {

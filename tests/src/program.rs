@@ -1,6 +1,6 @@
 //! The programs under test, as built beside the tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The path of a program of this workspace, such as `edgefront`. It must have been built: `cargo build`.
 ///
@@ -19,4 +19,10 @@ pub fn path(name: &str) -> PathBuf {
         program.display()
     );
     program
+}
+
+/// The folder of the workspace.
+pub(crate) fn workspace() -> &'static Path {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    workspace.expect("this crate lies in the workspace")
 }

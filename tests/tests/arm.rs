@@ -1,13 +1,17 @@
-//! Studies on the agent that is built for 64-bit ARM, under qemu's emulation of programs: that the build runs, finds
-//! its runtimes and answers right. How fast it is says nothing, and the results say so.
+//! Studies on the agent that is built for 64-bit ARM, under qemu's emulation of programs and on a whole machine that
+//! qemu emulates: that the build runs, finds its runtimes and answers right. How fast it is says nothing, and the
+//! results say so.
 
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::time::Instant;
 
+use edgefront_protocol::{Bytes, RuntimeState};
+use edgefront_tests::board::Board;
 use edgefront_tests::broker::{Broker, Kind};
 use edgefront_tests::emulator::Emulator;
-use edgefront_tests::fleet::{self, Study};
+use edgefront_tests::fleet::{self, DEVICE, HERE, Study};
 use edgefront_tests::observer::Observer;
 
 /// Measured at once.
@@ -60,4 +64,76 @@ async fn tflite_of_aarch64_under_qemu() {
 #[tokio::test]
 async fn ort_of_aarch64_under_qemu() {
     a_study_runs_end_to_end_and_no_frontier_has_it("ort").await;
+}
+
+/// `kernel`: with Debian's kernel for it, on a board of its own on which a bundle is installed.
+#[tokio::test]
+#[ignore = "boots a machine under an emulator, a minute"]
+async fn ort_and_tract_of_aarch64_on_a_kernel_in_qemu_predict_what_this_machine_does() {
+    let broker = Broker::start(Kind::BuiltIn);
+    let mut observer = Observer::connect(broker.url()).await;
+    let (device, inventory) = {
+        let board = Board::boot(&broker.url());
+        let booted = Instant::now();
+        let said = observer.until_online().await;
+        let presence = booted.elapsed();
+        let console = board.console();
+        assert!(
+            console.contains("for armv7, does not start on this device"),
+            "a bundle that does not fit is refused"
+        );
+        assert!(!console.contains("the misfit was installed"));
+        study_on_the_board(&broker, &mut observer).await;
+        // For docs/arm.md.
+        eprintln!(
+            "root {}, presence after {presence:.1?}, studies done after {:.1?}",
+            Bytes(board.initramfs_bytes()),
+            booted.elapsed()
+        );
+        said
+    };
+    assert_eq!(device.arch, "aarch64");
+    assert!(
+        device
+            .os
+            .ends_with(&format!("kernel {}", Board::kernel_version())),
+        "{}",
+        device.os
+    );
+    assert_eq!(device.cores, 2);
+    assert!(
+        (800_000_000..1 << 30).contains(&device.memory.0),
+        "{:?}",
+        device.memory
+    );
+    // A cortex-a72 has no dot products.
+    assert_eq!(device.cpu_features, ["asimd"]);
+    assert_eq!(inventory.model.as_deref(), Some("linux,dummy-virt"));
+    for runtime in device.runtimes {
+        let expected = ["ort", "tflite", "tract", "null"].contains(&runtime.name.as_str());
+        let ready = matches!(runtime.state, RuntimeState::Ready { .. });
+        assert_eq!(ready, expected, "{runtime:?}");
+    }
+}
+
+async fn study_on_the_board(broker: &Broker, observer: &mut Observer) {
+    let study = Study::on_all(&[HERE, DEVICE], &["ort", "tract"], &broker.url(), SMALL, SHORT);
+    let _here = fleet::agent_of(HERE, &broker.url(), &study.agent_state());
+    observer.until_online().await;
+    assert_eq!(study.run().exit_code().await, 0);
+    study.assert_all_measured();
+    for record in study.results()["records"].as_array().unwrap() {
+        let notes = record["conditions"]["notes"].to_string();
+        assert_eq!(
+            notes.contains("on a virtual machine"),
+            record["device"] == DEVICE,
+            "{notes}"
+        );
+        if record["variant"] == "fp32" {
+            assert_eq!(record["accuracy"]["agreement_fp32"], 1.0, "{record}");
+        }
+    }
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/small_int8.tflite");
+    let bench = fleet::short_bench(&model, "tflite", &broker.url());
+    assert_eq!(bench.exit_code().await, 0);
 }

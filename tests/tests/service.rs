@@ -117,6 +117,8 @@ fn settings_that_were_there_are_kept() {
     let settings = |name: &str| std::fs::read_to_string(root.join("etc/edgefront").join(name));
     settings("agent.toml.old").unwrap_err();
     install("mqtt://10.0.0.2");
+    install("mqtt://10.0.0.3");
     assert!(settings("agent.toml.old").unwrap().contains("10.0.0.1"));
-    assert!(settings("agent.toml").unwrap().contains("10.0.0.2"));
+    assert!(settings("agent.toml.old.2").unwrap().contains("10.0.0.2"));
+    assert!(settings("agent.toml").unwrap().contains("10.0.0.3"));
 }

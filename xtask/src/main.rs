@@ -3,6 +3,7 @@
 //! beside ONNX Runtime's tools and PyTorch, `compare-runtimes` measures what measures beside the runtimes' own tools.
 #![allow(clippy::print_stdout, reason = "its words are its purpose")]
 
+mod board;
 mod compare;
 mod conformance;
 mod count;

@@ -30,7 +30,7 @@ pub(crate) fn qemu() -> Option<Missing> {
 }
 
 /// Installs packages of Debian, unless what they bring is there.
-fn packages(word: &'static str, names: &[&str], present: impl Fn() -> bool) -> Option<Missing> {
+pub(crate) fn packages(word: &'static str, names: &[&str], present: impl Fn() -> bool) -> Option<Missing> {
     if present() {
         return None;
     }

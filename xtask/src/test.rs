@@ -4,6 +4,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context as _;
 
+use crate::board;
 use crate::count::Count;
 use crate::cross;
 use crate::filter;
@@ -19,7 +20,7 @@ pub(crate) fn run(all: bool) -> anyhow::Result<ExitCode> {
         &mut step::cargo(&["build", "--workspace", "--all-targets"]),
     )?;
     if built.failed == 0 {
-        let mut missing = set_up()?;
+        let mut missing = set_up(all)?;
         total += agent_for_qemu(&mut missing)?;
         total += tests(all, &missing)?;
         total += step::tests(
@@ -89,11 +90,11 @@ const FUZZ_CHECK: [&str; 6] = [
     "target",
 ];
 
-fn set_up() -> anyhow::Result<Vec<Missing>> {
+fn set_up(all: bool) -> anyhow::Result<Vec<Missing>> {
     let edgefront = std::env::current_exe()
         .context("cannot find this program")?
         .with_file_name("edgefront");
-    let missing = [
+    let mut missing = vec![
         prerequisites::mosquitto(),
         prerequisites::runtime(&edgefront, "ort"),
         prerequisites::runtime(&edgefront, "openvino"),
@@ -102,6 +103,9 @@ fn set_up() -> anyhow::Result<Vec<Missing>> {
         prerequisites::qemu(),
         prerequisites::aarch64_runtimes(&edgefront),
     ];
+    if all {
+        missing.push(board::set_up());
+    }
     Ok(missing.into_iter().flatten().collect())
 }
 

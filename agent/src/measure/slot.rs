@@ -1,5 +1,6 @@
 //! One job with its worker, from loading to its measurement.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
@@ -10,7 +11,11 @@ use super::conditions::Observer;
 use super::plan::{self, Totals};
 use super::tally::Tally;
 use super::{Assignment, Limits, utf8};
+use crate::board;
 use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
+
+/// The note of a measurement on a virtual machine.
+const VIRTUAL: &str = "measured on a virtual machine: if its processors are emulated, its times and memory say nothing of a device";
 
 /// A job whose artifact is loaded and warm.
 pub(super) struct Slot {
@@ -62,6 +67,9 @@ impl Slot {
         };
         if loaded.emulated {
             conditions.notes.push(Conditions::EMULATED.to_owned());
+        }
+        if board::is_virtual(Path::new("/")) {
+            conditions.notes.push(VIRTUAL.to_owned());
         }
         if !limits.worker.runner.is_empty() {
             let runner = limits.worker.runner.join(" ");

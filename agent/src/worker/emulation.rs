@@ -6,7 +6,7 @@ use std::path::Path;
 ///
 /// The kernel then runs the emulator, which answers `/proc/self/exe` with the program that it emulates and hands
 /// longer spellings of the same link through to the kernel. Where nothing emulates, both are one. A machine that
-/// is emulated as a whole looks real from within and is not noticed.
+/// is emulated as a whole looks real from within and is not noticed; see [`crate::board::is_virtual`].
 pub(crate) fn is_emulated() -> bool {
     differ(Path::new("/proc/self/exe"), Path::new("/proc/thread-self/exe"))
 }
