@@ -39,7 +39,7 @@ if [ -z "$root" ]; then
     esac
     # A kernel of 64 bits runs programs of 32 only where their libraries are, and a program may need newer ones.
     if ! "$here/root/opt/edgefront/edgefront-agent" --version >/dev/null; then
-        echo "this bundle's agent, for @ARCH@, does not start on this device, for the reason above; make one for its system" >&2
+        echo "the agent of this bundle, for @ARCH@, does not start on this device, as said above; bundle one that is built for its system" >&2
         exit 1
     fi
     if [ "$(id -u)" != 0 ]; then

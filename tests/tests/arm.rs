@@ -66,10 +66,10 @@ async fn ort_of_aarch64_under_qemu() {
     a_study_runs_end_to_end_and_no_frontier_has_it("ort").await;
 }
 
-/// `kernel`: with Debian's kernel for it, on a board of its own on which a bundle is installed.
+/// `debian`: with Debian's kernel for it, on a board of its own on which a bundle is installed.
 #[tokio::test]
 #[ignore = "boots a machine under an emulator, a minute"]
-async fn ort_and_tract_of_aarch64_on_a_kernel_in_qemu_predict_what_this_machine_does() {
+async fn ort_and_tract_of_aarch64_on_debian_in_qemu_predict_what_they_do_here() {
     let broker = Broker::start(Kind::BuiltIn);
     let mut observer = Observer::connect(broker.url()).await;
     let (device, inventory) = {

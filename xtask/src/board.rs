@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use crate::prerequisites::{self, Missing, on_path};
 
 /// By which the tests that need the board are known.
-const WORD: &str = "kernel";
+const WORD: &str = "debian";
 /// Where the parts are fetched and unpacked.
 const FOLDER: &str = "target/board";
 /// The kernel of virtual machines is a third of the one for all boards. This package names the newest version of it.
@@ -40,13 +40,13 @@ fn unpack() -> anyhow::Result<()> {
         return Ok(());
     }
     println!("== unpacking {KERNEL} and {BUSYBOX} into {}", root.display());
-    let [lists, packages, part] = ["lists", "packages", "root.part"].map(|name| folder.join(name));
-    let fetched = fetch(&lists, &packages).and_then(|()| extract(&packages, &part));
-    for done in [&lists, &packages] {
-        fs::remove_dir_all(done).with_context(|| format!("cannot remove {}", done.display()))?;
-    }
-    fetched?;
-    fs::rename(&part, &root).with_context(|| format!("cannot name {}", root.display()))
+    // What an earlier try left is of no use.
+    let part = folder.join("part");
+    fs::remove_dir_all(&part).ok();
+    fetch(&part.join("lists"), &part.join("packages"))?;
+    extract(&part.join("packages"), &part.join("root"))?;
+    fs::rename(part.join("root"), &root).with_context(|| format!("cannot make {}", root.display()))?;
+    fs::remove_dir_all(&part).with_context(|| format!("cannot remove {}", part.display()))
 }
 
 /// Downloads the packages by lists of their own.

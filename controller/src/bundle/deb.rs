@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
+use std::time::{Duration, UNIX_EPOCH};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tar::{EntryType, Header};
 
-use super::{Arch, Entry, PRERM};
+use super::{Arch, BundleError, Entry, PRERM, needs};
 
 const NAME: &str = "edgefront-agent";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -20,8 +21,17 @@ pub(super) fn file_name(arch: Arch) -> String {
     format!("{NAME}_{VERSION}_{}.deb", arch.debian())
 }
 
+/// The version of a package that was `made` so many seconds after 1970. Bundles of one program differ in their settings
+/// and libraries, and a package that is no newer is not installed over another.
+fn version(made: u32) -> String {
+    let time = UNIX_EPOCH + Duration::from_secs(made.into());
+    let mut time = humantime::format_rfc3339_seconds(time).to_string();
+    time.retain(|c| c.is_ascii_digit());
+    format!("{VERSION}+{time}")
+}
+
 /// The package's bytes.
-pub(super) fn package(arch: Arch, entries: &[Entry]) -> io::Result<Vec<u8>> {
+pub(super) fn package(control: &[Entry], entries: &[Entry]) -> io::Result<Vec<u8>> {
     let mut archive = ar::Builder::new(Vec::new());
     let mut append = |name: &str, content: &[u8]| {
         let mut header = ar::Header::new(name.into(), content.len() as u64);
@@ -30,37 +40,39 @@ pub(super) fn package(arch: Arch, entries: &[Entry]) -> io::Result<Vec<u8>> {
         archive.append(&header, content)
     };
     append("debian-binary", b"2.0\n")?;
-    append("control.tar.gz", &archived(&control(arch, entries))?)?;
+    append("control.tar.gz", &archived(control)?)?;
     append("data.tar.gz", &archived(entries)?)?;
     archive.into_inner()
 }
 
 /// What the package says of itself, and its scripts.
-fn control(arch: Arch, entries: &[Entry]) -> Vec<Entry> {
+pub(super) fn control(arch: Arch, made: u32, entries: &[Entry]) -> Result<Vec<Entry>, BundleError> {
     let kilobytes = entries
         .iter()
         .map(|entry| entry.content.len().div_ceil(1024))
         .sum::<usize>();
     let text = format!(
         "Package: {NAME}\n\
-         Version: {VERSION}\n\
+         Version: {}\n\
          Architecture: {}\n\
          Maintainer: Edgefront <edgefront@localhost>\n\
          Installed-Size: {kilobytes}\n\
-         Depends: libc6 (>= 2.28), passwd\n\
+         Depends: {}\n\
          Section: science\n\
          Priority: optional\n\
          Description: Edgefront's agent, with the settings of one fleet\n \
          Measures the latency, energy and accuracy of neural networks on this device\n \
          for the controllers of its broker.\n",
-        arch.debian()
+        version(made),
+        arch.debian(),
+        needs::depends(entries)?,
     );
     let entry = |path: &str, mode, content: &str| Entry {
         path: path.to_owned(),
         mode,
         content: content.as_bytes().to_vec(),
     };
-    vec![
+    Ok(vec![
         entry("conffiles", 0o644, "/etc/edgefront/agent.toml\n"),
         entry("control", 0o644, &text),
         entry(
@@ -69,7 +81,7 @@ fn control(arch: Arch, entries: &[Entry]) -> Vec<Entry> {
             "#!/bin/sh\nset -e\nif [ \"$1\" = configure ]; then /opt/edgefront/set-up; fi\n",
         ),
         entry("prerm", 0o755, PRERM),
-    ]
+    ])
 }
 
 /// A compressed archive of files that belong to root, and of their folders.
@@ -130,8 +142,10 @@ mod tests {
     #[test]
     fn the_package_holds_scripts_and_the_files_with_their_folders() {
         let dir = tempfile::tempdir().unwrap();
-        let entries = bundle(dir.path()).entries().unwrap();
-        let made = package(Arch::Aarch64, &entries).unwrap();
+        let bundle = bundle(dir.path());
+        let entries = bundle.entries().unwrap();
+        let control = control(bundle.arch, bundle.made, &entries).unwrap();
+        let made = package(&control, &entries).unwrap();
         let mut first = String::new();
         let mut archive = ar::Archive::new(made.as_slice());
         archive
@@ -142,7 +156,9 @@ mod tests {
             .unwrap();
         assert_eq!(first, "2.0\n");
         let text = [1, 2].map(|member| listed(&made, member).join("\n")).join("\n\n");
-        insta::assert_snapshot!(format!("{}\n\n{text}", file_name(Arch::Aarch64)));
-        assert_eq!(made, package(Arch::Aarch64, &entries).unwrap());
+        let words = control.iter().find(|entry| entry.path == "control").unwrap();
+        let words = String::from_utf8_lossy(&words.content);
+        insta::assert_snapshot!(format!("{}\n\n{text}\n\n{words}", file_name(Arch::Aarch64)));
+        assert_eq!(made, package(&control, &entries).unwrap());
     }
 }

@@ -34,6 +34,14 @@ pub enum BundleError {
         /// The file.
         path: PathBuf,
     },
+    /// A program or library does not say what it needs.
+    #[error("{path} of the bundle is a damaged program")]
+    Damaged {
+        /// Where it would lie on the device.
+        path: String,
+        /// Why.
+        source: object::Error,
+    },
     /// The agent is for another processor.
     #[error("{} is a program for {found}, and the bundle is for {wanted}", path.display())]
     Arch {

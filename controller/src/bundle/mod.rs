@@ -4,6 +4,7 @@
 mod arch;
 mod deb;
 mod error;
+mod needs;
 
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -38,6 +39,8 @@ pub struct Bundle {
     pub id: Option<String>,
     /// Folders of libraries, each named `NAME-VERSION`.
     pub runtimes: Vec<PathBuf>,
+    /// When it is made, in seconds since 1970: the later package of one version is the newer one to the device.
+    pub made: u32,
 }
 
 /// A bundle on disk.
@@ -77,8 +80,9 @@ impl Bundle {
         let installer = folder.join("install.sh");
         put(&installer, 0o755, self.installer().as_bytes())?;
         let package = folder.join(deb::file_name(self.arch));
+        let control = deb::control(self.arch, self.made, &entries)?;
         let content =
-            deb::package(self.arch, &entries).map_err(|source| BundleError::write(&package, source))?;
+            deb::package(&control, &entries).map_err(|source| BundleError::write(&package, source))?;
         // It holds the password, too.
         put(&package, 0o600, &content)?;
         Ok(Written {
@@ -193,7 +197,11 @@ mod tests {
     /// An agent for ARM of 64 bits, and one library.
     pub(super) fn bundle(folder: &Path) -> Bundle {
         let agent = folder.join("edgefront-agent");
-        fs::write(&agent, arch::tests::program(183)).unwrap();
+        fs::write(
+            &agent,
+            include_bytes!("../../../xtask/fixtures/glibc-2.34.aarch64"),
+        )
+        .unwrap();
         let library = folder.join("ort-1.32.0");
         fs::create_dir(&library).unwrap();
         fs::write(library.join("libonnxruntime.so.1.32.0"), "library").unwrap();
@@ -203,6 +211,7 @@ mod tests {
             broker: "mqtt://pi:se\"cret@10.0.0.1".to_owned(),
             id: Some("pi".to_owned()),
             runtimes: vec![library],
+            made: 1_800_000_000,
         }
     }
 

@@ -1,6 +1,7 @@
 //! `edgefront bundle`.
 
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
@@ -88,6 +89,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         broker: args.broker,
         id: args.id.map(|id| id.to_string()),
         runtimes: args.runtimes.iter().map(folder).collect::<Result<_, _>>()?,
+        made: time_of_making()?,
     };
     let Written {
         installer,
@@ -106,6 +108,21 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         ui.data(outcome.describe(&broker))?;
     }
     Ok(Exit::Done)
+}
+
+/// Now, or what builds that are to give the same bytes again say, in seconds since 1970
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
+fn time_of_making() -> anyhow::Result<u32> {
+    const TOLD: &str = "SOURCE_DATE_EPOCH";
+    let Some(told) = std::env::var_os(TOLD) else {
+        let now = UNIX_EPOCH
+            .elapsed()
+            .context("this machine's clock is before 1970")?;
+        return u32::try_from(now.as_secs()).context("this machine's clock is after 2105");
+    };
+    let told = told.to_string_lossy();
+    told.parse()
+        .map_err(|_| UsageError::new(format!("{TOLD}: `{told}` is no number of seconds since 1970")))
 }
 
 /// The agent that was built beside this program.

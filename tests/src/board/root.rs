@@ -55,7 +55,7 @@ const GROUPS: &str = "root:x:0:\nedgefront:x:100:\n";
 
 /// Debian's kernel for 64-bit ARM.
 pub(super) fn kernel() -> io::Result<PathBuf> {
-    let folder = packages().join("boot");
+    let folder = unpacked("boot");
     let found = fs::read_dir(&folder)?.flatten().map(|entry| entry.path());
     let is_kernel = |path: &PathBuf| {
         path.file_name()
@@ -76,12 +76,12 @@ pub(super) fn write(file: File, bundle: &Path, misfit: &Path) -> io::Result<u64>
     archive.content("init", 0o755, INIT.as_bytes())?;
     archive.content("etc/passwd", 0o644, USERS.as_bytes())?;
     archive.content("etc/group", 0o644, GROUPS.as_bytes())?;
-    archive.file("bin/busybox", &packages().join("bin/busybox"))?;
+    archive.file("bin/busybox", &unpacked("bin/busybox"))?;
     for name in LINKED {
         archive.file(&format!("lib/{name}"), &Path::new(LIBRARIES).join(name))?;
     }
     for (number, name) in MODULES.iter().enumerate() {
-        let module = module(&packages().join("lib/modules"), name)?;
+        let module = module(&unpacked("lib/modules"), name)?;
         let file = module.file_name().unwrap_or_default().display();
         archive.file(&format!("lib/modules/{number}-{file}"), &module)?;
     }
@@ -93,8 +93,15 @@ pub(super) fn write(file: File, bundle: &Path, misfit: &Path) -> io::Result<u64>
     archive.end()
 }
 
-fn packages() -> PathBuf {
-    program::workspace().join(PACKAGES)
+/// What the packages bring; those of Debian 13 have all but the kernel below `usr`.
+fn unpacked(path: &str) -> PathBuf {
+    let packages = program::workspace().join(PACKAGES);
+    let below_usr = packages.join("usr").join(path);
+    if below_usr.exists() {
+        below_usr
+    } else {
+        packages.join(path)
+    }
 }
 
 fn missing(path: &Path) -> io::Error {
