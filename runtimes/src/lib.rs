@@ -20,7 +20,12 @@ mod guard;
 #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
 mod handle;
 mod library;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+#[cfg(any(
+    feature = "openvino",
+    feature = "ort",
+    feature = "tensorrt",
+    feature = "tflite"
+))]
 mod locate;
 mod null;
 #[cfg(any(feature = "ort", feature = "tensorrt"))]
@@ -167,6 +172,15 @@ pub struct Port {
     pub data_type: DataType,
     /// Extents, all known.
     pub shape: Vec<usize>,
+}
+
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+impl Port {
+    /// As `TensorRT` wants shapes: `name:1x3x8x8`.
+    fn text(&self) -> String {
+        let extents: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
+        format!("{}:{}", self.name, extents.join("x"))
+    }
 }
 
 /// One caller's running state. The three steps are apart so that the timed one holds the inference alone.

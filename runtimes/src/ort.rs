@@ -5,12 +5,14 @@
 //! some to the CPU the remark says how many.
 
 mod provider;
+mod tensorrt;
 mod version;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
+use ort::ep::ExecutionProviderDispatch;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::IoBinding;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -72,14 +74,21 @@ impl Runtime for Ort {
             provider: options.provider.clone(),
             reason,
         };
-        let environment = environment(&self.library()?)?;
+        let library = self.library()?;
+        let environment = environment(&library)?;
         // Checked before the library sees it: it would take any number of threads.
         port::check_options(options).map_err(|reason| refused(path, reason))?;
+        let asked = provider.dispatch(path, &library, options).map_err(not_by_it)?;
         let builder =
-            with_provider(environment, provider, options).map_err(|error| not_by_it(words(&error)))?;
+            with_provider(environment, provider, asked, options).map_err(|error| not_by_it(words(&error)))?;
         let session = open(builder, path, options).map_err(|error| refused(path, words(&error)))?;
         let assigned = Assignment::of(&session).map_err(|error| not_by_it(words(&error)))?;
-        let remark = assigned.check(provider).map_err(not_by_it)?;
+        let left = assigned.check(provider).map_err(not_by_it)?;
+        let remarks: Vec<String> = left
+            .into_iter()
+            .chain(provider.remark().map(str::to_owned))
+            .collect();
+        let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
         let model =
             OrtModel::new(session, provider, remark, options).map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))
@@ -179,10 +188,11 @@ fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder, 
 fn with_provider(
     environment: &Environment,
     provider: Provider,
+    asked: Option<ExecutionProviderDispatch>,
     options: &Options,
 ) -> Result<SessionBuilder, ort::Error> {
     let builder = builder(environment, provider.own_threads(options))?;
-    Ok(match provider.dispatch(options) {
+    Ok(match asked {
         Some(asked) => builder.with_execution_providers([asked])?,
         None => builder,
     })
@@ -409,7 +419,7 @@ mod tests {
     fn the_session_itself_says_who_took_its_nodes() {
         let environment = environment(&Ort::new(&Search::default()).library().unwrap()).unwrap();
         let options = port::tests::options();
-        let builder = with_provider(environment, Provider::Cpu, &options).unwrap();
+        let builder = with_provider(environment, Provider::Cpu, None, &options).unwrap();
         let session = open(builder, &tiny(), &options).unwrap();
         let assigned = Assignment::of(&session).unwrap();
         assert_eq!(assigned.check(Provider::Cpu), Ok(None));

@@ -1,13 +1,23 @@
 //! The one list of all runtimes of this build.
 
 use crate::library::Search;
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+#[cfg(any(
+    feature = "openvino",
+    feature = "ort",
+    feature = "tensorrt",
+    feature = "tflite"
+))]
 use crate::locate::{self, Library};
 use crate::null::Null;
 use crate::{Error, Runtime};
 
 /// The libraries of this build's runtimes, in the order in which people are shown them.
-#[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+#[cfg(any(
+    feature = "openvino",
+    feature = "ort",
+    feature = "tensorrt",
+    feature = "tflite"
+))]
 const LIBRARIES: &[&Library] = &[
     #[cfg(feature = "ort")]
     &locate::ORT,
@@ -38,7 +48,12 @@ impl Registry {
 
     /// The runtimes, which look for their libraries where `search` says.
     #[cfg_attr(
-        not(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite")),
+        not(any(
+            feature = "openvino",
+            feature = "ort",
+            feature = "tensorrt",
+            feature = "tflite"
+        )),
         allow(unused_mut, unused_variables)
     )]
     pub fn new(search: &Search) -> Self {
@@ -64,13 +79,23 @@ impl Registry {
     /// in its place.
     pub fn checked(search: &Search) -> Result<Self, Error> {
         let registry = Self::new(search);
-        #[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+        #[cfg(any(
+            feature = "openvino",
+            feature = "ort",
+            feature = "tensorrt",
+            feature = "tflite"
+        ))]
         registry.check_named(search)?;
         Ok(registry)
     }
 
     /// A path whose name does not say whose library it is must serve one runtime; a variable names its runtime.
-    #[cfg(any(feature = "openvino", feature = "ort", feature = "tensorrt", feature = "tflite"))]
+    #[cfg(any(
+        feature = "openvino",
+        feature = "ort",
+        feature = "tensorrt",
+        feature = "tflite"
+    ))]
     fn check_named(&self, search: &Search) -> Result<(), Error> {
         let mut unserved = None;
         let mut served = false;

@@ -95,19 +95,37 @@ fn latency_is_what_its_own_tool_measured() {
     assert!((latency("min") - 0.52).abs() < 1e-4 && (latency("max") - 0.524).abs() < 1e-4);
     assert!(latency("samples") >= 200.0);
     assert!(notes(&record).contains("timed by TensorRT's trtexec"), "{record}");
-    assert!(record["memory"]["peak_rss_mb"].is_null(), "the engine is in another process: {record}");
+    assert!(
+        record["memory"]["peak_rss_mb"].is_null(),
+        "the engine is in another process: {record}"
+    );
 
     let calls = machine.calls();
     let [build] = builds(&calls)[..] else {
         panic!("{calls:?}");
     };
-    for flag in ["--skipInference", "--noTF32", "--stronglyTyped", "--minShapes=", "--maxShapes="] {
+    for flag in [
+        "--skipInference",
+        "--noTF32",
+        "--stronglyTyped",
+        "--minShapes=",
+        "--maxShapes=",
+    ] {
         assert!(build.contains(flag), "{build}");
     }
-    let timed: Vec<_> = calls.iter().filter(|call| call.contains("--exportTimes=")).collect();
+    let timed: Vec<_> = calls
+        .iter()
+        .filter(|call| call.contains("--exportTimes="))
+        .collect();
     assert!(timed.len() >= 3, "a warm-up and two rounds: {calls:?}");
     for call in timed {
-        for flag in ["--exposeDMA", "--useSpinWait", "--loadInputs=", "--warmUp=200", "--shapes="] {
+        for flag in [
+            "--exposeDMA",
+            "--useSpinWait",
+            "--loadInputs=",
+            "--warmUp=200",
+            "--shapes=",
+        ] {
             assert!(call.contains(flag), "{call}");
         }
     }
@@ -126,7 +144,11 @@ fn an_engine_is_for_one_gpu_and_version_and_whole() {
     machine.version = "101602";
     machine.bench("tensorrt");
     machine.bench("tensorrt:fp16");
-    assert_eq!(builds(&machine.calls()).len(), 3, "another GPU, version and precision");
+    assert_eq!(
+        builds(&machine.calls()).len(),
+        3,
+        "another GPU, version and precision"
+    );
     assert_eq!(machine.engines().len(), 4);
 
     for folder in machine.engines() {
@@ -147,7 +169,10 @@ fn old_and_new_versions_get_the_flags_that_they_take() {
     let record = machine.bench("tensorrt");
     assert_eq!(record["runtime_version"], "11.1.0");
     let calls = machine.calls();
-    assert!(calls.iter().any(|call| call.contains("--includeDataTransfers")), "{calls:?}");
+    assert!(
+        calls.iter().any(|call| call.contains("--includeDataTransfers")),
+        "{calls:?}"
+    );
 }
 
 /// The program, its GPU or its version may not serve; each is said.
@@ -161,7 +186,10 @@ fn what_does_not_serve_is_said_with_the_mend() {
     let model = tiny();
     let bench = ["bench", model.to_str().unwrap(), "--runtime", "tensorrt"];
     let old = said(&Machine::new("8412"), &bench);
-    assert!(old.contains("it is of TensorRT 8.4.12, 8.5 or newer is needed"), "{old}");
+    assert!(
+        old.contains("it is of TensorRT 8.4.12, 8.5 or newer is needed"),
+        "{old}"
+    );
     let mut machine = Machine::new("100300");
     let removed = said(&machine, &["runtimes", "install", "tensorrt"]);
     assert!(removed.contains("JetPack"), "{removed}");
@@ -177,9 +205,14 @@ fn pack(folder: &Path) -> PathBuf {
         height: 8,
         width: 8,
     };
-    let values: Vec<f32> = (0..150 * picture.volume()).map(|i| (i * 7919 % 2003) as f32 / 1024.0 - 1.0).collect();
+    let values: Vec<f32> = (0..150 * picture.volume())
+        .map(|i| (i * 7919 % 2003) as f32 / 1024.0 - 1.0)
+        .collect();
     let labels = (0..150).map(|index| index % 10).collect();
-    let pack = Pack::from_floats(150, picture, &values).unwrap().with_labels(labels).unwrap();
+    let pack = Pack::from_floats(150, picture, &values)
+        .unwrap()
+        .with_labels(labels)
+        .unwrap();
     let path = folder.join("val.safetensors");
     std::fs::write(&path, pack.encode()).unwrap();
     path
@@ -211,7 +244,9 @@ fn a_data_set_is_scored_in_large_batches_with_the_answers_of_tract() {
     assert_eq!(accuracy(&records[0]), accuracy(&records[1]));
     assert_eq!(records[1]["accuracy"]["samples"], 150);
     let calls = machine.calls();
-    let scored = calls.iter().filter(|call| call.contains("--shapes=") && call.contains("64x3x8x8"));
+    let scored = calls
+        .iter()
+        .filter(|call| call.contains("--shapes=") && call.contains("64x3x8x8"));
     assert_eq!(scored.count(), 3, "150 pictures: {calls:?}");
     assert_eq!(builds(&calls).len(), 2, "one engine to time, one to score");
 }

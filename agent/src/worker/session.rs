@@ -142,15 +142,13 @@ impl Bench {
                 time: Nanos(order.time.0.saturating_sub(elapsed.0)),
                 limit: Nanos(order.limit.0.saturating_sub(elapsed.0)),
             };
-            match self.own_times(part)? {
-                Some(times) => {
-                    runs = runs.saturating_add(u32::try_from(times.len()).unwrap_or(u32::MAX));
-                    times.into_iter().for_each(|nanos| steadiness.record(nanos));
-                }
-                None => {
-                    steadiness.record(self.timed_run()?);
-                    runs += 1;
-                }
+            let times = match self.own_times(part)? {
+                Some(times) => times,
+                None => vec![self.timed_run()?],
+            };
+            runs = runs.saturating_add(times.len() as u32);
+            for nanos in times {
+                steadiness.record(nanos);
             }
             let time = Nanos::from(start.elapsed());
             let steady = steadiness.is_reached();
@@ -198,9 +196,7 @@ impl Bench {
             time: span.time.min(OWN_PART).into(),
             limit: span.limit.min(OWN_PART).into(),
         });
-        times
-            .transpose()
-            .map_err(|error| failure(Stage::Run, &error))
+        times.transpose().map_err(|error| failure(Stage::Run, &error))
     }
 
     /// A round that is timed here. Only `run` lies between the two readings of the clock.
@@ -402,13 +398,21 @@ mod tests {
         };
         let answer = bench.round(span, &mut voice).unwrap();
         assert!(matches!(answer, Answer::Round { peak_rss: None, .. }));
-        let asked: Vec<_> = spans.lock().unwrap().iter().map(|span| span.time.as_secs()).collect();
+        let asked: Vec<_> = spans
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|span| span.time.as_secs())
+            .collect();
         assert_eq!(asked, [0, 10, 10, 5]);
         let bytes = heard.0.lock().unwrap().clone();
         let mut reader = bytes.as_slice();
         let mut runs = 0;
         while let Some(Answer::Samples(counts)) = message::read(&mut reader).unwrap() {
-            runs += counts.iter().map(|&(nanos, count)| u64::from(count) * nanos / 1_000_000).sum::<u64>();
+            runs += counts
+                .iter()
+                .map(|&(nanos, count)| u64::from(count) * nanos / 1_000_000)
+                .sum::<u64>();
         }
         assert_eq!(runs, 25_000);
     }

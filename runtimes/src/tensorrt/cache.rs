@@ -33,7 +33,11 @@ impl Key {
     /// What stands beside an engine of this digest and length.
     fn text(&self, engine: &Path) -> io::Result<String> {
         let bytes = fs::metadata(engine)?.len();
-        Ok(format!("{}engine: {} {bytes}\n", self.0, digest::of_file(engine)?))
+        Ok(format!(
+            "{}engine: {} {bytes}\n",
+            self.0,
+            digest::of_file(engine)?
+        ))
     }
 }
 
@@ -72,7 +76,7 @@ pub(super) fn engine(
     fs::create_dir_all(&partial).map_err(unwritable)?;
     let start = Instant::now();
     let file = partial.join(ENGINE);
-    let built = build(&file).and_then(|()| {
+    let done = build(&file).and_then(|()| {
         let text = key
             .text(&file)
             .map_err(|error| format!("it was built without an engine: {error}"))?;
@@ -81,7 +85,7 @@ pub(super) fn engine(
             .and_then(|()| move_into_place(&partial, &home))
             .map_err(unwritable)
     });
-    if let Err(error) = built {
+    if let Err(error) = done {
         drop(fs::remove_dir_all(&partial));
         return Err(error);
     }
@@ -135,7 +139,10 @@ mod tests {
     }
 
     fn built(folder: &Path, key: &Key, content: &str) -> Engine {
-        engine(folder, key, |file| fs::write(file, content).map_err(|error| error.to_string())).unwrap()
+        engine(folder, key, |file| {
+            fs::write(file, content).map_err(|error| error.to_string())
+        })
+        .unwrap()
     }
 
     fn cached(folder: &Path, key: &Key) -> Engine {
@@ -186,6 +193,9 @@ mod tests {
         fs::write(killed.join(ENGINE), "half").unwrap();
         assert!(built(dir.path(), &key, "whole").built.is_some());
         assert!(!killed.exists());
-        assert!(engine(dir.path(), &super::tests::key("7.2"), |_| Ok(())).is_err(), "without an engine");
+        assert!(
+            engine(dir.path(), &super::tests::key("7.2"), |_| Ok(())).is_err(),
+            "without an engine"
+        );
     }
 }

@@ -7,7 +7,7 @@ use super::cache::{self, Engine, Key};
 use super::provider::Provider;
 use super::tool::Tool;
 use crate::onnx::Interface;
-use crate::{DataType, Options, Port, digest};
+use crate::{DataType, Options, Port};
 
 /// A model of which engines are made.
 #[derive(Debug, Clone)]
@@ -35,12 +35,15 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Takes the engine for these inputs from `cache`, or builds it. The error is one line.
     pub(super) fn new(source: Source, inputs: Vec<Port>, cache: &Path) -> Result<Self, String> {
-        let shapes = shapes(&source.interface, &inputs)?;
+        check_names(&inputs)?;
+        let shapes = source.interface.open_shapes(&inputs);
         let key = source.key(&inputs)?;
         let engine = cache::engine(cache, &key, |file| source.build(file, shapes.as_deref()))?;
         let outputs = source.interface.outputs.iter();
         Ok(Self {
-            outputs: outputs.map(|output| (output.name.clone(), output.data_type)).collect(),
+            outputs: outputs
+                .map(|output| (output.name.clone(), output.data_type))
+                .collect(),
             source,
             engine,
             inputs,
@@ -60,7 +63,10 @@ impl Loaded {
         // Graphs of CUDA, which newer versions use by themselves, are no part of the other runtimes' inferences.
         let is_new = self.source.tool.version.major >= 11;
         let (more, spinning) = match (is_new, self.source.options.spin) {
-            (true, spin) => (vec!["--includeDataTransfers", "--noCudaGraph"], (!spin).then_some("--noSpinWait")),
+            (true, spin) => (
+                vec!["--includeDataTransfers", "--noCudaGraph"],
+                (!spin).then_some("--noSpinWait"),
+            ),
             (false, spin) => (Vec::new(), spin.then_some("--useSpinWait")),
         };
         flags.extend(more.into_iter().chain(spinning).map(str::to_owned));
@@ -95,7 +101,10 @@ impl Loaded {
         let built = self.engine.built;
         let built = built.map(|time| format!("loading built the engine in {:.1} s", time.as_secs_f64()));
         let threads = (source.options.threads > 1).then_some("the number of threads means nothing to it");
-        let rest = [precision, narrowed, replaced, threads].into_iter().flatten().map(str::to_owned);
+        let rest = [precision, narrowed, replaced, threads]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned);
         let all: Vec<String> = [timed].into_iter().chain(rest).chain(built).collect();
         all.join("; ")
     }
@@ -104,17 +113,14 @@ impl Loaded {
 impl Source {
     /// All that an engine depends on. A model's weights may lie beside it.
     fn key(&self, inputs: &[Port]) -> Result<Key, String> {
-        let files = std::iter::once(&self.path).chain(&self.interface.external);
-        let digests: Result<Vec<_>, _> = files
-            .map(|file| digest::of_file(file).map_err(|error| format!("{}: {error}", file.display())))
-            .collect();
-        let shapes = inputs.iter().map(|port| format!("{}:{}", port.name, extents(&port.shape)));
+        let model = self.interface.digest(&self.path);
+        let shapes: Vec<String> = inputs.iter().map(Port::text).collect();
         Ok(Key::new(&[
-            ("model", digests?.join(" ")),
+            ("model", model.map_err(|error| error.to_string())?),
             ("gpu", self.tool.gpu.to_string()),
             ("tensorrt", self.tool.version.exact()),
             ("flags", self.flags.join(" ")),
-            ("shapes", shapes.collect::<Vec<_>>().join(",")),
+            ("shapes", shapes.join(",")),
         ]))
     }
 
@@ -140,20 +146,13 @@ impl Source {
     }
 }
 
-/// The shapes of those inputs that leave axes open; `None` where none does. Names with these signs cannot be written in
-/// a flag.
-fn shapes(interface: &Interface, inputs: &[Port]) -> Result<Option<String>, String> {
-    if let Some(port) = inputs.iter().find(|port| port.name.contains([',', '\''])) {
-        return Err(format!("input `{}` has a name that trtexec does not take; rename it", port.name));
+/// Refuses names with signs that flags give a meaning.
+fn check_names(inputs: &[Port]) -> Result<(), String> {
+    match inputs.iter().find(|port| port.name.contains([',', '\''])) {
+        Some(port) => Err(format!(
+            "input `{}` has a name that trtexec does not take; rename it",
+            port.name
+        )),
+        None => Ok(()),
     }
-    let declared = interface.inputs.iter().zip(inputs);
-    let open = declared.filter(|(declared, _)| declared.axes.contains(&None));
-    let shapes: Vec<_> = open
-        .map(|(_, port)| format!("{}:{}", port.name, extents(&port.shape)))
-        .collect();
-    Ok((!shapes.is_empty()).then(|| shapes.join(",")))
-}
-
-fn extents(shape: &[usize]) -> String {
-    shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
 }

@@ -35,7 +35,9 @@ impl Provider {
 
     pub(super) fn name(self) -> &'static str {
         let found = Self::NAMES.iter().find(|(_, provider)| *provider == self);
-        found.map(|&(name, _)| name).expect("invariant: every provider is listed")
+        found
+            .map(|&(name, _)| name)
+            .expect("invariant: every provider is listed")
     }
 
     /// The flags of the build that decide the precision. From 10 on networks are strongly typed: the types of the file
@@ -103,7 +105,9 @@ mod tests {
         let flags = Provider::named(provider)
             .unwrap()
             .flags(Version::of(&banner).unwrap(), &model);
-        flags.map(|flags| flags.join(" ")).map_err(|error| error.to_string())
+        flags
+            .map(|flags| flags.join(" "))
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -115,22 +119,38 @@ mod tests {
             (100_300, true, false, "--noTF32 --stronglyTyped"),
             (110_100, false, true, "--noTF32 --stronglyTyped"),
         ] {
-            assert_eq!(flags("gpu", version, is_quantized, is_half).unwrap(), expected, "{version}");
+            assert_eq!(
+                flags("gpu", version, is_quantized, is_half).unwrap(),
+                expected,
+                "{version}"
+            );
         }
     }
 
     #[test]
     fn what_a_version_no_longer_takes_is_refused_with_the_mend() {
-        assert_eq!(flags("fp16", 100_300, true, false).unwrap(), "--noTF32 --fp16 --int8");
+        assert_eq!(
+            flags("fp16", 100_300, true, false).unwrap(),
+            "--noTF32 --fp16 --int8"
+        );
         insta::assert_snapshot!(flags("fp16", 110_100, false, false).unwrap_err(), @"runtime `tensorrt` cannot use provider `fp16`: TensorRT 11.1.0 takes the precision from the file alone; convert it with `edgefront convert` to .fp16.onnx and measure that on `gpu`");
-        assert_eq!(flags("dla1", 8502, false, false).unwrap(), "--noTF32 --useDLACore=1 --fp16");
-        assert_eq!(flags("dla0", 110_400, true, false).unwrap(), "--noTF32 --useDLACore=0");
+        assert_eq!(
+            flags("dla1", 8502, false, false).unwrap(),
+            "--noTF32 --useDLACore=1 --fp16"
+        );
+        assert_eq!(
+            flags("dla0", 110_400, true, false).unwrap(),
+            "--noTF32 --useDLACore=0"
+        );
     }
 
     #[test]
     fn every_provider_has_a_name_and_others_are_refused() {
         for (name, provider) in Provider::NAMES {
-            assert_eq!((Provider::named(name).unwrap(), provider.name()), (provider, name));
+            assert_eq!(
+                (Provider::named(name).unwrap(), provider.name()),
+                (provider, name)
+            );
         }
         insta::assert_snapshot!(Provider::named("int8").unwrap_err(), @"runtime `tensorrt` cannot use provider `int8`: it is one of gpu, fp16, dla0, dla1");
     }

@@ -97,7 +97,10 @@ impl fmt::Display for Gpu {
             capability,
             multiprocessors,
         } = self;
-        write!(f, "{name}, compute capability {capability}, {multiprocessors} SMs")
+        write!(
+            f,
+            "{name}, compute capability {capability}, {multiprocessors} SMs"
+        )
     }
 }
 
@@ -123,7 +126,11 @@ pub(super) fn reason(text: &str) -> String {
         ([], Some(first)) => one_line(first),
         (told, _) => one_line(&told.join("; ")),
     };
-    if line.is_empty() { "it said nothing".to_owned() } else { line }
+    if line.is_empty() {
+        "it said nothing".to_owned()
+    } else {
+        line
+    }
 }
 
 /// The errors of the log, each with the lines that belong to it. A node in full, between two lines that say so, is left
@@ -155,7 +162,9 @@ fn entry(line: &str) -> Option<(char, &str)> {
     let (time, rest) = line.strip_prefix('[')?.split_once("] [")?;
     let (severity, text) = rest.split_once("] ")?;
     let mut letters = severity.chars();
-    let severity = letters.next().filter(|_| letters.next().is_none() && time.contains(':'))?;
+    let severity = letters
+        .next()
+        .filter(|_| letters.next().is_none() && time.contains(':'))?;
     Some((severity, text.trim().trim_start_matches("[TRT] ")))
 }
 
@@ -191,12 +200,22 @@ mod tests {
         assert_eq!(version("latest"), None);
         let built = Version::of("&&&& RUNNING TensorRT.trtexec [TensorRT v100900] [b34] # trtexec").unwrap();
         assert_eq!(built.exact(), "10.9.0 b34");
-        assert!(built.is_known() && !Version::of("&&&& RUNNING TensorRT.trtexec [TensorRT v8412] #").unwrap().is_known());
+        assert!(
+            built.is_known()
+                && !Version::of("&&&& RUNNING TensorRT.trtexec [TensorRT v8412] #")
+                    .unwrap()
+                    .is_known()
+        );
     }
 
     #[test]
     fn the_gpu_is_the_selected_one() {
-        let found = |text| (Version::of(text).unwrap().exact(), Gpu::of(text).unwrap().to_string());
+        let found = |text| {
+            (
+                Version::of(text).unwrap().exact(),
+                Gpu::of(text).unwrap().to_string(),
+            )
+        };
         let expected = ("8.5.2", "Orin, compute capability 8.7, 16 SMs");
         assert_eq!(found(JETPACK_5), (expected.0.to_owned(), expected.1.to_owned()));
         let expected = ("10.3.0", "Orin, compute capability 8.7, 8 SMs");

@@ -101,7 +101,9 @@ impl Session for TensorRtSession {
     /// asked for where the latest ones were so slow that it would pass.
     fn time(&mut self, span: Span) -> Option<Result<Vec<u64>, Error>> {
         let fit = |typical: u64| span.limit.as_nanos() as u64 / typical;
-        let runs = self.typical.map_or(span.runs, |typical| span.runs.min(fit(typical)));
+        let runs = self
+            .typical
+            .map_or(span.runs, |typical| span.runs.min(fit(typical)));
         let flags = [
             format!("--iterations={}", runs.max(1)),
             format!("--duration={}", seconds(span.time.min(span.limit))),

@@ -11,7 +11,7 @@ use super::said::{self, Gpu, Version};
 use crate::locate::TENSORRT;
 use crate::{Error, Search};
 
-/// Where JetPack puts it, on no PATH.
+/// Where `JetPack` puts it, on no PATH.
 const JETPACK: &str = "/usr/src/tensorrt/bin";
 
 /// `trtexec` on this machine, with what it said of itself and of the GPU.
@@ -49,12 +49,16 @@ impl Tool {
             runtime: NAME,
             reason: format!("{}: {reason}", program.display()),
         };
-        let (_, text) = said(program, Path::new("/"), ["--loadEngine=no-engine-is-asked-for"]).map_err(unusable)?;
+        let (_, text) =
+            said(program, Path::new("/"), ["--loadEngine=no-engine-is-asked-for"]).map_err(unusable)?;
         let version = Version::of(&text).ok_or_else(|| unusable(said::reason(&text)))?;
         if !version.is_known() {
-            return Err(unusable(format!("it is of TensorRT {version}, 8.5 or newer is needed")));
+            return Err(unusable(format!(
+                "it is of TensorRT {version}, 8.5 or newer is needed"
+            )));
         }
-        let gpu = Gpu::of(&text).ok_or_else(|| unusable(format!("it finds no GPU: {}", said::reason(&text))))?;
+        let gpu =
+            Gpu::of(&text).ok_or_else(|| unusable(format!("it finds no GPU: {}", said::reason(&text))))?;
         Ok(Self {
             program: program.to_owned(),
             version,
@@ -63,7 +67,11 @@ impl Tool {
     }
 
     /// Runs it in `folder`. The error is its words in one line.
-    pub(super) fn run<A: AsRef<OsStr>>(&self, folder: &Path, arguments: impl IntoIterator<Item = A>) -> Result<(), String> {
+    pub(super) fn run<A: AsRef<OsStr>>(
+        &self,
+        folder: &Path,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<(), String> {
         match said(&self.program, folder, arguments)? {
             (true, _) => Ok(()),
             (false, text) => Err(said::reason(&text)),
@@ -80,9 +88,14 @@ fn said<A: AsRef<OsStr>>(
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).stdin(Stdio::null());
     ends_with_parent(&mut command);
-    let output = command.output().map_err(|error| format!("it cannot be started: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("it cannot be started: {error}"))?;
     let text = [output.stdout, b"\n".to_vec(), output.stderr].concat();
-    Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+    Ok((
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    ))
 }
 
 /// A worker that is killed takes it along, so that it does not keep the GPU.

@@ -21,7 +21,7 @@ use edgefront_runtimes::{Data, DataType, Options, Port, Registry, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Flags with a value, and those without, that every version takes.
-const VALUED: [&str; 12] = [
+const VALUED: [&str; 14] = [
     "--onnx",
     "--saveEngine",
     "--loadEngine",
@@ -34,6 +34,8 @@ const VALUED: [&str; 12] = [
     "--exportTimes",
     "--iterations",
     "--duration",
+    "--warmUp",
+    "--useDLACore",
 ];
 const BARE: [&str; 2] = ["--noTF32", "--exposeDMA"];
 
@@ -72,14 +74,21 @@ fn main() -> ExitCode {
         flags: flags.collect(),
     };
     let number = double.version;
-    println!("&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] # trtexec {}", arguments.join(" "));
+    println!(
+        "&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] # trtexec {}",
+        arguments.join(" ")
+    );
     let done = double.check_flags().and_then(|()| double.follow());
     let verdict = if done.is_ok() { "PASSED" } else { "FAILED" };
     if let Err(error) = &done {
         eprintln!("[11/28/2026-10:00:00] [E] {error}");
     }
     println!("&&&& {verdict} TensorRT.trtexec [TensorRT v{number}] # trtexec");
-    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if done.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 impl Double {
@@ -93,21 +102,17 @@ impl Double {
 
     fn check_flags(&self) -> Result<(), String> {
         let own: &[&str] = match self.version {
-            ..8600 => &["--buildOnly", "--fp16", "--int8", "--useSpinWait", "--useDLACore", "--warmUp"],
-            ..100_000 => &["--skipInference", "--fp16", "--int8", "--useSpinWait", "--useDLACore", "--warmUp"],
-            ..110_000 => &[
+            0..8600 => &["--buildOnly", "--fp16", "--int8", "--useSpinWait"],
+            8600..100_000 => &["--skipInference", "--fp16", "--int8", "--useSpinWait"],
+            100_000..110_000 => &[
                 "--skipInference",
                 "--fp16",
                 "--int8",
                 "--useSpinWait",
-                "--useDLACore",
-                "--warmUp",
                 "--stronglyTyped",
             ],
             _ => &[
                 "--skipInference",
-                "--useDLACore",
-                "--warmUp",
                 "--stronglyTyped",
                 "--includeDataTransfers",
                 "--noCudaGraph",
@@ -143,8 +148,13 @@ impl Double {
 
     fn build(&self, path: &Path) -> Result<(), String> {
         let bytes = fs::read(path).map_err(|error| error.to_string())?;
-        let model = Model::read(path).map_err(|error| format!("[TRT] ModelImporter.cpp:777: ERROR: {error}"))?;
-        let is_quantized = model.graph().node.iter().any(|node| node.op_type() == "QuantizeLinear");
+        let model =
+            Model::read(path).map_err(|error| format!("[TRT] ModelImporter.cpp:777: ERROR: {error}"))?;
+        let is_quantized = model
+            .graph()
+            .node
+            .iter()
+            .any(|node| node.op_type() == "QuantizeLinear");
         if is_quantized && self.version < 100_000 && !self.has("--int8") {
             return Err("Q/DQ layers need the flag kINT8".to_owned());
         }
@@ -152,17 +162,24 @@ impl Double {
         if [self.flag("--optShapes"), self.flag("--maxShapes")] != [shapes; 2] {
             return Err("the profile has more than one shape".to_owned());
         }
-        self.ports(&model, shapes)?;
+        Self::ports(&model, shapes)?;
         let head = serde_json::to_string(&self.head(shapes)).unwrap();
         let engine = [head.as_bytes(), b"\n", &bytes].concat();
-        fs::write(self.flag("--saveEngine").ok_or("no engine is saved")?, engine).map_err(|error| error.to_string())
+        fs::write(self.flag("--saveEngine").ok_or("no engine is saved")?, engine)
+            .map_err(|error| error.to_string())
     }
 
     fn infer(&self) -> Result<(), String> {
-        let path = self.flag("--loadEngine").ok_or("Model missing or format not recognized")?;
+        let path = self
+            .flag("--loadEngine")
+            .ok_or("Model missing or format not recognized")?;
         let engine = fs::read(path).map_err(|_| format!("Error opening engine file: {path}"))?;
-        let end = engine.iter().position(|&byte| byte == b'\n').ok_or("Engine deserialization failed")?;
-        let head: Head = serde_json::from_slice(&engine[..end]).map_err(|_| "Engine deserialization failed")?;
+        let end = engine
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .ok_or("Engine deserialization failed")?;
+        let head: Head =
+            serde_json::from_slice(&engine[..end]).map_err(|_| "Engine deserialization failed")?;
         if head != self.head(self.flag("--shapes")) {
             return Err("The engine plan file is generated for another device, version or shape".to_owned());
         }
@@ -170,7 +187,7 @@ impl Double {
         let file = folder.path().join("model.onnx");
         fs::write(&file, &engine[end + 1..]).unwrap();
         let model = Model::read(&file).map_err(|error| error.to_string())?;
-        let ports = self.ports(&model, head.shapes.as_deref())?;
+        let ports = Self::ports(&model, head.shapes.as_deref())?;
         if let Some(output) = self.flag("--exportOutput") {
             fs::write(output, self.outputs(&file, &ports)?).map_err(|error| error.to_string())?;
         }
@@ -181,14 +198,19 @@ impl Double {
     }
 
     /// The inputs, open axes bound by the flag.
-    fn ports(&self, model: &Model, shapes: Option<&str>) -> Result<Vec<Port>, String> {
+    fn ports(model: &Model, shapes: Option<&str>) -> Result<Vec<Port>, String> {
         let shapes: BTreeMap<&str, &str> = shapes
             .iter()
             .flat_map(|shapes| shapes.split(','))
             .filter_map(|entry| entry.rsplit_once(':'))
             .collect();
         let graph = model.graph();
-        let has_value = |input: &&ValueInfoProto| graph.initializer.iter().any(|tensor| tensor.name() == input.name());
+        let has_value = |input: &&ValueInfoProto| {
+            graph
+                .initializer
+                .iter()
+                .any(|tensor| tensor.name() == input.name())
+        };
         let port = |input: &ValueInfoProto| {
             let (data_type, axes) = declared(input).ok_or("an input is no tensor")?;
             let shape = match shapes.get(input.name()) {
@@ -202,7 +224,12 @@ impl Double {
                 shape: shape.ok_or_else(|| format!("dynamic input {} has no shape", input.name()))?,
             })
         };
-        graph.input.iter().filter(|input| !has_value(input)).map(port).collect()
+        graph
+            .input
+            .iter()
+            .filter(|input| !has_value(input))
+            .map(port)
+            .collect()
     }
 
     /// What tract computes; zeros where nothing is copied back.
@@ -216,7 +243,10 @@ impl Double {
         };
         let registry = Registry::built_in();
         let words = |error: edgefront_runtimes::Error| error.to_string();
-        let model = registry.get("tract").and_then(|tract| tract.load(model, &options)).map_err(words)?;
+        let model = registry
+            .get("tract")
+            .and_then(|tract| tract.load(model, &options))
+            .map_err(words)?;
         let inputs: Result<Vec<_>, _> = ports.iter().map(|port| self.input(port)).collect();
         let mut session = model.session().map_err(words)?;
         session.bind(&inputs?).map_err(words)?;
@@ -227,10 +257,19 @@ impl Double {
         let named: Vec<_> = model.outputs().iter().zip(&outputs).rev().collect();
         let mut text = "[\n".to_owned();
         for (index, (name, output)) in named.into_iter().enumerate() {
-            let extents = output.shape().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let extents = output
+                .shape()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
             let values = words_of(output, copies).join(", ");
             let begin = if index == 0 { "  " } else { ", " };
-            writeln!(text, "{begin}{{ \"name\" : \"{name}\"\n  , \"dimensions\" : \"({extents})\"").unwrap();
+            writeln!(
+                text,
+                "{begin}{{ \"name\" : \"{name}\"\n  , \"dimensions\" : \"({extents})\""
+            )
+            .unwrap();
             writeln!(text, "  , \"values\" : [ {values} ]\n  }}").unwrap();
         }
         Ok(text + "]\n")
@@ -263,12 +302,22 @@ impl Double {
 
     /// As many as both flags want; far too short where one inference may begin before the last has ended.
     fn times(&self) -> String {
-        let number = |flag: &str| self.flag(flag).and_then(|value| value.parse::<f64>().ok()).unwrap_or(0.0);
+        let number = |flag: &str| {
+            self.flag(flag)
+                .and_then(|value| value.parse::<f64>().ok())
+                .unwrap_or(0.0)
+        };
         let base = if self.has("--exposeDMA") { LATENCY } else { 0.1 };
-        let runs = number("--iterations").max(number("--duration") * 1e3 / base).ceil() as usize;
+        let runs = number("--iterations")
+            .max(number("--duration") * 1e3 / base)
+            .ceil() as usize;
         let trace = |run: usize| {
             let latency = base + (run % 5) as f64 * 0.001;
-            format!("{{ \"startEnqMs\" : {}, \"latencyMs\" : {} }}", six(run as f64), six(latency))
+            format!(
+                "{{ \"startEnqMs\" : {}, \"latencyMs\" : {} }}",
+                six(run as f64),
+                six(latency)
+            )
         };
         let traces: Vec<_> = (0..runs.max(1)).map(trace).collect();
         format!("[\n  {}\n]\n", traces.join("\n, "))
@@ -276,7 +325,10 @@ impl Double {
 }
 
 fn each<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.chunks_exact(N).map(|chunk| value(chunk.try_into().unwrap())).collect()
+    bytes
+        .chunks_exact(N)
+        .map(|chunk| value(chunk.try_into().unwrap()))
+        .collect()
 }
 
 fn declared(value: &ValueInfoProto) -> Option<(DataType, Vec<Option<usize>>)> {
@@ -290,15 +342,25 @@ fn declared(value: &ValueInfoProto) -> Option<(DataType, Vec<Option<usize>>)> {
         9 => DataType::Bool,
         _ => return None,
     };
-    let axes = tensor.shape.as_ref()?.dim.iter().map(|dimension| match dimension.value {
-        Some(DimensionValue::DimValue(extent)) => usize::try_from(extent).ok(),
-        _ => None,
-    });
+    let axes = tensor
+        .shape
+        .as_ref()?
+        .dim
+        .iter()
+        .map(|dimension| match dimension.value {
+            Some(DimensionValue::DimValue(extent)) => usize::try_from(extent).ok(),
+            _ => None,
+        });
     Some((data_type, axes.collect()))
 }
 
 fn words_of(tensor: &Tensor, copies: bool) -> Vec<String> {
-    let floats = |values: Vec<f64>| values.into_iter().map(|value| six(if copies { value } else { 0.0 })).collect();
+    let floats = |values: Vec<f64>| {
+        values
+            .into_iter()
+            .map(|value| six(if copies { value } else { 0.0 }))
+            .collect()
+    };
     match tensor.data() {
         Data::F32(values) => floats(values.iter().map(|&value| value.into()).collect()),
         Data::F16(values) => floats(values.iter().map(|&value| value.to_f64()).collect()),

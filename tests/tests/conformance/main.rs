@@ -51,7 +51,10 @@ fn tensorrt_conforms_on_a_test_double() {
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "tensorrt_conforms_on_a_test_double"])
         .env(INNER, "1")
-        .env("TRTEXEC_PATH", edgefront_tests::program::path("trtexec-test-double"))
+        .env(
+            "TRTEXEC_PATH",
+            edgefront_tests::program::path("trtexec-test-double"),
+        )
         .env("XDG_CACHE_HOME", cache.path())
         .output()
         .unwrap();

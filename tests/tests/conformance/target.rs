@@ -29,7 +29,9 @@ pub(crate) fn run(target: &str, model: &Path, inputs: &[Tensor]) -> Result<Vec<T
     let registry = Registry::new(&Search::default());
     let name = target.split_once(':').map_or(target, |(name, _)| name);
     let runtime = registry.get(name)?;
-    let provider = target.split_once(':').map_or(runtime.default_provider(), |(_, provider)| provider);
+    let provider = target
+        .split_once(':')
+        .map_or(runtime.default_provider(), |(_, provider)| provider);
     let shapes: Vec<Vec<usize>> = inputs.iter().map(|input| input.shape().to_vec()).collect();
     let converted = model.with_extension("tflite");
     let file = if runtime.formats().contains(&"onnx") {
