@@ -9,6 +9,8 @@ mod classes;
 mod digest;
 #[cfg(any(feature = "openvino", feature = "ort", feature = "tflite"))]
 mod elf;
+#[cfg(feature = "tensorrt")]
+pub mod fuzzing;
 #[cfg(any(
     feature = "openvino",
     feature = "ort",

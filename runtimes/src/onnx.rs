@@ -62,7 +62,7 @@ impl Interface {
         Ok(digests?.join(" "))
     }
 
-    fn of(file: impl BufRead + Seek) -> io::Result<Self> {
+    pub(crate) fn of(file: impl BufRead + Seek) -> io::Result<Self> {
         let mut walk = Walk { file };
         let mut graph = Graph::default();
         while let Some((number, value)) = field(&mut walk.file)? {

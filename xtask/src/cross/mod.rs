@@ -57,7 +57,11 @@ const WITH_TRACT: Build = Build {
 /// Its runtimes are libraries beside it.
 const WITHOUT_TRACT: Build = Build {
     name: "edgefront-agent-without-tract",
-    flags: &["--no-default-features", "--features", "ort,openvino,tflite"],
+    flags: &[
+        "--no-default-features",
+        "--features",
+        "ort,openvino,tflite,tensorrt",
+    ],
     budget: 5_000_000,
 };
 
