@@ -1,5 +1,6 @@
 //! SHA-256 in hexadecimal digits, by which what was made on this device is told to be made of the same.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
@@ -27,7 +28,10 @@ pub(crate) fn of_file(path: &Path) -> io::Result<String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").expect("invariant: writing to memory does not fail");
+        digits
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod classes;
 mod digest;
 #[cfg(feature = "library")]
 mod elf;
+#[cfg(feature = "tensorrt")]
+pub mod fuzzing;
 #[cfg(any(feature = "located", feature = "tract"))]
 mod guard;
 #[cfg(feature = "library")]

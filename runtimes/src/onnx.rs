@@ -9,9 +9,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 
-use crate::DataType;
 use crate::port::Declared;
 use crate::protobuf::{Field, field};
+use crate::{DataType, Port, digest};
 
 /// Longer ones are no names, shapes or entries.
 const SHORT: u64 = 1 << 16;
@@ -46,7 +46,23 @@ impl Interface {
         Ok(found)
     }
 
-    fn of(file: impl BufRead + Seek) -> io::Result<Self> {
+    /// The shapes of those inputs that leave axes open, as `TensorRT` wants them; `None` where none does. `ports` are the
+    /// inputs with every axis known.
+    pub(crate) fn open_shapes(&self, ports: &[Port]) -> Option<String> {
+        let inputs = self.inputs.iter().zip(ports);
+        let open = inputs.filter(|(input, _)| input.axes.contains(&None));
+        let shapes: Vec<String> = open.map(|(_, port)| port.text()).collect();
+        (!shapes.is_empty()).then(|| shapes.join(","))
+    }
+
+    /// SHA-256 of the file at `path`, of which this was read, and of those that hold its weights.
+    pub(crate) fn digest(&self, path: &Path) -> io::Result<String> {
+        let files = std::iter::once(path).chain(self.external.iter().map(PathBuf::as_path));
+        let digests: io::Result<Vec<_>> = files.map(digest::of_file).collect();
+        Ok(digests?.join(" "))
+    }
+
+    pub(crate) fn of(file: impl BufRead + Seek) -> io::Result<Self> {
         let mut walk = Walk { file };
         let mut graph = Graph::default();
         while let Some((number, value)) = field(&mut walk.file)? {

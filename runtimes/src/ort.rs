@@ -6,13 +6,14 @@
 
 mod provider;
 mod settings;
+mod tensorrt;
 mod version;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
-use ort::ep;
+use ort::ep::{self, ExecutionProviderDispatch};
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::IoBinding;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -76,14 +77,21 @@ impl Runtime for Ort {
         };
         let (name, settings) = Settings::split(&options.provider).map_err(not_by_it)?;
         let provider = Provider::named(name)?;
-        let environment = environment(&self.library()?)?;
+        let library = self.library()?;
+        let environment = environment(&library)?;
         // Checked before the library sees it: it would take any number of threads.
         port::check_options(options).map_err(|reason| refused(path, reason))?;
-        let builder = with_provider(environment, provider, settings, options)
+        let asked = provider.dispatch(path, &library, options).map_err(not_by_it)?;
+        let builder = with_provider(environment, provider, asked, settings, options)
             .map_err(|error| not_by_it(words(&error)))?;
         let session = open(builder, path, settings, options).map_err(|error| refused(path, words(&error)))?;
         let assigned = Assignment::of(&session).map_err(|error| not_by_it(words(&error)))?;
-        let remark = assigned.check(provider).map_err(not_by_it)?;
+        let left = assigned.check(provider).map_err(not_by_it)?;
+        let remarks: Vec<String> = left
+            .into_iter()
+            .chain(provider.remark().map(str::to_owned))
+            .collect();
+        let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
         let model = OrtModel::new(session, remark, options).map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))
     }
@@ -183,12 +191,13 @@ fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder, 
 fn with_provider(
     environment: &Environment,
     provider: Provider,
+    asked: Option<ExecutionProviderDispatch>,
     settings: Settings,
     options: &Options,
 ) -> Result<SessionBuilder, ort::Error> {
     let builder = builder(environment, provider.own_threads(options))?;
     let cpu = ep::CPU::default().with_arena_allocator(settings.arena).build();
-    let asked = provider.dispatch(options).into_iter().chain([cpu]);
+    let asked = asked.into_iter().chain([cpu]);
     Ok(builder.with_execution_providers(asked.collect::<Vec<_>>())?)
 }
 

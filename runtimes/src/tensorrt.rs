@@ -1,7 +1,7 @@
 //! TensorRT, through the device's own program `trtexec`.
 //!
 //! Artifacts are ONNX. The engine is built on the device, for its GPU and version of TensorRT, kept there and never
-//! shipped. Every inference is a process of `trtexec`, whose start takes seconds, so latency is what it measures itself:
+//! shipped. Every order is a process of `trtexec`, which makes the GPU's context anew, so latency is what it measures itself:
 //! see [`Session::time`](crate::Session::time). Data sets are scored in large batches, on an engine of their own.
 
 mod cache;
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::library::Search;
 use crate::locate::TENSORRT;
 use crate::onnx::Interface;
-use crate::{Error, Model, Options, Port, Probe, Runtime, Scoring, Session, port};
+use crate::{DataType, Error, Model, Options, Port, Probe, Runtime, Scoring, Session, port};
 use engine::{Loaded, Source};
 use provider::Provider;
 use session::TensorRtSession;
@@ -33,7 +33,7 @@ const SCORING_BATCH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct TensorRt {
     search: Search,
-    /// What was asked of the program, which takes a second.
+    /// What was asked of the program, so that it is asked once.
     tool: Mutex<Option<Tool>>,
 }
 
@@ -111,6 +111,19 @@ impl Runtime for TensorRt {
             source,
             loaded,
         }))
+    }
+}
+
+/// Reads a text as all that the program may print and write, and keeps nothing of it.
+pub(crate) fn read_all(text: &str) {
+    drop((
+        said::Version::of(text),
+        said::Gpu::of(text),
+        said::reason(text),
+        files::times(text),
+    ));
+    for output in files::outputs(text).unwrap_or_default() {
+        drop((output.tensor(DataType::F32), output.tensor(DataType::I64)));
     }
 }
 

@@ -142,15 +142,13 @@ impl Bench {
                 time: Nanos(order.time.0.saturating_sub(elapsed.0)),
                 limit: Nanos(order.limit.0.saturating_sub(elapsed.0)),
             };
-            match self.own_times(part)? {
-                Some(times) => {
-                    runs = runs.saturating_add(u32::try_from(times.len()).unwrap_or(u32::MAX));
-                    times.into_iter().for_each(|nanos| steadiness.record(nanos));
-                }
-                None => {
-                    steadiness.record(self.timed_run()?);
-                    runs += 1;
-                }
+            let times = match self.own_times(part)? {
+                Some(times) => times,
+                None => vec![self.timed_run()?],
+            };
+            runs = runs.saturating_add(times.len() as u32);
+            for nanos in times {
+                steadiness.record(nanos);
             }
             let time = Nanos::from(start.elapsed());
             let steady = steadiness.is_reached();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::ptr;
 
 use ort::AsPointer as _;
@@ -14,11 +15,13 @@ use ort::sys::{OrtApi, OrtEpAssignedNode, OrtEpAssignedSubgraph};
 use crate::handle::Handle;
 use crate::{Error, Options, port};
 
-use super::NAME;
 use super::version::api;
+use super::{NAME, tensorrt};
 
 /// The session option that makes ONNX Runtime keep the assignment; it costs nothing once the session is made.
 pub(super) const RECORD: (&str, &str) = ("session.record_ep_graph_assignment_info", "1");
+
+pub(super) const TENSORRT: &str = "tensorrt";
 
 /// Who computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +42,7 @@ impl Provider {
         ("onednn", "DnnlExecutionProvider", Self::OneDnn),
         ("openvino", "OpenVINOExecutionProvider", Self::OpenVino),
         ("cuda", "CUDAExecutionProvider", Self::Cuda),
-        ("tensorrt", "TensorrtExecutionProvider", Self::TensorRt),
+        (TENSORRT, "TensorrtExecutionProvider", Self::TensorRt),
     ];
 
     pub(super) fn named(name: &str) -> Result<Self, Error> {
@@ -57,11 +60,17 @@ impl Provider {
             .expect("invariant: every provider is listed")
     }
 
-    /// How ONNX Runtime is asked for it; `None` for the CPU's, which is always there.
-    pub(super) fn dispatch(self, options: &Options) -> Option<ExecutionProviderDispatch> {
+    /// How ONNX Runtime, from this library, is asked for it to load `model`; `None` for the CPU's, which is always there.
+    /// The error is one line.
+    pub(super) fn dispatch(
+        self,
+        model: &Path,
+        library: &Path,
+        options: &Options,
+    ) -> Result<Option<ExecutionProviderDispatch>, String> {
         let threads = NonZeroUsize::new(options.threads).unwrap_or(NonZeroUsize::MIN);
         let asked = match self {
-            Self::Cpu => return None,
+            Self::Cpu => return Ok(None),
             Self::Xnnpack => ep::XNNPACK::default().with_intra_op_num_threads(threads).build(),
             Self::OneDnn => ep::OneDNN::default().build(),
             // Else it computes float32 in bf16 where the processor has that.
@@ -73,9 +82,14 @@ impl Provider {
                 .build(),
             // Tensor cores would round float32 to 10 bits.
             Self::Cuda => ep::CUDA::default().with_tf32(false).build(),
-            Self::TensorRt => ep::TensorRT::default().build(),
+            Self::TensorRt => tensorrt::dispatch(model, library, options)?,
         };
-        Some(asked.error_on_failure())
+        Ok(Some(asked.error_on_failure()))
+    }
+
+    /// Where it may not compute as the file says, what it does instead.
+    pub(super) fn remark(self) -> Option<&'static str> {
+        (self == Self::TensorRt).then_some(tensorrt::REMARK)
     }
 
     /// The threads of ONNX Runtime's own pool: a provider with one of its own would fight for the cores.

@@ -16,7 +16,7 @@ fn opening_makes_the_environment_and_probing_does_not() {
 fn the_session_itself_says_who_took_its_nodes() {
     let environment = environment(&Ort::new(&Search::default()).library().unwrap()).unwrap();
     let options = port::tests::options();
-    let builder = with_provider(environment, Provider::Cpu, Settings::default(), &options).unwrap();
+    let builder = with_provider(environment, Provider::Cpu, None, Settings::default(), &options).unwrap();
     let session = open(builder, &tiny(), Settings::default(), &options).unwrap();
     let assigned = Assignment::of(&session).unwrap();
     assert_eq!(assigned.check(Provider::Cpu), Ok(None));

@@ -76,7 +76,7 @@ pub(super) fn engine(
     fs::create_dir_all(&partial).map_err(unwritable)?;
     let start = Instant::now();
     let file = partial.join(ENGINE);
-    let built = build(&file).and_then(|()| {
+    let done = build(&file).and_then(|()| {
         let text = key
             .text(&file)
             .map_err(|error| format!("it was built without an engine: {error}"))?;
@@ -85,7 +85,7 @@ pub(super) fn engine(
             .and_then(|()| move_into_place(&partial, &home))
             .map_err(unwritable)
     });
-    if let Err(error) = built {
+    if let Err(error) = done {
         drop(fs::remove_dir_all(&partial));
         return Err(error);
     }

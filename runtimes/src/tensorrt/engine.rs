@@ -7,7 +7,7 @@ use super::cache::{self, Engine, Key};
 use super::provider::Provider;
 use super::tool::Tool;
 use crate::onnx::Interface;
-use crate::{DataType, Options, Port, digest};
+use crate::{DataType, Options, Port};
 
 /// A model of which engines are made.
 #[derive(Debug, Clone)]
@@ -35,7 +35,8 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Takes the engine for these inputs from `cache`, or builds it. The error is one line.
     pub(super) fn new(source: Source, inputs: Vec<Port>, cache: &Path) -> Result<Self, String> {
-        let shapes = shapes(&source.interface, &inputs)?;
+        check_names(&inputs)?;
+        let shapes = source.interface.open_shapes(&inputs);
         let key = source.key(&inputs)?;
         let engine = cache::engine(cache, &key, |file| source.build(file, shapes.as_deref()))?;
         let outputs = source.interface.outputs.iter();
@@ -112,19 +113,14 @@ impl Loaded {
 impl Source {
     /// All that an engine depends on. A model's weights may lie beside it.
     fn key(&self, inputs: &[Port]) -> Result<Key, String> {
-        let files = std::iter::once(&self.path).chain(&self.interface.external);
-        let digests: Result<Vec<_>, _> = files
-            .map(|file| digest::of_file(file).map_err(|error| format!("{}: {error}", file.display())))
-            .collect();
-        let shapes = inputs
-            .iter()
-            .map(|port| format!("{}:{}", port.name, extents(&port.shape)));
+        let model = self.interface.digest(&self.path);
+        let shapes: Vec<String> = inputs.iter().map(Port::text).collect();
         Ok(Key::new(&[
-            ("model", digests?.join(" ")),
+            ("model", model.map_err(|error| error.to_string())?),
             ("gpu", self.tool.gpu.to_string()),
             ("tensorrt", self.tool.version.exact()),
             ("flags", self.flags.join(" ")),
-            ("shapes", shapes.collect::<Vec<_>>().join(",")),
+            ("shapes", shapes.join(",")),
         ]))
     }
 
@@ -150,27 +146,13 @@ impl Source {
     }
 }
 
-/// The shapes of those inputs that leave axes open; `None` where none does. Names with these signs cannot be written in
-/// a flag.
-fn shapes(interface: &Interface, inputs: &[Port]) -> Result<Option<String>, String> {
-    if let Some(port) = inputs.iter().find(|port| port.name.contains([',', '\''])) {
-        return Err(format!(
+/// Refuses names with signs that flags give a meaning.
+fn check_names(inputs: &[Port]) -> Result<(), String> {
+    match inputs.iter().find(|port| port.name.contains([',', '\''])) {
+        Some(port) => Err(format!(
             "input `{}` has a name that trtexec does not take; rename it",
             port.name
-        ));
+        )),
+        None => Ok(()),
     }
-    let declared = interface.inputs.iter().zip(inputs);
-    let open = declared.filter(|(declared, _)| declared.axes.contains(&None));
-    let shapes: Vec<_> = open
-        .map(|(_, port)| format!("{}:{}", port.name, extents(&port.shape)))
-        .collect();
-    Ok((!shapes.is_empty()).then(|| shapes.join(",")))
-}
-
-fn extents(shape: &[usize]) -> String {
-    shape
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("x")
 }

@@ -3,6 +3,8 @@
 //! The forms are those of `exportJSONTrace` and `exportJSONOutput` in `samples/common/sampleReporting` of NVIDIA's
 //! public repository `TensorRT`. Outputs look like JSON and need not be: names are not escaped, and values may be `nan`.
 
+use std::str::FromStr;
+
 use half::f16;
 use serde::Deserialize;
 
@@ -23,7 +25,7 @@ pub(super) fn times(text: &str) -> Result<Vec<u64>, String> {
     let nanos = |trace: &Trace| {
         let nanos = (trace.latency * 1e6).round();
         // A day is longer than any inference, and a number of nanoseconds that `f64` holds.
-        (nanos >= 1.0 && nanos < 86.4e12).then_some(nanos as u64)
+        (1.0..86.4e12).contains(&nanos).then_some(nanos as u64)
     };
     let times: Option<Vec<u64>> = traces.iter().map(nanos).collect();
     times.ok_or_else(|| "its times are no times".to_owned())
@@ -40,32 +42,28 @@ pub(super) struct Written<'a> {
 impl Written<'_> {
     /// Its values as those of a type, which the file does not tell. The error is one line.
     pub(super) fn tensor(&self, data_type: DataType) -> Result<Tensor, String> {
-        let words = || {
-            self.values
-                .split(',')
-                .map(str::trim)
-                .filter(|word| !word.is_empty())
-        };
-        fn all<T>(values: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
-            values.collect()
-        }
-        fn numbers<T: std::str::FromStr>(word: &str) -> Option<T> {
-            word.parse().ok()
-        }
         let data = match data_type {
-            DataType::F32 => all(words().map(numbers)).map(Data::F32),
-            DataType::F16 => all(words().map(|word| numbers(word).map(f16::from_f32))).map(Data::F16),
-            DataType::I64 => all(words().map(numbers)).map(Data::I64),
-            DataType::I32 => all(words().map(numbers)).map(Data::I32),
-            DataType::I8 => all(words().map(numbers)).map(Data::I8),
-            DataType::U8 => all(words().map(numbers)).map(Data::U8),
-            DataType::Bool => {
-                all(words().map(|word| numbers::<u8>(word).map(|value| value != 0))).map(Data::Bool)
-            }
+            DataType::F32 => self.numbers().map(Data::F32),
+            DataType::F16 => self
+                .numbers()
+                .map(|values: Vec<f32>| Data::F16(values.into_iter().map(f16::from_f32).collect())),
+            DataType::I64 => self.numbers().map(Data::I64),
+            DataType::I32 => self.numbers().map(Data::I32),
+            DataType::I8 => self.numbers().map(Data::I8),
+            DataType::U8 => self.numbers().map(Data::U8),
+            DataType::Bool => self
+                .numbers()
+                .map(|values: Vec<u8>| Data::Bool(values.into_iter().map(|value| value != 0).collect())),
         };
         let data =
             data.ok_or_else(|| format!("its output `{}` has values that are no {data_type}", self.name))?;
         Tensor::new(self.shape.clone(), data).map_err(|error| format!("its output `{}`: {error}", self.name))
+    }
+
+    fn numbers<T: FromStr>(&self) -> Option<Vec<T>> {
+        let words = self.values.split(',').map(str::trim);
+        let words = words.filter(|word| !word.is_empty());
+        words.map(|word| word.parse().ok()).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use super::said::{self, Gpu, Version};
 use crate::locate::TENSORRT;
 use crate::{Error, Search};
 
-/// Where JetPack puts it, on no PATH.
+/// Where `JetPack` puts it, on no PATH.
 const JETPACK: &str = "/usr/src/tensorrt/bin";
 
 /// `trtexec` on this machine, with what it said of itself and of the GPU.

@@ -21,7 +21,7 @@ use edgefront_runtimes::{Data, DataType, Options, Port, Registry, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Flags with a value, and those without, that every version takes.
-const VALUED: [&str; 12] = [
+const VALUED: [&str; 14] = [
     "--onnx",
     "--saveEngine",
     "--loadEngine",
@@ -34,6 +34,8 @@ const VALUED: [&str; 12] = [
     "--exportTimes",
     "--iterations",
     "--duration",
+    "--warmUp",
+    "--useDLACore",
 ];
 const BARE: [&str; 2] = ["--noTF32", "--exposeDMA"];
 
@@ -100,35 +102,17 @@ impl Double {
 
     fn check_flags(&self) -> Result<(), String> {
         let own: &[&str] = match self.version {
-            ..8600 => &[
-                "--buildOnly",
-                "--fp16",
-                "--int8",
-                "--useSpinWait",
-                "--useDLACore",
-                "--warmUp",
-            ],
-            ..100_000 => &[
+            0..8600 => &["--buildOnly", "--fp16", "--int8", "--useSpinWait"],
+            8600..100_000 => &["--skipInference", "--fp16", "--int8", "--useSpinWait"],
+            100_000..110_000 => &[
                 "--skipInference",
                 "--fp16",
                 "--int8",
                 "--useSpinWait",
-                "--useDLACore",
-                "--warmUp",
-            ],
-            ..110_000 => &[
-                "--skipInference",
-                "--fp16",
-                "--int8",
-                "--useSpinWait",
-                "--useDLACore",
-                "--warmUp",
                 "--stronglyTyped",
             ],
             _ => &[
                 "--skipInference",
-                "--useDLACore",
-                "--warmUp",
                 "--stronglyTyped",
                 "--includeDataTransfers",
                 "--noCudaGraph",
@@ -178,7 +162,7 @@ impl Double {
         if [self.flag("--optShapes"), self.flag("--maxShapes")] != [shapes; 2] {
             return Err("the profile has more than one shape".to_owned());
         }
-        self.ports(&model, shapes)?;
+        Self::ports(&model, shapes)?;
         let head = serde_json::to_string(&self.head(shapes)).unwrap();
         let engine = [head.as_bytes(), b"\n", &bytes].concat();
         fs::write(self.flag("--saveEngine").ok_or("no engine is saved")?, engine)
@@ -203,7 +187,7 @@ impl Double {
         let file = folder.path().join("model.onnx");
         fs::write(&file, &engine[end + 1..]).unwrap();
         let model = Model::read(&file).map_err(|error| error.to_string())?;
-        let ports = self.ports(&model, head.shapes.as_deref())?;
+        let ports = Self::ports(&model, head.shapes.as_deref())?;
         if let Some(output) = self.flag("--exportOutput") {
             fs::write(output, self.outputs(&file, &ports)?).map_err(|error| error.to_string())?;
         }
@@ -214,7 +198,7 @@ impl Double {
     }
 
     /// The inputs, open axes bound by the flag.
-    fn ports(&self, model: &Model, shapes: Option<&str>) -> Result<Vec<Port>, String> {
+    fn ports(model: &Model, shapes: Option<&str>) -> Result<Vec<Port>, String> {
         let shapes: BTreeMap<&str, &str> = shapes
             .iter()
             .flat_map(|shapes| shapes.split(','))
