@@ -65,6 +65,10 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "broker")]
     pub devices: Option<Vec<DeviceId>>,
 
+    /// Orders of loops that TVM may measure, on this machine, for each file that it compiles; some 10 a layer find much.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub tvm_trials: u32,
+
     #[command(flatten)]
     plan: PlanArgs,
 
@@ -99,6 +103,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         devices: args.devices.unwrap_or(defaults.devices),
         plan: args.plan.plan(),
         seed: args.plan.seed,
+        tvm_trials: args.tvm_trials,
         name: defaults.name,
         model: defaults.model,
         shape: defaults.shape,

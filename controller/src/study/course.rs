@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
-use edgefront_optimizer::quantize::ActivationType;
 use edgefront_protocol::results::{FailedJob, Results};
 use edgefront_protocol::{Batch, BatchId, Device, DeviceId};
 use tokio::runtime::Runtime;
@@ -16,7 +15,7 @@ use tokio::time::Instant;
 use super::place::Place;
 use super::plan::{Common, Variant, choose_runtimes, new_batch_id, new_jobs};
 use super::prepare::{Prepared, prepare};
-use super::variants::{Made, Maker, activations_for};
+use super::variants::{Kind, Made, Maker};
 use super::{Options, Study, findings};
 use crate::fleet::{self, Blobs, Local, Survey, Work};
 use crate::store::{Store, StoredJob};
@@ -333,24 +332,24 @@ impl Course<'_> {
         choices
     }
 
-    /// Makes the variants, once for each type of activations that a device computes fastest with.
+    /// Makes the variants, once for each kind of device.
     async fn make_variants(
         &self,
         store: &Store,
         maker: &Maker<'_>,
         choices: &[(&Device, Vec<String>)],
         failures: &mut Vec<FailedJob>,
-    ) -> anyhow::Result<Vec<(ActivationType, Vec<Variant>)>> {
-        let mut kinds: Vec<(ActivationType, Vec<Variant>)> = Vec::new();
-        for (device, _) in choices {
-            let activations = activations_for(device);
-            if kinds.iter().any(|(kind, _)| *kind == activations) {
+    ) -> anyhow::Result<Vec<(Kind, Vec<Variant>)>> {
+        let mut kinds: Vec<(Kind, Vec<Variant>)> = Vec::new();
+        for (device, runtimes) in choices {
+            let kind = Kind::of(self.prepared.study, device, runtimes);
+            if kinds.iter().any(|(known, _)| *known == kind) {
                 continue;
             }
-            let Made { variants, mut failed } = maker.make_all(activations, store, self.ui).await?;
+            let Made { variants, mut failed } = maker.make_all(&kind, store, self.ui).await?;
             failed.retain(|entry| !failures.contains(entry));
             failures.append(&mut failed);
-            kinds.push((activations, variants));
+            kinds.push((kind, variants));
         }
         Ok(kinds)
     }
@@ -365,8 +364,9 @@ impl Course<'_> {
             return Ok(());
         }
         let devices = store.devices()?;
+        let runtimes = self.prepared.study.runtimes.clone().unwrap_or_default();
         let choices: Vec<(&Device, Vec<String>)> =
-            devices.iter().map(|device| (device, Vec::new())).collect();
+            devices.iter().map(|device| (device, runtimes.clone())).collect();
         self.make_variants(store, &maker, &choices, &mut Vec::new())
             .await?;
         let left = maker.damaged(&jobs);
@@ -397,9 +397,9 @@ impl Course<'_> {
         let kinds = self.make_variants(store, maker, choices, failures).await?;
         let stored = store.jobs()?;
         for (device, runtimes) in choices {
-            let activations = activations_for(device);
-            let kind = kinds.iter().find(|(kind, _)| *kind == activations);
-            let (_, variants) = kind.expect("invariant: variants were made for every device");
+            let kind = Kind::of(self.prepared.study, device, runtimes);
+            let made = kinds.iter().find(|(known, _)| *known == kind);
+            let (_, variants) = made.expect("invariant: variants were made for every device");
             let common = Common {
                 study: self.prepared.study,
                 variants,

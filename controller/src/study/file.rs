@@ -32,6 +32,7 @@ struct File {
     broker: Option<Broker>,
     devices: Option<Vec<DeviceId>>,
     seed: Option<u64>,
+    tvm_trials: Option<u32>,
     #[serde(default)]
     plan: FilePlan,
 }
@@ -127,6 +128,7 @@ impl File {
             broker: self.broker.map(|Broker(url)| url),
             devices: self.devices.unwrap_or(defaults.devices),
             seed: self.seed.unwrap_or(defaults.seed),
+            tvm_trials: self.tvm_trials.unwrap_or(defaults.tvm_trials),
             plan: self.plan.over(defaults.plan),
             name: defaults.name,
             model: defaults.model,

@@ -72,6 +72,8 @@ pub struct Study {
     pub plan: Plan,
     /// Seed of the order of the jobs within a round.
     pub seed: u64,
+    /// Orders of loops that TVM may measure for each file that it compiles; 0 for no search.
+    pub tvm_trials: u32,
 }
 
 /// Where a study was written, so that an error tells how to mend it there.
@@ -183,6 +185,7 @@ impl Study {
             devices: vec![Self::LOCAL.parse().expect("invariant: a valid name")],
             plan: Plan::default(),
             seed: 0,
+            tvm_trials: 0,
         }
     }
 

@@ -64,6 +64,14 @@ pub(super) struct Definition {
     devices: Vec<DeviceId>,
     plan: Plan,
     seed: u64,
+    /// Left out where there is no search, as it was in the studies before there was one.
+    #[serde(skip_serializing_if = "is_zero")]
+    tvm_trials: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Reads the model and the data of a valid study.
@@ -228,6 +236,7 @@ impl Definition {
             devices: study.devices.clone(),
             plan: study.plan,
             seed: study.seed,
+            tvm_trials: study.tvm_trials,
         }
     }
 
@@ -269,6 +278,7 @@ mod tests {
             devices: Vec::new(),
             plan: Plan::default(),
             seed: 0,
+            tvm_trials: 0,
         };
         let trained = of(&[
             "mixed-int8",

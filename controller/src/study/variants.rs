@@ -12,15 +12,16 @@ use edgefront_protocol::results::FailedJob;
 use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Job, Precision, Stage};
 use indicatif::ProgressBar;
 
-use super::Options;
+use super::{Options, Study};
 use super::cache::Entry;
-use super::convert::Conversion;
+use super::convert::{Code, Conversion, Converted};
 use super::explain::Making;
 use super::order::{self, Order, Source};
 use super::plan::Variant;
 use super::prepare::{Encoded, Prepared};
 use crate::data::Pictures;
 use crate::store::{Store, StoredJob};
+use crate::tvm_compile::Processor;
 use crate::ui::{Ui, one_line};
 
 /// The folder of artifacts in a study's directory.
@@ -40,9 +41,26 @@ pub(super) struct Made {
     pub(super) failed: Vec<FailedJob>,
 }
 
-/// The type of quantized activations that a device computes fastest with.
-pub(super) fn activations_for(device: &Device) -> ActivationType {
-    ActivationType::for_architecture(&device.arch)
+/// Devices that get the same files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// The type of quantized activations that they compute fastest with.
+    activations: ActivationType,
+    /// For which machine code is made; `None` where none is measured.
+    processor: Option<Processor>,
+}
+
+impl Kind {
+    /// Of a device on which these runtimes are measured.
+    pub(super) fn of(study: &Study, device: &Device, runtimes: &[String]) -> Self {
+        let converting = study.converting_runtimes();
+        let mut code = converting.iter().filter(|(_, format)| *format == Format::So);
+        let runs_code = code.any(|(runtime, _)| runtimes.iter().any(|own| own == runtime));
+        Self {
+            activations: ActivationType::for_architecture(&device.arch),
+            processor: runs_code.then(|| Processor::of(device)),
+        }
+    }
 }
 
 impl<'a> Maker<'a> {
@@ -94,7 +112,7 @@ impl<'a> Maker<'a> {
     /// Makes every variant that is not made already. One that fails does not keep the others.
     pub(super) async fn make_all(
         &self,
-        activations: ActivationType,
+        kind: &Kind,
         store: &Store,
         ui: &Ui,
     ) -> anyhow::Result<Made> {
@@ -104,10 +122,10 @@ impl<'a> Maker<'a> {
         let mut cached: Vec<&str> = Vec::new();
         for recipe in recipes {
             bar.set_message(recipe.name.clone());
-            match self.make(recipe, activations, store, &bar).await {
+            match self.make(recipe, kind.activations, store, &bar).await {
                 Ok((mut variant, source)) => {
                     made.failed
-                        .append(&mut self.convert_all(&mut variant, store, ui).await?);
+                        .append(&mut self.convert_all(&mut variant, kind, store, ui).await?);
                     made.variants.push(variant);
                     if source == Source::Cache {
                         cached.push(&recipe.name);
@@ -157,6 +175,7 @@ impl<'a> Maker<'a> {
     async fn convert_all(
         &self,
         variant: &mut Variant,
+        kind: &Kind,
         store: &Store,
         ui: &Ui,
     ) -> anyhow::Result<Vec<FailedJob>> {
@@ -168,7 +187,17 @@ impl<'a> Maker<'a> {
             .map(|(_, format)| *format)
             .collect::<BTreeSet<_>>()
         {
-            match self.convert(variant, format, store).await {
+            let code = kind.processor.as_ref().map(|processor| Code {
+                processor: processor.clone(),
+                trials: study.tvm_trials,
+            });
+            let code = match (format, code) {
+                // No device of this kind runs it.
+                (Format::So, None) => continue,
+                (Format::So, code) => code,
+                _ => None,
+            };
+            match self.convert(variant, format, code, store, ui).await {
                 Ok(mut files) => variant.converted.append(&mut files),
                 Err(error) => {
                     let error = one_line(&error);
@@ -189,13 +218,16 @@ impl<'a> Maker<'a> {
         &self,
         variant: &Variant,
         format: Format,
+        code: Option<Code>,
         store: &Store,
+        ui: &Ui,
     ) -> anyhow::Result<Vec<(u32, Artifact)>> {
         let mut files = Vec::new();
         for &batch in &self.prepared.study.batch {
             let conversion = Conversion {
                 format,
                 shapes: self.prepared.interface.all_shapes(batch),
+                code: code.clone(),
             };
             let key = conversion.key(variant.artifact.blob.digest)?;
             let artifact = if let Some(artifact) = self.known(&key, format, store)? {
@@ -203,8 +235,10 @@ impl<'a> Maker<'a> {
             } else {
                 let making = making(store, &variant.artifact)?;
                 let path = self.path(&variant.artifact);
-                let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-                let entry = apart(move || conversion.convert(&bytes, making)).await?;
+                let Converted { entry, lack } = apart(move || conversion.convert(&path, making)).await?;
+                if let Some(lack) = lack {
+                    ui.warn(format_args!("variant {}: {lack}", variant.name));
+                }
                 self.keep(&key, format, entry, store)?
             };
             files.push((batch, artifact));
