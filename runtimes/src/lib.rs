@@ -167,6 +167,15 @@ pub struct Port {
     pub shape: Vec<usize>,
 }
 
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+impl Port {
+    /// As `TensorRT` wants shapes: `name:1x3x8x8`.
+    fn text(&self) -> String {
+        let extents: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
+        format!("{}:{}", self.name, extents.join("x"))
+    }
+}
+
 /// One caller's running state. The three steps are apart so that the timed one holds the inference alone.
 pub trait Session: Send {
     /// Sets all inputs, in the model's order. Not timed.
