@@ -15,6 +15,8 @@ pub mod fuzzing;
 mod guard;
 #[cfg(feature = "library")]
 mod handle;
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+mod kept;
 mod library;
 #[cfg(feature = "located")]
 mod locate;
@@ -73,6 +75,12 @@ pub trait Runtime: Send + Sync {
     /// Makes the library ready in this process, so that the time of [`load`](Self::load) is the artifact's alone.
     fn open(&self) -> Result<Probe, Error> {
         self.probe()
+    }
+
+    /// Makes what loading the artifact starts from and keeps it on this machine, where that is asked for and is not
+    /// there yet. It is no part of the time of [`load`](Self::load), which does it where it was not done.
+    fn prepare(&self, _path: &Path, _options: &Options) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Loads the artifact at `path`, having [opened](Self::open) the library if that was not done.

@@ -5,6 +5,7 @@
 //! some to the CPU the remark says how many.
 
 mod provider;
+mod saved;
 mod settings;
 mod tensorrt;
 mod version;
@@ -26,7 +27,7 @@ use crate::locate;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use provider::{Assignment, Provider};
-use settings::Settings;
+use settings::{Optimization, Settings};
 use version::version;
 
 const NAME: &str = locate::ORT.name;
@@ -46,6 +47,28 @@ impl Ort {
 
     fn library(&self) -> Result<PathBuf, Error> {
         locate::ORT.locate(&self.search)
+    }
+
+    /// The saved graph of a model, which is made where it is not there.
+    fn saved(&self, path: &Path, provider: Provider, settings: Settings) -> Result<PathBuf, Error> {
+        let library = self.library()?;
+        let version = version(&Handle::open(NAME, &library)?)?;
+        saved::graph(environment(&library)?, &version, path, provider, settings)
+            .map_err(|reason| refused(path, reason))
+    }
+}
+
+/// Provider and settings that a job asks for.
+fn asked(options: &Options) -> Result<(Provider, Settings), Error> {
+    let (name, settings) = Settings::split(&options.provider).map_err(|reason| not_by_it(options, reason))?;
+    Ok((Provider::named(name)?, settings))
+}
+
+fn not_by_it(options: &Options, reason: String) -> Error {
+    Error::Provider {
+        runtime: NAME,
+        provider: options.provider.clone(),
+        reason,
     }
 }
 
@@ -69,28 +92,38 @@ impl Runtime for Ort {
         Ok(found)
     }
 
+    fn prepare(&self, path: &Path, options: &Options) -> Result<(), Error> {
+        let (provider, settings) = asked(options)?;
+        if settings.saved {
+            self.saved(path, provider, settings)?;
+        }
+        Ok(())
+    }
+
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
-        let not_by_it = |reason| Error::Provider {
-            runtime: NAME,
-            provider: options.provider.clone(),
-            reason,
-        };
-        let (name, settings) = Settings::split(&options.provider).map_err(not_by_it)?;
-        let provider = Provider::named(name)?;
+        let not_by_it = |reason| not_by_it(options, reason);
+        let (provider, mut settings) = asked(options)?;
         let library = self.library()?;
         let environment = environment(&library)?;
         // Checked before the library sees it: it would take any number of threads.
         port::check_options(options).map_err(|reason| refused(path, reason))?;
+        let saved = settings
+            .saved
+            .then(|| self.saved(path, provider, settings))
+            .transpose()?;
+        if saved.is_some() {
+            settings.optimization = Optimization::Disable;
+        }
         let asked = provider.dispatch(path, &library, options).map_err(not_by_it)?;
         let builder = with_provider(environment, provider, asked, settings, options)
             .map_err(|error| not_by_it(words(&error)))?;
-        let session = open(builder, path, settings, options).map_err(|error| refused(path, words(&error)))?;
+        let file = saved.as_deref().unwrap_or(path);
+        let session = open(builder, file, settings, options).map_err(|error| refused(file, words(&error)))?;
         let assigned = Assignment::of(&session).map_err(|error| not_by_it(words(&error)))?;
         let left = assigned.check(provider).map_err(not_by_it)?;
-        let remarks: Vec<String> = left
-            .into_iter()
-            .chain(provider.remark().map(str::to_owned))
-            .collect();
+        let known = [provider.remark(), saved.is_some().then_some(saved::REMARK)];
+        let known = known.into_iter().flatten().map(str::to_owned);
+        let remarks: Vec<String> = left.into_iter().chain(known).collect();
         let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
         let model = OrtModel::new(session, remark, options).map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))

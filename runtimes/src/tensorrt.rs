@@ -4,7 +4,6 @@
 //! shipped. Every order is a process of `trtexec`, which makes the GPU's context anew, so latency is what it measures itself:
 //! see [`Session::time`](crate::Session::time). Data sets are scored in large batches, on an engine of their own.
 
-mod cache;
 mod engine;
 mod files;
 mod provider;
@@ -18,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::library::Search;
 use crate::locate::TENSORRT;
 use crate::onnx::Interface;
-use crate::{DataType, Error, Model, Options, Port, Probe, Runtime, Scoring, Session, port};
+use crate::{DataType, Error, Model, Options, Port, Probe, Runtime, Scoring, Session, kept, port};
 use engine::{Loaded, Source};
 use provider::Provider;
 use session::TensorRtSession;
@@ -97,7 +96,7 @@ impl Runtime for TensorRt {
             provider,
             options: options.clone(),
         };
-        let loaded = Loaded::new(source.clone(), inputs, &cache_folder()?).map_err(refused)?;
+        let loaded = Loaded::new(source.clone(), inputs, &engines()?).map_err(refused)?;
         let loaded = Arc::new(loaded);
         // That it loads shows here, and not in the first run.
         let mut trial = TensorRtSession::new(Arc::clone(&loaded))?;
@@ -128,12 +127,11 @@ pub(crate) fn read_all(text: &str) {
 }
 
 /// Where engines are kept.
-fn cache_folder() -> Result<PathBuf, Error> {
-    let cache = dirs::cache_dir().ok_or_else(|| Error::Unusable {
+fn engines() -> Result<PathBuf, Error> {
+    kept::folder(NAME).map_err(|reason| Error::Unusable {
         runtime: NAME,
-        reason: "there is no cache folder to keep engines in; set HOME or XDG_CACHE_HOME".to_owned(),
-    })?;
-    Ok(cache.join("edgefront").join("engines").join(NAME))
+        reason,
+    })
 }
 
 struct TensorRtModel {
@@ -179,7 +177,7 @@ impl Model for TensorRtModel {
             shape,
             ..port.clone()
         }];
-        let loaded = Loaded::new(self.source.clone(), inputs.clone(), &cache_folder()?);
+        let loaded = Loaded::new(self.source.clone(), inputs.clone(), &engines()?);
         let loaded = loaded.map_err(|reason| Error::Load {
             runtime: NAME,
             path: self.source.path.clone(),

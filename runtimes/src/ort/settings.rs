@@ -11,6 +11,8 @@ pub(super) struct Settings {
     pub(super) arena: bool,
     /// Whether threads without work keep their cores busy, waiting for it.
     pub(super) spin: bool,
+    /// Whether the graph is rewritten once, and loaded as it was saved then.
+    pub(super) saved: bool,
 }
 
 impl Default for Settings {
@@ -20,6 +22,7 @@ impl Default for Settings {
             optimization: Optimization::All,
             arena: true,
             spin: true,
+            saved: false,
         }
     }
 }
@@ -68,6 +71,7 @@ impl Settings {
                 "optimization" => settings.optimization = one_of(key, value, &Optimization::NAMES)?,
                 "arena" => settings.arena = one_of(key, value, &SWITCH)?,
                 "spin" => settings.spin = one_of(key, value, &SWITCH)?,
+                "saved" => settings.saved = one_of(key, value, &SWITCH)?,
                 _ => return Err(unknown(part)),
             }
         }
@@ -86,7 +90,7 @@ fn one_of<T: Copy>(key: &str, value: &str, names: &[(&str, T)]) -> Result<T, Str
 }
 
 fn unknown(part: &str) -> String {
-    format!("`{part}` is no setting of it, as in cpu+optimization=basic+arena=off+spin=off")
+    format!("`{part}` is no setting of it, as in cpu+optimization=basic+arena=off+spin=off+saved=on")
 }
 
 #[cfg(test)]
@@ -101,8 +105,9 @@ mod tests {
             optimization: Optimization::Basic,
             arena: false,
             spin: false,
+            saved: true,
         };
-        let written = "cpu+optimization=basic+arena=off+spin=off";
+        let written = "cpu+optimization=basic+arena=off+spin=off+saved=on";
         assert_eq!(Settings::split(written), Ok(("cpu", set)));
     }
 

@@ -14,7 +14,7 @@ use super::version::version;
 use super::{NAME, provider};
 use crate::handle::Handle;
 use crate::onnx::Interface;
-use crate::{Options, digest, port};
+use crate::{Options, digest, kept, port};
 
 /// What a reader of its figures must know.
 pub(super) const REMARK: &str =
@@ -56,10 +56,7 @@ pub(super) fn dispatch(
 }
 
 fn folder(key: &str) -> Result<PathBuf, String> {
-    let cache =
-        dirs::cache_dir().ok_or("there is no cache folder to keep engines in; set HOME or XDG_CACHE_HOME")?;
-    let name = &digest::of_text(key)[..32];
-    Ok(cache.join("edgefront").join("engines").join("ort").join(name))
+    Ok(kept::folder(NAME)?.join(&digest::of_text(key)[..32]))
 }
 
 #[cfg(test)]

@@ -38,13 +38,7 @@ fn settings_are_reported_with_the_provider_and_change_no_result() {
         };
         let model = runtime.load(&tiny(), &options).unwrap();
         assert_eq!(model.provider(), provider);
-        let port = &model.inputs()[0];
-        let count = port.shape.iter().product();
-        let input = Tensor::new(port.shape.clone(), Data::F32(vec![0.5; count])).unwrap();
-        let mut session = model.session().unwrap();
-        session.bind(&[input]).unwrap();
-        session.run().unwrap();
-        session.floats(0).unwrap().values.to_vec()
+        outputs(&*model)
     };
     let plain = outputs("cpu");
     for setting in [
@@ -58,6 +52,37 @@ fn settings_are_reported_with_the_provider_and_change_no_result() {
         let is_near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
         assert!(plain.iter().zip(&set).all(is_near), "{setting}: {set:?}");
     }
+}
+
+#[test]
+fn a_graph_that_was_saved_is_loaded_in_the_place_of_the_model() {
+    let runtime = Ort::new(&Search::default());
+    let options = |provider: &str| Options {
+        provider: provider.to_owned(),
+        ..port::tests::options()
+    };
+    let saved = options("cpu+saved=on");
+    runtime.prepare(&tiny(), &saved).unwrap();
+    let model = runtime.load(&tiny(), &saved).unwrap();
+    assert_eq!(model.remark(), Some(saved::REMARK));
+    assert_eq!(
+        outputs(&*model),
+        outputs(&*runtime.load(&tiny(), &options("cpu")).unwrap())
+    );
+    let other = options("xnnpack+saved=on");
+    let error = runtime.prepare(&tiny(), &other).unwrap_err().to_string();
+    assert!(error.contains("saved=on is for the provider cpu"), "{error}");
+}
+
+/// The first output for the same input.
+fn outputs(model: &dyn Model) -> Vec<f32> {
+    let port = &model.inputs()[0];
+    let count = port.shape.iter().product();
+    let input = Tensor::new(port.shape.clone(), Data::F32(vec![0.5; count])).unwrap();
+    let mut session = model.session().unwrap();
+    session.bind(&[input]).unwrap();
+    session.run().unwrap();
+    session.floats(0).unwrap().values.to_vec()
 }
 
 fn tiny() -> PathBuf {

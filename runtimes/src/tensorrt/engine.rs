@@ -3,11 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::cache::{self, Engine, Key};
 use super::provider::Provider;
 use super::tool::Tool;
+use crate::kept::{Kept, Key, kept};
 use crate::onnx::Interface;
 use crate::{DataType, Options, Port};
+
+/// An engine's file in the folder that is its own.
+const ENGINE: &str = "model.engine";
 
 /// A model of which engines are made.
 #[derive(Debug, Clone)]
@@ -25,7 +28,7 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Loaded {
     source: Source,
-    pub(super) engine: Engine,
+    pub(super) engine: Kept,
     pub(super) inputs: Vec<Port>,
     pub(super) outputs: Vec<(String, DataType)>,
     /// The shapes of inputs with open axes, as flags want them.
@@ -38,7 +41,7 @@ impl Loaded {
         check_names(&inputs)?;
         let shapes = source.interface.open_shapes(&inputs);
         let key = source.key(&inputs)?;
-        let engine = cache::engine(cache, &key, |file| source.build(file, shapes.as_deref()))?;
+        let engine = kept(cache, &key, |file| source.build(file, shapes.as_deref()))?;
         let outputs = source.interface.outputs.iter();
         Ok(Self {
             outputs: outputs
@@ -115,13 +118,16 @@ impl Source {
     fn key(&self, inputs: &[Port]) -> Result<Key, String> {
         let model = self.interface.digest(&self.path);
         let shapes: Vec<String> = inputs.iter().map(Port::text).collect();
-        Ok(Key::new(&[
-            ("model", model.map_err(|error| error.to_string())?),
-            ("gpu", self.tool.gpu.to_string()),
-            ("tensorrt", self.tool.version.exact()),
-            ("flags", self.flags.join(" ")),
-            ("shapes", shapes.join(",")),
-        ]))
+        Ok(Key::new(
+            ENGINE,
+            &[
+                ("model", model.map_err(|error| error.to_string())?),
+                ("gpu", self.tool.gpu.to_string()),
+                ("tensorrt", self.tool.version.exact()),
+                ("flags", self.flags.join(" ")),
+                ("shapes", shapes.join(",")),
+            ],
+        ))
     }
 
     /// Builds the engine at `file` without running it.

@@ -1,7 +1,8 @@
-//! Engines that were built on this device, each in a folder of its own whose name is the digest of all that it was
-//! built for and with. An engine stands beside the text of that key, with its own length and digest.
+//! What was made of models on this device and is loaded in their place: engines, graphs that are rewritten already. Each
+//! has a folder of its own whose name is the digest of all that it was made for and with, and stands there beside the
+//! text of that key, with its own length and digest.
 //!
-//! A folder comes into its place whole, by renaming. Engines are never deleted but to make way for the same one anew.
+//! A folder comes into its place whole, by renaming. Nothing is ever deleted but to make way for the same anew.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,60 +11,75 @@ use std::time::{Duration, Instant};
 
 use crate::digest;
 
-/// Names of the engine and of what it was built for, in its folder.
-const ENGINE: &str = "model.engine";
+/// What the file was made for, in its folder.
 const KEY: &str = "key.txt";
 /// What stands in the name of a folder that is being filled, before the number of the process that does so.
 const PARTIAL: &str = ".partial-";
 
-/// All that an engine depends on, a line each.
+/// All that a file depends on, and its name within its folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Key(String);
+pub(crate) struct Key {
+    file: &'static str,
+    /// A line each.
+    lines: String,
+}
 
 impl Key {
-    pub(super) fn new(lines: &[(&str, String)]) -> Self {
+    pub(crate) fn new(file: &'static str, lines: &[(&str, String)]) -> Self {
         let line = |(what, value): &(&str, String)| format!("{what}: {}\n", value.replace('\n', " "));
-        Self(lines.iter().map(line).collect())
+        Self {
+            file,
+            lines: lines.iter().map(line).collect(),
+        }
     }
 
     fn name(&self) -> String {
-        digest::of_text(&self.0)[..32].to_owned()
+        digest::of_text(&self.lines)[..32].to_owned()
     }
 
-    /// What stands beside an engine of this digest and length.
-    fn text(&self, engine: &Path) -> io::Result<String> {
-        let bytes = fs::metadata(engine)?.len();
+    /// What stands beside a file of this digest and length.
+    fn text(&self, folder: &Path) -> io::Result<String> {
+        let file = folder.join(self.file);
+        let bytes = fs::metadata(&file)?.len();
         Ok(format!(
-            "{}engine: {} {bytes}\n",
-            self.0,
-            digest::of_file(engine)?
+            "{}{}: {} {bytes}\n",
+            self.lines,
+            self.file,
+            digest::of_file(&file)?
         ))
     }
 }
 
-/// An engine that is there.
+/// A file that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Engine {
-    pub(super) file: PathBuf,
+pub(crate) struct Kept {
+    pub(crate) file: PathBuf,
     /// How long it was built just now.
-    pub(super) built: Option<Duration>,
+    pub(crate) built: Option<Duration>,
     /// Whether one had to make way for it that was damaged.
-    pub(super) replaced: bool,
+    pub(crate) replaced: bool,
 }
 
-/// The engine of this key below `folder`; where there is none that is whole, `build` is given the path at which to put
+/// Where a runtime keeps them. The error is one line.
+pub(crate) fn folder(runtime: &str) -> Result<PathBuf, String> {
+    let cache = dirs::cache_dir()
+        .ok_or("there is no cache folder to keep what is made of models; set HOME or XDG_CACHE_HOME")?;
+    Ok(cache.join("edgefront").join("engines").join(runtime))
+}
+
+/// The file of this key below `folder`; where there is none that is whole, `build` is given the path at which to put
 /// it. The error is one line.
-pub(super) fn engine(
+pub(crate) fn kept(
     folder: &Path,
     key: &Key,
     build: impl FnOnce(&Path) -> Result<(), String>,
-) -> Result<Engine, String> {
+) -> Result<Kept, String> {
     let home = folder.join(key.name());
-    let unwritable = |error: io::Error| format!("cannot keep its engine in {}: {error}", home.display());
+    let unwritable = |error: io::Error| format!("cannot keep {} in {}: {error}", key.file, home.display());
     let replaced = match is_whole(&home, key) {
         Some(true) => {
-            return Ok(Engine {
-                file: home.join(ENGINE),
+            return Ok(Kept {
+                file: home.join(key.file),
                 built: None,
                 replaced: false,
             });
@@ -75,11 +91,11 @@ pub(super) fn engine(
     remove_left_behind(folder, &key.name());
     fs::create_dir_all(&partial).map_err(unwritable)?;
     let start = Instant::now();
-    let file = partial.join(ENGINE);
+    let file = partial.join(key.file);
     let done = build(&file).and_then(|()| {
         let text = key
-            .text(&file)
-            .map_err(|error| format!("it was built without an engine: {error}"))?;
+            .text(&partial)
+            .map_err(|error| format!("it was built without {}: {error}", key.file))?;
         fs::write(partial.join(KEY), text)
             .and_then(|()| File::open(&file)?.sync_all())
             .and_then(|()| move_into_place(&partial, &home))
@@ -89,24 +105,24 @@ pub(super) fn engine(
         drop(fs::remove_dir_all(&partial));
         return Err(error);
     }
-    Ok(Engine {
-        file: home.join(ENGINE),
+    Ok(Kept {
+        file: home.join(key.file),
         built: Some(start.elapsed()),
         replaced,
     })
 }
 
-/// Whether the folder holds the engine of this key to the last bit; `None` where it is not there.
+/// Whether the folder holds the file of this key to the last bit; `None` where it is not there.
 fn is_whole(home: &Path, key: &Key) -> Option<bool> {
     if !home.is_dir() {
         return None;
     }
     let stands = fs::read_to_string(home.join(KEY));
-    let expected = key.text(&home.join(ENGINE));
+    let expected = key.text(home);
     Some(matches!((stands, expected), (Ok(stands), Ok(expected)) if stands == expected))
 }
 
-/// Another process may have put the same engine there meanwhile, or a damaged one may lie there.
+/// Another process may have put the same there meanwhile, or a damaged one may lie there.
 fn move_into_place(partial: &Path, home: &Path) -> io::Result<()> {
     if home.is_dir() {
         fs::remove_dir_all(home)?;
@@ -114,7 +130,7 @@ fn move_into_place(partial: &Path, home: &Path) -> io::Result<()> {
     fs::rename(partial, home)
 }
 
-/// Removes what builds of this engine left that were cut off. Those of processes that live go on.
+/// Removes what builds of this file left that were cut off. Those of processes that live go on.
 fn remove_left_behind(folder: &Path, name: &str) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries {
@@ -135,18 +151,21 @@ mod tests {
     use super::*;
 
     fn key(gpu: &str) -> Key {
-        Key::new(&[("model", "ab".to_owned()), ("gpu", gpu.to_owned())])
+        Key::new(
+            "model.engine",
+            &[("model", "ab".to_owned()), ("gpu", gpu.to_owned())],
+        )
     }
 
-    fn built(folder: &Path, key: &Key, content: &str) -> Engine {
-        engine(folder, key, |file| {
+    fn built(folder: &Path, key: &Key, content: &str) -> Kept {
+        kept(folder, key, |file| {
             fs::write(file, content).map_err(|error| error.to_string())
         })
         .unwrap()
     }
 
-    fn cached(folder: &Path, key: &Key) -> Engine {
-        engine(folder, key, |_| panic!("it is there")).unwrap()
+    fn cached(folder: &Path, key: &Key) -> Kept {
+        kept(folder, key, |_| panic!("it is there")).unwrap()
     }
 
     #[test]
@@ -181,7 +200,7 @@ mod tests {
     fn a_build_that_was_cut_off_leaves_nothing_that_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         let key = key("8.7");
-        let failed = engine(dir.path(), &key, |file| {
+        let failed = kept(dir.path(), &key, |file| {
             fs::write(file, "half").unwrap();
             Err("it ended".to_owned())
         });
@@ -190,11 +209,11 @@ mod tests {
         // No process has this number.
         let killed = dir.path().join(format!("{}{PARTIAL}4294967295", key.name()));
         fs::create_dir(&killed).unwrap();
-        fs::write(killed.join(ENGINE), "half").unwrap();
+        fs::write(killed.join(key.file), "half").unwrap();
         assert!(built(dir.path(), &key, "whole").built.is_some());
         assert!(!killed.exists());
         assert!(
-            engine(dir.path(), &super::tests::key("7.2"), |_| Ok(())).is_err(),
+            kept(dir.path(), &super::tests::key("7.2"), |_| Ok(())).is_err(),
             "without an engine"
         );
     }
