@@ -32,8 +32,7 @@ fn dmi(root: &Path) -> Option<String> {
     }
 }
 
-/// Whether the device tree is that of a virtual machine, as of qemu's `virt`. Whether the processors of one are real or
-/// emulated cannot be told from within: both have the same tree, and an emulated processor bears a real one's name.
+/// Whether the device tree is that of a virtual machine, as of qemu's `virt`; its processors may be real ones.
 pub(crate) fn is_virtual(root: &Path) -> bool {
     let compatible = fs::read(root.join("proc/device-tree/compatible")).unwrap_or_default();
     compatible

@@ -99,6 +99,8 @@ fn extract(packages: &Path, root: &Path) -> anyhow::Result<()> {
 fn said(command: &mut Command) -> anyhow::Result<String> {
     let program = command.get_program().display().to_string();
     let output = command
+        // In the words that are read here.
+        .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start {program}"))?;

@@ -14,7 +14,7 @@ use super::{Assignment, Limits, utf8};
 use crate::board;
 use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
 
-/// The note of a measurement on a virtual machine.
+/// The note of a measurement on a virtual machine that is not known to be emulated.
 const VIRTUAL: &str = "measured on a virtual machine: if its processors are emulated, its times and memory say nothing of a device";
 
 /// A job whose artifact is loaded and warm.
@@ -67,8 +67,7 @@ impl Slot {
         };
         if loaded.emulated {
             conditions.notes.push(Conditions::EMULATED.to_owned());
-        }
-        if board::is_virtual(Path::new("/")) {
+        } else if board::is_virtual(Path::new("/")) {
             conditions.notes.push(VIRTUAL.to_owned());
         }
         if !limits.worker.runner.is_empty() {

@@ -29,7 +29,7 @@ const MACHINE: [&str; 19] = [
     "none",
     "-monitor",
     "none",
-    // Where the kernel gives up.
+    // It ends where the kernel gives up.
     "-no-reboot",
     "-append",
     "console=ttyAMA0 quiet panic=-1",

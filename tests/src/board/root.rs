@@ -56,15 +56,12 @@ const GROUPS: &str = "root:x:0:\nedgefront:x:100:\n";
 /// Debian's kernel for 64-bit ARM.
 pub(super) fn kernel() -> io::Result<PathBuf> {
     let folder = unpacked("boot");
-    let found = fs::read_dir(&folder)?.flatten().map(|entry| entry.path());
+    let mut found = fs::read_dir(&folder)?.flatten().map(|entry| entry.path());
     let is_kernel = |path: &PathBuf| {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with(KERNEL))
     };
-    found
-        .into_iter()
-        .find(is_kernel)
-        .ok_or_else(|| missing(&folder.join(KERNEL)))
+    found.find(is_kernel).ok_or_else(|| missing(&folder.join(KERNEL)))
 }
 
 /// Writes the archive and gives its size.
