@@ -69,7 +69,7 @@ impl Runtime for TensorRt {
         let tool = self.tool()?;
         Ok(Probe {
             version: tool.version.to_string(),
-            providers: Provider::NAMES.map(|(name, _)| name.to_owned()).to_vec(),
+            providers: Provider::held(&tool),
             library: Some(tool.program),
         })
     }

@@ -60,6 +60,10 @@ pub struct Args {
     #[arg(long)]
     pub symmetric: bool,
 
+    /// Leave biases in float, as `TensorRT` wants them.
+    #[arg(long)]
+    pub float_biases: bool,
+
     /// Store weights in 7 bits, for x86 processors without VNNI.
     #[arg(long)]
     pub reduce_range: bool,
@@ -235,6 +239,7 @@ impl Args {
             per_channel: self.per_channel,
             activations: self.activations.into(),
             symmetric: self.symmetric,
+            float_biases: self.float_biases,
             reduce_range: self.reduce_range,
             equalize: self.equalize,
             bias_correction: self.bias_correction,

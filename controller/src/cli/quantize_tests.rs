@@ -28,6 +28,7 @@ fn quantize(dir: &Path, side: usize) -> (anyhow::Result<Exit>, PathBuf) {
         percentile: None,
         activations: ActivationsName::U8,
         symmetric: false,
+        float_biases: false,
         reduce_range: false,
         equalize: true,
         bias_correction: true,

@@ -26,6 +26,8 @@ pub struct Options {
     /// Zero in the middle of the activations' integers, as `TensorRT` wants it; else it lies where the grid is
     /// finest.
     pub symmetric: bool,
+    /// Biases stay in float, as `TensorRT` wants them; else they are 32-bit integers.
+    pub float_biases: bool,
     /// Weights of 7 bits, for x86 processors without VNNI, whose kernels add two products in 16 bits.
     pub reduce_range: bool,
     /// Scale channels between convolutions first, so that one scale serves them all.
@@ -58,6 +60,7 @@ impl Default for Options {
             per_channel: true,
             activations: Activations::Auto,
             symmetric: false,
+            float_biases: false,
             reduce_range: false,
             equalize: false,
             bias_correction: false,

@@ -234,17 +234,38 @@ impl<'a> Rewriter<'a> {
         let Quantized {
             weights,
             scales,
-            bias,
-        } = weights::quantize(&values, layout.channels, bias.as_deref(), input, grid);
+            bias: integers,
+        } = weights::quantize(
+            &values,
+            layout.channels,
+            self.stored_bias(bias.as_ref()),
+            input,
+            grid,
+        );
 
         let made = self.constant(&names.0, &shape, &weights, &scales, layout.axis);
         self.graph.set_input(id, WEIGHTS, &made);
         if let Some(bias) = bias {
             let name = names.1.unwrap_or_else(|| format!("{}_bias", names.0));
-            let made = self.constant(&name, &[bias.values.len()], &bias.values, &bias.scales, 0);
+            let made = match integers {
+                Some(integers) => self.constant(&name, &[bias.len()], &integers.values, &integers.scales, 0),
+                None => self.float_constant(&name, &bias),
+            };
             self.graph.set_input(id, BIAS, &made);
         }
         Ok(())
+    }
+
+    /// The bias that is to be stored in integers, if one is.
+    fn stored_bias<'b>(&self, bias: Option<&'b Vec<f32>>) -> Option<&'b [f32]> {
+        bias.filter(|_| !self.options.float_biases).map(Vec::as_slice)
+    }
+
+    fn float_constant(&mut self, name: &str, values: &[f32]) -> String {
+        let made = self.graph.fresh_name(&format!("{name}_float"));
+        self.graph
+            .add_initializer(TensorProto::of(&made, &[values.len()], values));
+        made
     }
 
     /// The bias that takes back what rounding the weights does to the mean of each output, where that is wanted
@@ -265,7 +286,13 @@ impl<'a> Rewriter<'a> {
         let Some(means) = self.statistics.means.get(&node.input[0]) else {
             return bias;
         };
-        let rounded = weights::quantize(weights, layout.channels, bias.as_deref(), input, grid);
+        let rounded = weights::quantize(
+            weights,
+            layout.channels,
+            self.stored_bias(bias.as_ref()),
+            input,
+            grid,
+        );
         let errors: Vec<f32> = rounded.errors(weights, layout.channels).collect();
         let Some(shift) = bias_correction::shift(node, layout, &errors, means) else {
             return bias;

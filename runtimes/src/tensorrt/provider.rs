@@ -2,6 +2,7 @@
 
 use super::NAME;
 use super::said::Version;
+use super::tool::Tool;
 use crate::Error;
 use crate::onnx::Interface;
 
@@ -24,6 +25,17 @@ impl Provider {
         ("dla0", Self::Dla(0)),
         ("dla1", Self::Dla(1)),
     ];
+
+    /// Those that this version takes and this GPU may have beside it.
+    pub(super) fn held(tool: &Tool) -> Vec<String> {
+        let is_held = |provider: Self| match provider {
+            Self::Gpu => true,
+            Self::GpuInHalf => tool.version.major < 11,
+            Self::Dla(_) => tool.gpu.may_have_dla(),
+        };
+        let held = Self::NAMES.into_iter().filter(|&(_, provider)| is_held(provider));
+        held.map(|(name, _)| name.to_owned()).collect()
+    }
 
     pub(super) fn named(name: &str) -> Result<Self, Error> {
         let found = Self::NAMES.iter().find(|(own, _)| *own == name);

@@ -90,6 +90,14 @@ impl Gpu {
     }
 }
 
+impl Gpu {
+    /// Whether it is of a chip that has deep learning accelerators, Xavier or Orin. The smallest boards of these have none,
+    /// which is not told.
+    pub(super) fn may_have_dla(&self) -> bool {
+        ["7.2", "8.7"].contains(&self.capability.as_str())
+    }
+}
+
 impl fmt::Display for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -220,6 +228,8 @@ mod tests {
         assert_eq!(found(JETPACK_5), (expected.0.to_owned(), expected.1.to_owned()));
         let expected = ("10.3.0", "Orin, compute capability 8.7, 8 SMs");
         assert_eq!(found(JETPACK_6), (expected.0.to_owned(), expected.1.to_owned()));
+        assert!(Gpu::of(JETPACK_5).unwrap().may_have_dla());
+        assert!(!Gpu::of(&JETPACK_5.replace("8.7", "8.9")).unwrap().may_have_dla());
         assert_eq!(Gpu::of("Cannot find any available devices (GPUs)!"), None);
     }
 

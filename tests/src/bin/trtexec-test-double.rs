@@ -39,6 +39,9 @@ const VALUED: [&str; 14] = [
 ];
 const BARE: [&str; 2] = ["--noTF32", "--exposeDMA"];
 
+/// `TensorProto.INT8`.
+const INT8: i32 = 3;
+
 /// The latency of its inferences in milliseconds, which rises and falls by some microseconds.
 const LATENCY: f64 = 0.52;
 
@@ -158,6 +161,7 @@ impl Double {
         if is_quantized && self.version < 100_000 && !self.has("--int8") {
             return Err("Q/DQ layers need the flag kINT8".to_owned());
         }
+        check_integers(&model)?;
         let shapes = self.flag("--minShapes");
         if [self.flag("--optShapes"), self.flag("--maxShapes")] != [shapes; 2] {
             return Err("the profile has more than one shape".to_owned());
@@ -322,6 +326,36 @@ impl Double {
         let traces: Vec<_> = (0..runs.max(1)).map(trace).collect();
         format!("[\n  {}\n]\n", traces.join("\n, "))
     }
+}
+
+/// Stored integers are signed bytes with zero in the middle.
+fn check_integers(model: &Model) -> Result<(), String> {
+    let graph = model.graph();
+    let nodes = graph
+        .node
+        .iter()
+        .filter(|node| node.op_type().ends_with("quantizeLinear") || node.op_type() == "QuantizeLinear");
+    for node in nodes {
+        let stored = |index: usize| {
+            let name = node.input.get(index)?;
+            graph.initializer.iter().find(|tensor| tensor.name() == name)
+        };
+        let values = stored(0).filter(|_| node.op_type() == "DequantizeLinear");
+        if values.is_some_and(|tensor| tensor.data_type() != INT8) {
+            return Err(format!(
+                "{}: input has type Int32 but must have type Int8",
+                node.input[0]
+            ));
+        }
+        let zeros = stored(2).map(|tensor| (tensor.data_type(), tensor.integers().unwrap()));
+        if zeros.is_some_and(|(kind, zeros)| kind != INT8 || zeros.iter().any(|&zero| zero != 0)) {
+            return Err(format!(
+                "{}: only symmetric quantization is supported",
+                node.name()
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn each<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {

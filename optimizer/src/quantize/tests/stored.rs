@@ -29,6 +29,42 @@ fn symmetric_activations_have_zero_in_the_middle() {
     }
 }
 
+/// What TensorRT wants: it dequantizes bytes alone.
+#[test]
+fn biases_can_stay_in_float() {
+    for bias_correction in [false, true] {
+        let options = Options {
+            symmetric: true,
+            float_biases: true,
+            bias_correction,
+            ..options(true, Activations::S8)
+        };
+        let (int8, _) = quantized(&mobilenet(), &options, &PICTURES(12)).unwrap();
+        let graph = int8.graph();
+        let dequantized = graph
+            .node
+            .iter()
+            .filter(|node| node.op_type() == "DequantizeLinear");
+        let mut stored = 0;
+        for node in dequantized {
+            let tensor = graph
+                .initializer
+                .iter()
+                .find(|tensor| tensor.name() == node.input[0]);
+            let Some(tensor) = tensor else { continue };
+            assert_eq!(
+                tensor.data_type(),
+                crate::proto::DataType::Int8 as i32,
+                "{}",
+                tensor.name()
+            );
+            stored += 1;
+        }
+        assert!(stored > 0);
+        assert!(fidelity(&mobilenet(), &int8, &PICTURES(0)) > 25.0);
+    }
+}
+
 #[test]
 fn swishes_and_gates_are_integers_read_otherwise() {
     let model = mobilenet_v3();
