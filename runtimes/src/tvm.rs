@@ -7,9 +7,6 @@
 mod cpu;
 mod ffi;
 mod file;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -189,12 +186,7 @@ struct TvmModel {
 }
 
 impl TvmModel {
-    fn new(
-        api: &'static Api,
-        version: Option<&str>,
-        path: &Path,
-        options: &Options,
-    ) -> Result<Self, String> {
+    fn new(api: &'static Api, version: Option<&str>, path: &Path, options: &Options) -> Result<Self, String> {
         port::check_options(options)?;
         let record = Record::read(path)?;
         check_version(&record.tvm, version)?;

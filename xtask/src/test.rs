@@ -19,7 +19,7 @@ pub(crate) fn run(all: bool) -> anyhow::Result<ExitCode> {
         &mut step::cargo(&["build", "--workspace", "--all-targets"]),
     )?;
     if built.failed == 0 {
-        let mut missing = set_up()?;
+        let mut missing = set_up(all)?;
         total += agent_for_qemu(&mut missing)?;
         total += tests(all, &missing)?;
         total += step::tests(
@@ -89,7 +89,7 @@ const FUZZ_CHECK: [&str; 6] = [
     "target",
 ];
 
-fn set_up() -> anyhow::Result<Vec<Missing>> {
+fn set_up(all: bool) -> anyhow::Result<Vec<Missing>> {
     let edgefront = std::env::current_exe()
         .context("cannot find this program")?
         .with_file_name("edgefront");
@@ -98,6 +98,7 @@ fn set_up() -> anyhow::Result<Vec<Missing>> {
         prerequisites::runtime(&edgefront, "ort"),
         prerequisites::runtime(&edgefront, "openvino"),
         prerequisites::runtime(&edgefront, "tflite"),
+        prerequisites::tvm(&edgefront, all),
         prerequisites::python(),
         prerequisites::qemu(),
         prerequisites::aarch64_runtimes(&edgefront),

@@ -245,7 +245,9 @@ impl Args {
     /// Refuses what only machine code has.
     fn refuse_for_code(&self) -> anyhow::Result<()> {
         if self.arch.is_some() || self.trials > 0 {
-            return Err(UsageError::new("--arch and --trials are for .so files; leave them out"));
+            return Err(UsageError::new(
+                "--arch and --trials are for .so files; leave them out",
+            ));
         }
         Ok(())
     }

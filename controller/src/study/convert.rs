@@ -88,9 +88,10 @@ impl Conversion {
             nodes: vec![NodeReport {
                 node: format!("{} ({})", code.processor.arch, code.processor.cpu),
                 applied: lack.is_none(),
-                why: lack
-                    .clone()
-                    .map_or_else(|| format!("tuned with {} trials", code.trials), |why| format!("not tuned: {why}")),
+                why: lack.clone().map_or_else(
+                    || format!("tuned with {} trials", code.trials),
+                    |why| format!("not tuned: {why}"),
+                ),
             }],
             ..PassReport::new(tvm_compile::RUNTIME)
         });

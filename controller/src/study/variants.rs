@@ -12,13 +12,13 @@ use edgefront_protocol::results::FailedJob;
 use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Job, Precision, Stage};
 use indicatif::ProgressBar;
 
-use super::{Options, Study};
 use super::cache::Entry;
 use super::convert::{Code, Conversion, Converted};
 use super::explain::Making;
 use super::order::{self, Order, Source};
 use super::plan::Variant;
 use super::prepare::{Encoded, Prepared};
+use super::{Options, Study};
 use crate::data::Pictures;
 use crate::store::{Store, StoredJob};
 use crate::tvm_compile::Processor;
@@ -110,12 +110,7 @@ impl<'a> Maker<'a> {
     }
 
     /// Makes every variant that is not made already. One that fails does not keep the others.
-    pub(super) async fn make_all(
-        &self,
-        kind: &Kind,
-        store: &Store,
-        ui: &Ui,
-    ) -> anyhow::Result<Made> {
+    pub(super) async fn make_all(&self, kind: &Kind, store: &Store, ui: &Ui) -> anyhow::Result<Made> {
         let recipes = &self.prepared.study.variants;
         let bar = ui.bar(recipes.len() as u64, "variants");
         let mut made = Made::default();

@@ -39,10 +39,25 @@ impl Environment {
         };
         fs::create_dir_all(&self.folder).map_err(write(&self.folder))?;
         let venv = self.folder.join("venv");
-        run(Path::new("python3"), &["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), venv.as_os_str()])?;
+        run(
+            Path::new("python3"),
+            &[
+                "-m".as_ref(),
+                "venv".as_ref(),
+                "--clear".as_ref(),
+                venv.as_os_str(),
+            ],
+        )?;
         let wanted = self.folder.join("wanted.txt");
         fs::write(&wanted, REQUIREMENTS).map_err(write(&wanted))?;
-        let install = ["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"];
+        let install = [
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--no-input",
+            "install",
+            "--quiet",
+        ];
         let mut arguments: Vec<&OsStr> = install.iter().map(OsStr::new).collect();
         arguments.extend(["--only-binary=:all:", "--requirement"].map(OsStr::new));
         arguments.push(wanted.as_os_str());
@@ -67,8 +82,14 @@ fn run(python: &Path, arguments: &[&OsStr]) -> Result<(), CompileError> {
         return Ok(());
     }
     // `venv` says on standard output what it misses.
-    let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
-    Err(CompileError::Environment { words: last_line(said) })
+    let said = if output.stderr.is_empty() {
+        &output.stdout
+    } else {
+        &output.stderr
+    };
+    Err(CompileError::Environment {
+        words: last_line(said),
+    })
 }
 
 #[cfg(test)]
@@ -79,7 +100,9 @@ mod tests {
     #[test]
     fn an_environment_of_other_requirements_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let environment = Environment { folder: dir.path().to_owned() };
+        let environment = Environment {
+            folder: dir.path().to_owned(),
+        };
         assert!(!environment.is_there());
         fs::create_dir_all(environment.python().parent().unwrap()).unwrap();
         fs::write(environment.python(), "").unwrap();

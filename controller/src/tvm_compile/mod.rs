@@ -134,7 +134,10 @@ pub fn compile(order: &Order<'_>) -> Result<Compiled, CompileError> {
     }
     // TVM prints what it likes; the program's own word is the last.
     let said = String::from_utf8_lossy(&output.stdout);
-    let line = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    let line = said
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     serde_json::from_str(line).map_err(|error| refused(format!("the compiler ended with `{line}`: {error}")))
 }
 
@@ -148,14 +151,18 @@ fn work_folder(order: &Order<'_>) -> Result<PathBuf, CompileError> {
     let parts = (VERSION, model, order.shapes, order.processor, order.trials);
     let key = serde_json::to_vec(&parts).expect("invariant: numbers and texts can be written");
     let cache = dirs::cache_dir().ok_or(CompileError::NoHome)?;
-    Ok(cache.join("edgefront/tvm-tuning").join(Digest::of(&key).to_string()))
+    Ok(cache
+        .join("edgefront/tvm-tuning")
+        .join(Digest::of(&key).to_string()))
 }
 
 fn last_line(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
     let line = line.unwrap_or("Python failed and said nothing");
-    line.trim_start_matches("error: ").trim_start_matches("ERROR: ").to_owned()
+    line.trim_start_matches("error: ")
+        .trim_start_matches("ERROR: ")
+        .to_owned()
 }
 
 #[cfg(test)]

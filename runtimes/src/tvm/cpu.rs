@@ -23,7 +23,9 @@ pub(super) fn check(needed: &str) -> Result<(), String> {
             "its code needs a processor of level {needed}, and this one is {}",
             level()
         )),
-        None => Err(format!("its code is for processors of the unknown level {needed}")),
+        None => Err(format!(
+            "its code is for processors of the unknown level {needed}"
+        )),
     }
 }
 
@@ -32,7 +34,9 @@ type Levels = &'static [(&'static str, fn() -> bool)];
 
 #[cfg(target_arch = "x86_64")]
 const LEVELS: Levels = &[
-    ("x86-64-v2", || std::arch::is_x86_feature_detected!("sse4.2") && std::arch::is_x86_feature_detected!("popcnt")),
+    ("x86-64-v2", || {
+        std::arch::is_x86_feature_detected!("sse4.2") && std::arch::is_x86_feature_detected!("popcnt")
+    }),
     ("x86-64-v3", || {
         std::arch::is_x86_feature_detected!("avx2")
             && std::arch::is_x86_feature_detected!("bmi1")
@@ -67,6 +71,9 @@ mod tests {
     #[test]
     fn a_level_that_is_not_known_is_refused() {
         let refused = check("x86-64-v9").unwrap_err();
-        assert_eq!(refused, "its code is for processors of the unknown level x86-64-v9");
+        assert_eq!(
+            refused,
+            "its code is for processors of the unknown level x86-64-v9"
+        );
     }
 }

@@ -65,7 +65,8 @@ impl Record {
     }
 
     fn parse(text: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(text).map_err(|error| format!("what it says of itself cannot be read: {error}"))
+        serde_json::from_slice(text)
+            .map_err(|error| format!("what it says of itself cannot be read: {error}"))
     }
 
     pub(super) fn inputs(&self) -> Result<Ports, String> {
@@ -80,8 +81,8 @@ impl Record {
 impl Port {
     fn declared(&self) -> Result<Declared, String> {
         let data_type = TYPES.iter().find(|(_, name, _)| *name == self.data_type);
-        let &(data_type, ..) =
-            data_type.ok_or_else(|| format!("`{}` is of the unsupported type {}", self.name, self.data_type))?;
+        let &(data_type, ..) = data_type
+            .ok_or_else(|| format!("`{}` is of the unsupported type {}", self.name, self.data_type))?;
         Ok(Declared {
             name: self.name.clone(),
             data_type,
@@ -181,12 +182,21 @@ mod tests {
     #[test]
     fn what_is_no_library_of_ours_is_told() {
         let read = |file: &tempfile::NamedTempFile| Record::read(file.path()).unwrap_err();
-        let nothing = "it says nothing of itself at its end; make it anew with `edgefront convert`, or copy it anew";
-        for foot in [&b""[..], &with_length(b"{}", u64::MAX), &with_length(b"{}", 1 << 40), &MARK[..]] {
+        let nothing =
+            "it says nothing of itself at its end; make it anew with `edgefront convert`, or copy it anew";
+        for foot in [
+            &b""[..],
+            &with_length(b"{}", u64::MAX),
+            &with_length(b"{}", 1 << 40),
+            &MARK[..],
+        ] {
             assert_eq!(read(&library(foot)), nothing);
         }
         let damaged = read(&library(&with_length(b"{}", 2)));
-        assert!(damaged.starts_with("what it says of itself cannot be read: "), "{damaged}");
+        assert!(
+            damaged.starts_with("what it says of itself cannot be read: "),
+            "{damaged}"
+        );
         let other = tempfile::NamedTempFile::new().unwrap();
         fs::write(other.path(), TEXT).unwrap();
         assert_eq!(read(&other), "it is no shared library");
@@ -202,7 +212,10 @@ mod tests {
         let refused = Record::read(file.path()).unwrap_err();
         assert_eq!(
             refused,
-            format!("it is compiled for machine 243, and this machine is {}", std::env::consts::ARCH)
+            format!(
+                "it is compiled for machine 243, and this machine is {}",
+                std::env::consts::ARCH
+            )
         );
     }
 

@@ -39,6 +39,17 @@ fn tflite_builtin_conforms() {
     conforms("tflite:builtin");
 }
 
+// Two tests, for each model is compiled anew by TVM, for seconds.
+#[test]
+fn tvm_conforms_on_networks() {
+    networks::conforms("tvm");
+}
+
+#[test]
+fn tvm_conforms_on_operators() {
+    operators::conforms("tvm");
+}
+
 /// The runtime and provider that a variable names, as in `ort:tensorrt`: for boards whose libraries no registry has.
 #[cfg(feature = "named-target")]
 #[test]
