@@ -12,8 +12,10 @@ use place::Place;
 
 const QUICK: [&str; 6] = ["--min-runs", "2", "--min-time", "1ms", "--rounds", "1"];
 
+/// All that the command said; reasons of failed jobs stand in its JSON.
 fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    let texts = [&output.stdout, &output.stderr];
+    texts.map(|text| String::from_utf8_lossy(text)).concat()
 }
 
 /// A place with the small model as machine code.

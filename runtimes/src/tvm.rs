@@ -301,7 +301,7 @@ impl Session for TvmSession {
         let answer = self.answer.as_ref()?;
         self.outputs.get(output)?;
         let tensor = answer.tensor(output).ok()?;
-        (file::type_of(tensor.element()) == Some(DataType::F32)).then(|| ())?;
+        (file::type_of(tensor.element()) == Some(DataType::F32)).then_some(())?;
         Some(Floats {
             shape: tensor.shape(),
             values: answer.elements(output).ok()?,

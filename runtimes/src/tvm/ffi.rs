@@ -34,6 +34,8 @@ mod kind {
 const CPU: i32 = 1;
 /// `AllocatorType::kPooled`: memory of earlier runs is used again.
 const POOLED: i64 = 2;
+/// `ThreadGroup::kSpecifyThreadShareAllCore`.
+const SHARE_ALL: i64 = -3;
 /// Bytes of `TVMFFIObject`, which stands before the content of each object.
 const HEAD: usize = 24;
 
@@ -240,7 +242,6 @@ impl Api {
         }
         // By itself TVM takes half of an x86's processors at most. Threads that share those it is told of are as many as
         // these at most.
-        const SHARE_ALL: i64 = -3;
         let processors = allowed_processors();
         let names: Vec<Any> = processors.iter().map(|name| Any::text(name)).collect();
         let list = self.global("ffi.Array")?.call(&names)?.object()?;
@@ -267,8 +268,8 @@ fn allowed_processors() -> Vec<CString> {
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let ranges = list.unwrap_or_default().trim().split(',').filter_map(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?)
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        Some(from.parse::<u32>().ok()?..=to.parse::<u32>().ok()?)
     });
     let named = ranges.flatten().map(|number| CString::new(number.to_string()));
     named
