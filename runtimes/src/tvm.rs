@@ -7,9 +7,6 @@
 mod cpu;
 mod ffi;
 mod file;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -304,7 +301,7 @@ impl Session for TvmSession {
         let answer = self.answer.as_ref()?;
         self.outputs.get(output)?;
         let tensor = answer.tensor(output).ok()?;
-        (file::type_of(tensor.element()) == Some(DataType::F32)).then(|| ())?;
+        (file::type_of(tensor.element()) == Some(DataType::F32)).then_some(())?;
         Some(Floats {
             shape: tensor.shape(),
             values: answer.elements(output).ok()?,

@@ -1,7 +1,7 @@
 """`edgefront bench` beside each runtime's own tool: the same file, library, threads and precision, in turns.
 
 OpenVINO's tool is its benchmark_app, ONNX Runtime's a Python session with bound inputs and outputs, LiteRT's its Python
-interpreter. A ratio above 1 says that Edgefront measures longer latencies."""
+interpreter, TVM's its virtual machine in Python. A ratio above 1 says that Edgefront measures longer latencies."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 WORK = Path(__file__).with_name("runtime_work.py")
 # The folder of each library in the venv, so that both run the same one.
-LIBRARIES = {"openvino": "openvino/libs", "ort": "onnxruntime/capi", "tflite": "ai_edge_litert"}
+LIBRARIES = {"openvino": "openvino/libs", "ort": "onnxruntime/capi", "tflite": "ai_edge_litert", "tvm": "tvm/lib"}
 
 
 def main():
@@ -28,8 +28,8 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser(prog="cargo xtask compare-runtimes", description=__doc__)
-    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="ONNX, or TensorFlow Lite in a file that ends in .tflite")
-    parser.add_argument("--runtimes", nargs="+", metavar="NAME", choices=LIBRARIES, default=list(LIBRARIES), help="of openvino, ort, tflite [all]")
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="ONNX, TensorFlow Lite in a file that ends in .tflite, or TVM's code in one that ends in .so")
+    parser.add_argument("--runtimes", nargs="+", metavar="NAME", choices=LIBRARIES, default=list(LIBRARIES), help="of openvino, ort, tflite, tvm [all]")
     parser.add_argument("--threads", type=int, nargs="+", default=[1], metavar="N", help="within one inference [1]")
     parser.add_argument("--shape", metavar="SHAPE", help="of the input, batch included, as in 1x3x64x64; for ONNX models")
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="turns of each [9]")
@@ -41,7 +41,7 @@ def parse():
 
 def compared(arguments, model, threads):
     """One row a runtime that takes the file."""
-    takes = ["tflite"] if model.suffix == ".tflite" else ["openvino", "ort"]
+    takes = {".tflite": ["tflite"], ".so": ["tvm"]}.get(model.suffix, ["openvino", "ort"])
     rows = []
     for runtime in (name for name in takes if name in arguments.runtimes):
         turns = {"edgefront": [], "own": []}

@@ -61,6 +61,27 @@ def tflite(model, threads, seconds, _):
     return timed(interpreter.invoke, seconds)
 
 
+def tvm(model, threads, seconds, _):
+    import json
+    import struct
+    from pathlib import Path
+
+    import numpy
+    import tvm
+    from tvm import relax
+
+    tvm.get_global_func("runtime.config_threadpool")(1, threads)
+    file = Path(model).read_bytes()
+    # What `edgefront convert` put there: JSON, its length, and a mark.
+    (length,) = struct.unpack("<Q", file[-16:-8])
+    record = json.loads(file[-16 - length : -16])
+    machine = relax.VirtualMachine(tvm.runtime.load_module(model), tvm.cpu())
+    noise = numpy.random.default_rng(0)
+    inputs = [tvm.runtime.tensor(noise.standard_normal(port["shape"]).astype(port["type"])) for port in record["inputs"]]
+    main = machine["main"]
+    return timed(lambda: main(*inputs), seconds)
+
+
 def timed(work, seconds):
     """After half a second to warm up, as `edgefront bench` has."""
     taken = []
@@ -77,4 +98,4 @@ def timed(work, seconds):
 
 if __name__ == "__main__":
     runtime, model, threads, seconds, *shape = sys.argv[1:]
-    print({"openvino": openvino, "ort": ort, "tflite": tflite}[runtime](model, int(threads), int(seconds), next(iter(shape), None)))
+    print({"openvino": openvino, "ort": ort, "tflite": tflite, "tvm": tvm}[runtime](model, int(threads), int(seconds), next(iter(shape), None)))

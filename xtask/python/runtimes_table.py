@@ -20,6 +20,7 @@ def main():
         out = arguments.out / model.stem
         command = [edgefront, "optimize", model, "--val", arguments.val, "--calib", arguments.calib, "--out", out]
         command += ["--fresh", "--runtimes", runtimes, "--variants", arguments.variants, "--threads", arguments.threads]
+        command += ["--tvm-trials", str(arguments.tvm_trials)]
         code = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
         # 3: some jobs failed, and the results name them.
         if code not in (0, 3):
@@ -39,6 +40,7 @@ def parse():
     parser.add_argument("--runtimes", metavar="LIST", help="[all that are installed]")
     parser.add_argument("--variants", default="fp32,ptq-int8-pc", metavar="LIST", help="[fp32,ptq-int8-pc]")
     parser.add_argument("--threads", default="1", metavar="LIST", help="[1]")
+    parser.add_argument("--tvm-trials", type=int, default=500, metavar="N", help="that TVM may measure for each file [500]")
     parser.add_argument("--save", type=Path, metavar="FILE", help="put the table in a document, between its marks")
     parser.add_argument("--edgefront", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, required=True, help=argparse.SUPPRESS)
@@ -48,7 +50,9 @@ def parse():
 def installed(edgefront):
     listed = subprocess.run([edgefront, "runtimes", "--json"], check=True, capture_output=True, text=True).stdout
     rows = [row for row in json.loads(listed) if row["ready"] and row["name"] != "null"]
-    return [row["name"] if provider == "cpu" else f"{row['name']}:{provider}" for row in rows for provider in row["providers"]]
+    written = [row["name"] if provider == "cpu" else f"{row['name']}:{provider}" for row in rows for provider in row["providers"]]
+    # That is what `tvm` is called where its search fails.
+    return [name for name in written if name != "tvm:untuned"]
 
 
 def heading(runtimes):

@@ -99,6 +99,7 @@ fn set_up(all: bool) -> anyhow::Result<Vec<Missing>> {
         prerequisites::runtime(&edgefront, "ort"),
         prerequisites::runtime(&edgefront, "openvino"),
         prerequisites::runtime(&edgefront, "tflite"),
+        prerequisites::tvm(&edgefront, all),
         prerequisites::python(),
         prerequisites::qemu(),
         prerequisites::aarch64_runtimes(&edgefront),

@@ -21,11 +21,11 @@ Examples:
   edgefront bench model.tflite --runtime tflite
   edgefront bench model.onnx --device pi-kitchen --broker mqtt://192.168.1.10 --json")]
 pub struct Args {
-    /// The model: ONNX, or TensorFlow Lite in a file that ends in .tflite.
+    /// The model: ONNX, TensorFlow Lite in a file that ends in .tflite, or TVM's code in one that ends in .so.
     pub model: PathBuf,
 
     /// Runtime to measure on, with its provider where that is not the CPU's own choice, as in tflite:builtin
-    /// [default: tract and ort, each where the device has it; tflite for a .tflite file]
+    /// [default: tract and ort, each where the device has it; tflite for a .tflite file, tvm for a .so file]
     #[arg(long, value_name = "NAME")]
     pub runtime: Option<String>,
 

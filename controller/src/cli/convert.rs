@@ -66,7 +66,7 @@ pub struct Args {
     #[arg(long, value_parser = shape)]
     pub shape: Option<Shape>,
 
-    /// For a .so file: processors that it is for, x86_64 or aarch64 [default: this machine's]
+    /// For a .so file: the processors that it is for, such as aarch64 [default: this machine's]
     #[arg(long, value_name = "ARCH")]
     pub arch: Option<String>,
 

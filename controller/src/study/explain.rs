@@ -233,11 +233,12 @@ impl Case<'_> {
         if *conversions == 0 {
             return self.of_storage();
         }
-        if self.record.runtime == "tract" {
+        if ["tract", "tvm"].contains(&self.record.runtime.as_str()) {
             // What else there is does not matter beside it.
             return vec![format!(
-                "tract computes its {conversions} QuantizeLinear and DequantizeLinear nodes one by one \
-                 and fuses none into integer kernels"
+                "{} computes its {conversions} QuantizeLinear and DequantizeLinear nodes one by one \
+                 and fuses none into integer kernels",
+                self.record.runtime
             )];
         }
         if self.record.artifact.format == Format::Tflite.as_str() {

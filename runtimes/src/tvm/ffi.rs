@@ -24,14 +24,18 @@ mod kind {
     /// From here on values are objects, which are counted.
     pub(super) const OBJECT: i32 = 64;
     pub(super) const FUNCTION: i32 = 68;
+    pub(super) const SHAPE: i32 = 69;
     pub(super) const TENSOR: i32 = 70;
     pub(super) const ARRAY: i32 = 71;
+    pub(super) const MODULE: i32 = 73;
 }
 
 /// `kDLCPU`.
 const CPU: i32 = 1;
 /// `AllocatorType::kPooled`: memory of earlier runs is used again.
 const POOLED: i64 = 2;
+/// `ThreadGroup::kSpecifyThreadShareAllCore`.
+const SHARE_ALL: i64 = -3;
 /// Bytes of `TVMFFIObject`, which stands before the content of each object.
 const HEAD: usize = 24;
 
@@ -220,7 +224,7 @@ impl Api {
         let shape = self.global("ffi.Shape")?.call(&extents)?.object()?;
         let device = Device { kind: CPU, index: 0 };
         let made = self.global("runtime.TVMTensorAllocWithScope")?.call(&[
-            shape.argument(kind::OBJECT + 5),
+            shape.argument(kind::SHAPE),
             Any::new(kind::DATA_TYPE, Value { element }),
             Any::new(kind::DEVICE, Value { device }),
             Any::NONE,
@@ -236,10 +240,16 @@ impl Api {
         if SET.get() == threads {
             return Ok(());
         }
-        /// `threading::ThreadGroup::kBig`.
-        const BIG: i64 = 1;
-        let arguments = [Any::integer(BIG), Any::integer(threads as i64)];
-        self.global("runtime.config_threadpool")?.call(&arguments)?;
+        // By itself TVM takes half of an x86's processors at most. Threads that share those it is told of are as many as
+        // these at most.
+        let processors = allowed_processors();
+        let names: Vec<Any> = processors.iter().map(|name| Any::text(name)).collect();
+        let list = self.global("ffi.Array")?.call(&names)?.object()?;
+        self.global("runtime.config_threadpool")?.call(&[
+            Any::integer(SHARE_ALL),
+            Any::integer(threads as i64),
+            list.argument(kind::ARRAY),
+        ])?;
         let found = self.global("runtime.NumThreads")?.call(&[])?.integer()?;
         if usize::try_from(found) != Ok(threads) {
             return Err(format!(
@@ -249,6 +259,22 @@ impl Api {
         SET.set(threads);
         Ok(())
     }
+}
+
+/// The processors on which this process may run, by number.
+fn allowed_processors() -> Vec<CString> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let ranges = list.unwrap_or_default().trim().split(',').filter_map(|range| {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        Some(from.parse::<u32>().ok()?..=to.parse::<u32>().ok()?)
+    });
+    let named = ranges.flatten().map(|number| CString::new(number.to_string()));
+    named
+        .map(|name| name.expect("a number holds no zero byte"))
+        .collect()
 }
 
 /// An object of TVM's, counted.
@@ -351,7 +377,7 @@ impl Module {
     /// Its function of this name.
     fn function(&self, name: &std::ffi::CStr) -> Result<Owned, String> {
         let get = self.0.api.global("ffi.ModuleGetFunction")?;
-        let module = self.0.argument(73);
+        let module = self.0.argument(kind::MODULE);
         let found = get.call(&[module, Any::text(name), Any::truth(true)])?;
         match found.any.kind {
             kind::FUNCTION => found.object(),

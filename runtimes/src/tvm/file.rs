@@ -138,7 +138,7 @@ fn foot(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let length = length
         .iter()
         .rfold(0_u64, |number, &byte| number << 8 | u64::from(byte));
-    if mark != MARK || length > LONGEST.min(end) {
+    if mark != MARK || !(1..=LONGEST.min(end)).contains(&length) {
         return Ok(None);
     }
     let mut text = vec![0; length as usize];

@@ -62,6 +62,17 @@ fn tensorrt_conforms_on_a_test_double() {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
+// Two tests, for each model is compiled anew by TVM, for seconds.
+#[test]
+fn tvm_conforms_on_networks() {
+    networks::conforms("tvm");
+}
+
+#[test]
+fn tvm_conforms_on_operators() {
+    operators::conforms("tvm");
+}
+
 /// The runtime and provider that a variable names, as in `ort:tensorrt`: for boards whose libraries no registry has.
 #[cfg(feature = "named-target")]
 #[test]

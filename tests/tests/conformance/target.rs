@@ -1,7 +1,8 @@
 //! A runtime and its provider, as users write them, and a model on it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use edgefront::tvm_compile;
 use edgefront_optimizer::Model;
 use edgefront_optimizer::convert::tflite;
 use edgefront_runtimes::{Data, Options, Registry, Search, Tensor};
@@ -33,17 +34,7 @@ pub(crate) fn run(target: &str, model: &Path, inputs: &[Tensor]) -> Result<Vec<T
         .split_once(':')
         .map_or(runtime.default_provider(), |(_, provider)| provider);
     let shapes: Vec<Vec<usize>> = inputs.iter().map(|input| input.shape().to_vec()).collect();
-    let converted = model.with_extension("tflite");
-    let file = if runtime.formats().contains(&"onnx") {
-        model
-    } else {
-        let options = tflite::Options {
-            shapes: shapes.clone(),
-            ..tflite::Options::default()
-        };
-        tflite::convert(&Model::read(model)?, &options)?.write(&converted)?;
-        &converted
-    };
+    let file = converted(model, runtime.formats(), &shapes)?;
     let options = Options {
         provider: provider.to_owned(),
         threads: 1,
@@ -51,8 +42,9 @@ pub(crate) fn run(target: &str, model: &Path, inputs: &[Tensor]) -> Result<Vec<T
         batch: inputs[0].shape()[0],
         spin: true,
     };
-    let model = runtime.load(file, &options)?;
-    assert_eq!(model.provider(), provider, "who computes");
+    let model = runtime.load(&file, &options)?;
+    let computes = if name == "tvm" { "untuned" } else { provider };
+    assert_eq!(model.provider(), computes, "who computes");
     let mut session = model.session()?;
     session.bind(inputs)?;
     session.run()?;
@@ -65,4 +57,29 @@ pub(crate) fn run(target: &str, model: &Path, inputs: &[Tensor]) -> Result<Vec<T
     }
     assert_eq!(session.floats(outputs.len()), None);
     Ok(outputs)
+}
+
+/// The model as a file of one of these formats.
+fn converted(model: &Path, formats: &[&str], shapes: &[Vec<usize>]) -> Result<PathBuf, Refused> {
+    if formats.contains(&"onnx") {
+        return Ok(model.to_owned());
+    }
+    let file = model.with_extension(formats[0]);
+    if formats.contains(&"so") {
+        let extents = |shape: &Vec<usize>| shape.iter().map(|&extent| extent as u64).collect();
+        tvm_compile::compile(&tvm_compile::Order {
+            model,
+            output: &file,
+            shapes: &shapes.iter().map(extents).collect::<Vec<_>>(),
+            processor: &tvm_compile::Processor::own(),
+            trials: 0,
+        })?;
+        return Ok(file);
+    }
+    let options = tflite::Options {
+        shapes: shapes.to_vec(),
+        ..tflite::Options::default()
+    };
+    tflite::convert(&Model::read(model)?, &options)?.write(&file)?;
+    Ok(file)
 }

@@ -1,0 +1,164 @@
+//! Machine code of TVM's: compiled, measured, and refused where it does not fit.
+
+#![allow(clippy::unwrap_used)]
+
+mod place;
+
+use std::fs;
+use std::process::Output;
+
+use edgefront_protocol::results::Results;
+use place::Place;
+
+const QUICK: [&str; 6] = ["--min-runs", "2", "--min-time", "1ms", "--rounds", "1"];
+
+/// All that the command said; reasons of failed jobs stand in its JSON.
+fn said(output: &Output) -> String {
+    let texts = [&output.stdout, &output.stderr];
+    texts.map(|text| String::from_utf8_lossy(text)).concat()
+}
+
+/// A place with the small model as machine code.
+fn compiled() -> Place {
+    let place = Place::new();
+    let output = place.run(&["convert", "tiny.onnx", "-o", "tiny.so"]);
+    assert!(output.status.success(), "{}", said(&output));
+    place
+}
+
+fn bench(place: &Place, more: &[&str]) -> Output {
+    place.run(&[&["bench", "tiny.so", "--json"], &QUICK[..], more].concat())
+}
+
+#[test]
+fn code_for_tvm_is_measured_under_the_name_of_what_it_is() {
+    let place = compiled();
+    for asked in ["tvm", "tvm:untuned"] {
+        let output = bench(&place, &["--runtime", asked]);
+        let results: Results =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+        let record = &results.records[0];
+        assert_eq!(
+            (record.runtime.as_str(), record.provider.as_str()),
+            ("tvm", "untuned")
+        );
+        assert_eq!(record.artifact.format, "so");
+        let notes = record.conditions.notes.join("; ");
+        assert!(
+            notes.contains("its code is not tuned: no budget of trials was given"),
+            "{notes}"
+        );
+    }
+}
+
+#[test]
+fn code_for_tvm_that_does_not_fit_is_refused_before_it_is_loaded() {
+    let place = compiled();
+    let whole = fs::read(place.path("tiny.so")).unwrap();
+    let changed = |from: &str, to: &str| {
+        let at = whole
+            .windows(from.len())
+            .rposition(|part| part == from.as_bytes())
+            .unwrap();
+        [&whole[..at], to.as_bytes(), &whole[at + from.len()..]].concat()
+    };
+    let other_version = changed("0.27.0.post1", "0.26.0.post1");
+    let mut other_processor = whole.clone();
+    other_processor[18] = 243;
+    let cases = [
+        (
+            other_version,
+            "TVM 0.26.0.post1 compiled it, and the runtime here is 0.27.0.post1",
+        ),
+        (other_processor, "it is compiled for machine 243"),
+        (
+            whole[..whole.len() / 2].to_vec(),
+            "it says nothing of itself at its end",
+        ),
+        (
+            whole[..whole.len() - 20].to_vec(),
+            "it says nothing of itself at its end",
+        ),
+    ];
+    for (bytes, words) in cases {
+        place.write("tiny.so", &bytes);
+        let output = bench(&place, &[]);
+        assert!(!output.status.success());
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+}
+
+#[test]
+fn threads_that_tvm_does_not_take_are_an_error() {
+    let place = compiled();
+    let output = bench(&place, &["--threads", "1000"]);
+    assert!(
+        said(&output).contains("1000 threads are asked for, and TVM takes "),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn a_study_compiles_its_variants_for_tvm_once_a_batch() {
+    let place = Place::new();
+    let study = [
+        "optimize",
+        "tiny.onnx",
+        "--val",
+        "val.safetensors",
+        "--variants",
+        "fp32",
+        "--no-cache",
+    ];
+    let asked = ["--runtimes", "tract,tvm", "--batch", "1,4", "--out", "out"];
+    let output = place.run(&[&study[..], &asked, &QUICK].concat());
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    assert!(
+        words.contains("variant fp32: its code for tvm is not tuned (tvm-untuned): no budget"),
+        "{words}"
+    );
+    let results: Results =
+        serde_json::from_slice(&fs::read(place.path("out/results.json")).unwrap()).unwrap();
+    let of = |runtime: &str, batch: u32| {
+        let is = |record: &&edgefront_protocol::results::Record| {
+            record.runtime == runtime && record.batch == batch
+        };
+        results.records.iter().find(is).unwrap()
+    };
+    for batch in [1, 4] {
+        let agreement = of("tvm", batch).accuracy.as_ref().unwrap().agreement_fp32;
+        assert_eq!(
+            agreement,
+            of("tract", batch).accuracy.as_ref().unwrap().agreement_fp32
+        );
+    }
+    assert_ne!(
+        of("tvm", 1).artifact.sha256,
+        of("tvm", 4).artifact.sha256,
+        "code has one batch"
+    );
+}
+
+/// A search of one order of loops each is no good one, and what it found is right.
+#[test]
+fn a_search_by_tvm_is_kept_and_its_code_is_tuned() {
+    let place = Place::new();
+    for _ in 0..2 {
+        let output = place.run(&["convert", "tiny.onnx", "-o", "tiny.so", "--trials", "8", "--json"]);
+        let made: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+        assert_eq!(made["untuned"], serde_json::Value::Null);
+    }
+    let output = bench(&place, &[]);
+    let results: Results =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    assert_eq!(results.records[0].provider, "cpu");
+    let refused = bench(&place, &["--runtime", "tvm:untuned"]);
+    assert!(
+        said(&refused).contains("is tuned; ask for `tvm` alone"),
+        "{}",
+        said(&refused)
+    );
+}

@@ -1,1 +1,0 @@
-//! Empty until a library is compiled.
