@@ -10,6 +10,7 @@ mod settings;
 mod tensorrt;
 mod version;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -36,12 +37,15 @@ const NAME: &str = locate::ORT.name;
 #[derive(Debug)]
 pub(crate) struct Ort {
     search: Search,
+    /// The saved graph of each model and provider as it is written, which were checked to the last bit.
+    saved: Mutex<BTreeMap<(PathBuf, String), PathBuf>>,
 }
 
 impl Ort {
     pub(crate) fn new(search: &Search) -> Self {
         Self {
             search: search.clone(),
+            saved: Mutex::default(),
         }
     }
 
@@ -49,12 +53,23 @@ impl Ort {
         locate::ORT.locate(&self.search)
     }
 
-    /// The saved graph of a model, which is made where it is not there.
-    fn saved(&self, path: &Path, provider: Provider, settings: Settings) -> Result<PathBuf, Error> {
+    /// The saved graph of a model, which is made where it is not there; `None` where none is asked for.
+    fn saved(&self, path: &Path, options: &Options) -> Result<Option<PathBuf>, Error> {
+        let (provider, settings) = asked(options)?;
+        if !settings.saved {
+            return Ok(None);
+        }
+        let key = (path.to_owned(), options.provider.clone());
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(graph) = saved.get(&key) {
+            return Ok(Some(graph.clone()));
+        }
         let library = self.library()?;
         let version = version(&Handle::open(NAME, &library)?)?;
-        saved::graph(environment(&library)?, &version, path, provider, settings)
-            .map_err(|reason| refused(path, reason))
+        let graph = saved::graph(environment(&library)?, &version, path, provider, settings)
+            .map_err(|reason| refused(path, reason))?;
+        saved.insert(key, graph.clone());
+        Ok(Some(graph))
     }
 }
 
@@ -93,11 +108,7 @@ impl Runtime for Ort {
     }
 
     fn prepare(&self, path: &Path, options: &Options) -> Result<(), Error> {
-        let (provider, settings) = asked(options)?;
-        if settings.saved {
-            self.saved(path, provider, settings)?;
-        }
-        Ok(())
+        self.saved(path, options).map(drop)
     }
 
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
@@ -107,10 +118,7 @@ impl Runtime for Ort {
         let environment = environment(&library)?;
         // Checked before the library sees it: it would take any number of threads.
         port::check_options(options).map_err(|reason| refused(path, reason))?;
-        let saved = settings
-            .saved
-            .then(|| self.saved(path, provider, settings))
-            .transpose()?;
+        let saved = self.saved(path, options)?;
         if saved.is_some() {
             settings.optimization = Optimization::Disable;
         }
