@@ -1,6 +1,7 @@
 //! One engine, run by a process of `trtexec` for each order.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +40,15 @@ impl TensorRtSession {
         })
     }
 
-    /// Runs the engine on what was bound, with these flags beside.
-    fn infer(&self, flags: impl IntoIterator<Item = String>) -> Result<(), Error> {
+    /// Runs the engine on what was bound, with these flags beside, and reads the file that it writes.
+    fn infer(&self, flags: impl IntoIterator<Item = String>, written: &str) -> Result<String, Error> {
+        let written = self.folder.path().join(written);
+        // What an earlier run wrote is not to be taken for this one's.
+        if let Err(error) = fs::remove_file(&written)
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(failed(format!("{}: {error}", written.display())));
+        }
         let mut arguments = self.loaded.inference();
         if self.is_bound && !self.loaded.inputs.is_empty() {
             let inputs = self.loaded.inputs.iter().enumerate();
@@ -48,12 +56,9 @@ impl TensorRtSession {
             arguments.push(format!("--loadInputs={}", files.collect::<Vec<_>>().join(",")));
         }
         arguments.extend(flags);
-        self.loaded.run(self.folder.path(), &arguments).map_err(failed)
-    }
-
-    fn read(&self, file: &str) -> Result<String, Error> {
-        fs::read_to_string(self.folder.path().join(file))
-            .map_err(|error| failed(format!("it wrote no {file}: {error}")))
+        self.loaded.run(self.folder.path(), &arguments).map_err(failed)?;
+        fs::read_to_string(&written)
+            .map_err(|error| failed(format!("it wrote no {}: {error}", written.display())))
     }
 }
 
@@ -76,8 +81,7 @@ impl Session for TensorRtSession {
             "--warmUp=0".to_owned(),
             format!("--exportOutput={OUTPUTS}"),
         ];
-        self.infer(once)?;
-        let text = self.read(OUTPUTS)?;
+        let text = self.infer(once, OUTPUTS)?;
         let written = files::outputs(&text).map_err(failed)?;
         let tensor = |(name, data_type): &(String, DataType)| {
             let found = written.iter().find(|output| output.name == name);
@@ -110,8 +114,8 @@ impl Session for TensorRtSession {
             format!("--warmUp={WARM_UP}"),
             format!("--exportTimes={TIMES}"),
         ];
-        let timed = self.infer(flags).and_then(|()| {
-            let times = files::times(&self.read(TIMES)?).map_err(failed)?;
+        let timed = self.infer(flags, TIMES).and_then(|text| {
+            let times = files::times(&text).map_err(failed)?;
             self.typical = median(&times);
             match self.typical {
                 Some(_) => Ok(times),

@@ -33,6 +33,8 @@ impl Tool {
         let mut programs = folders.map(|folder| folder.join(TENSORRT.stem));
         programs
             .find(|program| program.is_file())
+            // It is started in other folders than this one.
+            .and_then(|program| std::path::absolute(program).ok())
             .ok_or_else(|| Error::Missing {
                 runtime: NAME,
                 reason: format!(
