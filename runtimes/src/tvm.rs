@@ -17,7 +17,7 @@ use crate::locate;
 use crate::plain::Plain;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
-pub use cpu::level;
+pub use cpu::{level, runs};
 use ffi::{Api, Machine, Module, Outputs};
 use file::Record;
 

@@ -202,6 +202,7 @@ fn run_code(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         output: args.output,
         processor,
         untuned: compiled.untuned,
+        left: compiled.left,
     };
     if ui.json() {
         ui.data_json(&outcome)?;
@@ -221,6 +222,8 @@ struct CodeOutcome {
     processor: Processor,
     /// Why the code is not tuned, if it is not.
     untuned: Option<String>,
+    /// Functions for which the search found nothing.
+    left: u32,
 }
 
 impl CodeOutcome {
@@ -229,6 +232,7 @@ impl CodeOutcome {
         let Processor { arch, cpu } = &self.processor;
         let tuned = match &self.untuned {
             Some(why) => format!("not tuned: {why}"),
+            None if self.left > 0 => format!("tuned, but for {} functions", self.left),
             None => "tuned".to_owned(),
         };
         format!("{nodes} nodes compiled for {arch} ({cpu}), {tuned}; {before} -> {after}")

@@ -88,10 +88,11 @@ impl Conversion {
             nodes: vec![NodeReport {
                 node: format!("{} ({})", code.processor.arch, code.processor.cpu),
                 applied: lack.is_none(),
-                why: lack.clone().map_or_else(
-                    || format!("tuned with {} trials", code.trials),
-                    |why| format!("not tuned: {why}"),
-                ),
+                why: match (&lack, compiled.left) {
+                    (Some(why), _) => format!("not tuned: {why}"),
+                    (None, 0) => format!("tuned with {} trials", code.trials),
+                    (None, left) => format!("tuned with {} trials, but for {left} functions", code.trials),
+                },
             }],
             ..PassReport::new(tvm_compile::RUNTIME)
         });

@@ -6,10 +6,12 @@ It takes one argument, JSON:
   shapes   of the inputs in their order; empty for the model's own
   arch     the processor that it is for: `x86_64`, `aarch64`
   cpu      the level of instructions that the code may need, as LLVM calls it, or `generic`
-  trials   orders of loops to measure in search of the fastest, or 0
-  work     a folder for what is found by the search, kept from one run to the next
+  untuned  why no search is made for the fastest order of loops, or null
+  trials   orders of loops that the search measures
+  work     the folder for what the search finds, kept from one run to the next
 
-and prints one line of JSON: why the code is not tuned, or null where it is. What the library says of itself stands at
+and prints one line of JSON: why the code is not tuned, or null where it is, and of how many functions the search found
+nothing. What the library says of itself stands at
 its end: JSON, its length in 8 bytes, and the mark. Standard error ends in `error: ` and the reason where it fails."""
 
 import json
@@ -39,7 +41,7 @@ def main():
     gives = outputs(model, module["main"].ret_ty)
     with target, tvm.transform.PassContext(opt_level=3):
         module = prepared(module)
-        module, untuned = tuned(module, target, order)
+        module, untuned, left = tuned(module, target, order)
         executable = tvm.compile(module, target)
     record = {
         "tvm": tvm.__version__,
@@ -49,7 +51,7 @@ def main():
         "outputs": [port(*what) for what in gives],
     }
     write(executable, order["output"], compiler, record)
-    print(json.dumps({"untuned": untuned, "tvm": tvm.__version__}))
+    print(json.dumps({"untuned": untuned, "left": left}))
 
 
 class Refusal(Exception):
@@ -133,38 +135,43 @@ def prepared(module):
 
 
 def tuned(module, target, order):
-    """The module with the fastest order of loops that a search found for each of its functions, and null; or as it is, and
-    why."""
-    if order["trials"] == 0:
-        return module, "no budget of trials was given"
-    if order["arch"] != os.uname().machine:
-        return module, f"a search measures on the machine that compiles, and this one is no {order['arch']}"
+    """The module with the fastest order of loops that a search found for its functions, null, and for how many it found
+    none; or as it is, and why."""
+    if order["untuned"] is not None:
+        return module, order["untuned"], 0
     from tvm.s_tir import meta_schedule
 
     # So that constants may be stored in another order, which is done once, here.
     free = transform.AttachAttrLayoutFreeBuffers()(module)
     try:
-        database = searched(meta_schedule, free, target, order)
+        database, left = searched(meta_schedule, free, target, order)
         with database:
             free = transform.MetaScheduleApplyDatabase(enable_warning=False)(free)
-        return tvm.transform.Sequential([transform.SplitLayoutRewritePreproc(), transform.FoldConstant()])(free), None
+        return tvm.transform.Sequential([transform.SplitLayoutRewritePreproc(), transform.FoldConstant()])(free), None, left
     except Exception as error:
-        return module, f"the search failed: {one_line(error)}"
+        return module, f"the search failed: {one_line(error)}", 0
 
 
 def searched(meta_schedule, module, target, order):
-    """The database of a search that an earlier run finished, or of a new one."""
+    """The database of a search that an earlier run made, or of a new one, and how many functions it has nothing of."""
+    functions = meta_schedule.relax_integration.extract_tasks(module, target, {})
     work = Path(order["work"])
-    done = work / "done"
-    if not done.exists():
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        search(meta_schedule, module, target, order["trials"], str(work))
-        done.touch()
-    return meta_schedule.database.JSONDatabase(work_dir=str(work))
+    if not work.exists():
+        work.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=work.parent) as folder:
+            search(meta_schedule, functions, order["trials"], folder)
+            # What another run found meanwhile serves as well.
+            if not work.exists():
+                shutil.copytree(folder, work)
+    database = meta_schedule.database.JSONDatabase(work_dir=str(work))
+    names = [(function.dispatched[0], target, function.task_name) for function in functions]
+    left = sum(database.query_tuning_record(*name) is None for name in names)
+    if left == len(functions):
+        raise Refusal("none of the orders of loops that were tried ran")
+    return database, left
 
 
-def search(meta_schedule, module, target, trials, work):
+def search(meta_schedule, functions, trials, work):
     """Measures random orders of loops, as many for each function. The builder and the runner are in this process: those of
     TVM start processes of their own, each of which takes longer to load TVM than the work lasts."""
     from tvm.ir.utils import derived_object
@@ -218,7 +225,6 @@ def search(meta_schedule, module, target, trials, work):
                 return Future(None, one_line(error))
 
     tvm.get_global_func("runtime.config_threadpool")(1, 1)
-    functions = relax_integration.extract_tasks(module, target, {})
     each = max(1, trials // len(functions))
     contexts, weights = relax_integration.extracted_tasks_to_tune_contexts(
         functions, work, strategy="replay-trace", num_threads=1, seed=1

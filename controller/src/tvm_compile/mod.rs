@@ -4,8 +4,9 @@
 mod environment;
 mod error;
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use edgefront_protocol::{Device, Digest, Shape};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,8 @@ pub struct Order<'a> {
 pub struct Compiled {
     /// Why the code is not tuned; `None` where it is.
     pub untuned: Option<String>,
+    /// Functions for which the search found nothing, so that they are not tuned either.
+    pub left: u32,
 }
 
 #[derive(Serialize)]
@@ -99,13 +102,14 @@ struct Request<'a> {
     shapes: &'a [Shape],
     arch: &'a str,
     cpu: &'a str,
+    untuned: Option<String>,
     trials: u32,
     work: &'a Path,
 }
 
 /// Compiles the model, with the environment that was installed.
 pub fn compile(order: &Order<'_>) -> Result<Compiled, CompileError> {
-    let Processor { arch, cpu } = order.processor;
+    let Processor { arch, .. } = order.processor;
     if !ARCHITECTURES.contains(&arch.as_str()) {
         return Err(CompileError::Architecture { arch: arch.clone() });
     }
@@ -113,31 +117,69 @@ pub fn compile(order: &Order<'_>) -> Result<Compiled, CompileError> {
     if !environment.is_there() {
         return Err(CompileError::NotInstalled);
     }
-    let refused = |words: String| CompileError::Refused { words };
+    let unsearched = order.unsearched();
+    let searches = unsearched.is_none();
+    let output = run(&environment, order, unsearched)?;
+    if searches && let Some(signal) = output.status.signal() {
+        // Code that was tried has ended it.
+        let why = format!("the search ended with signal {signal}");
+        return answer(&run(&environment, order, Some(why))?);
+    }
+    answer(&output)
+}
+
+impl Order<'_> {
+    /// Why no search is made; `None` where one is.
+    fn unsearched(&self) -> Option<String> {
+        let Processor { arch, cpu } = self.processor;
+        if self.trials == 0 {
+            return Some("no budget of trials was given".to_owned());
+        }
+        let runs_here = arch == std::env::consts::ARCH && edgefront_runtimes::tvm::runs(cpu);
+        (!runs_here).then(|| {
+            format!(
+                "a search measures on the machine that compiles, which does not run code for {arch} ({cpu})"
+            )
+        })
+    }
+}
+
+fn run(
+    environment: &Environment,
+    order: &Order<'_>,
+    untuned: Option<String>,
+) -> Result<Output, CompileError> {
+    let Processor { arch, cpu } = order.processor;
     let request = Request {
         model: order.model,
         output: order.output,
         shapes: order.shapes,
         arch,
         cpu,
+        untuned,
         trials: order.trials,
         work: &work_folder(order)?,
     };
-    let request = serde_json::to_string(&request).map_err(|error| refused(error.to_string()))?;
-    let output = Command::new(environment.python())
+    let request = serde_json::to_string(&request).map_err(|error| CompileError::Refused {
+        words: error.to_string(),
+    })?;
+    Command::new(environment.python())
         .args(["-c", PROGRAM, &request])
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| CompileError::NoPython { source })?;
+        .map_err(|source| CompileError::NoPython { source })
+}
+
+/// What the program said.
+fn answer(output: &Output) -> Result<Compiled, CompileError> {
+    let refused = |words: String| CompileError::Refused { words };
     if !output.status.success() {
         return Err(refused(last_line(&output.stderr)));
     }
     // TVM prints what it likes; the program's own word is the last.
     let said = String::from_utf8_lossy(&output.stdout);
-    let line = said
-        .lines()
-        .rfind(|line| !line.trim().is_empty())
-        .unwrap_or_default();
+    let line = said.lines().rfind(|line| !line.trim().is_empty());
+    let line = line.unwrap_or_default();
     serde_json::from_str(line).map_err(|error| refused(format!("the compiler ended with `{line}`: {error}")))
 }
 
@@ -184,6 +226,29 @@ mod tests {
         assert_eq!(level("x86_64", &["avx", "avx2"]), "x86-64-v3");
         assert_eq!(level("x86_64", &[]), GENERIC);
         assert_eq!(level("aarch64", &["asimd", "asimddp"]), GENERIC);
+    }
+
+    #[test]
+    fn a_search_is_made_where_its_code_runs() {
+        let why = |processor: &Processor, trials| {
+            let order = Order {
+                model: Path::new("m.onnx"),
+                output: Path::new("m.so"),
+                shapes: &[],
+                processor,
+                trials,
+            };
+            order.unsearched()
+        };
+        assert_eq!(why(&Processor::own(), 1), None);
+        assert_eq!(
+            why(&Processor::own(), 0).as_deref(),
+            Some("no budget of trials was given")
+        );
+        let other = Processor::any("riscv64");
+        assert!(
+            why(&other, 1).is_some_and(|why| why.ends_with("which does not run code for riscv64 (generic)"))
+        );
     }
 
     #[test]

@@ -12,6 +12,11 @@ pub fn level() -> &'static str {
         .map_or(GENERIC, |(name, _)| name)
 }
 
+/// Whether code for this level runs here.
+pub fn runs(needed: &str) -> bool {
+    check(needed).is_ok()
+}
+
 /// Refuses code for instructions that this processor does not have: it would end the process at the first of them.
 pub(super) fn check(needed: &str) -> Result<(), String> {
     if needed == GENERIC {
