@@ -192,17 +192,25 @@ impl<'a> Maker<'a> {
                 (Format::So, code) => code,
                 _ => None,
             };
-            match self.convert(variant, format, code, store, ui).await {
-                Ok(mut files) => variant.converted.append(&mut files),
-                Err(error) => {
-                    let error = one_line(&error);
-                    let name = &variant.name;
-                    ui.warn(format_args!(
-                        "variant {name} has no .{} file: {error}",
-                        format.as_str()
-                    ));
-                    let without = runtimes.iter().filter(|(_, other)| *other == format);
-                    failures.extend(without.map(|(runtime, _)| failed(name, runtime, error.clone())));
+            for &batch in &study.batch {
+                match self
+                    .convert(variant, format, batch, code.clone(), store, ui)
+                    .await
+                {
+                    Ok(artifact) => variant.converted.push((batch, artifact)),
+                    Err(error) => {
+                        let error = one_line(&error);
+                        let name = &variant.name;
+                        ui.warn(format_args!(
+                            "variant {name} has no .{} file for {batch} at once: {error}",
+                            format.as_str()
+                        ));
+                        let without = runtimes.iter().filter(|(_, other)| *other == format);
+                        failures.extend(without.map(|(runtime, _)| FailedJob {
+                            batch: Some(batch),
+                            ..failed(name, runtime, error.clone())
+                        }));
+                    }
                 }
             }
         }
@@ -213,32 +221,27 @@ impl<'a> Maker<'a> {
         &self,
         variant: &Variant,
         format: Format,
+        batch: u32,
         code: Option<Code>,
         store: &Store,
         ui: &Ui,
-    ) -> anyhow::Result<Vec<(u32, Artifact)>> {
-        let mut files = Vec::new();
-        for &batch in &self.prepared.study.batch {
-            let conversion = Conversion {
-                format,
-                shapes: self.prepared.interface.all_shapes(batch),
-                code: code.clone(),
-            };
-            let key = conversion.key(variant.artifact.blob.digest)?;
-            let artifact = if let Some(artifact) = self.known(&key, format, store)? {
-                artifact
-            } else {
-                let making = making(store, &variant.artifact)?;
-                let path = self.path(&variant.artifact);
-                let Converted { entry, lack } = apart(move || conversion.convert(&path, making)).await?;
-                if let Some(lack) = lack {
-                    ui.warn(format_args!("variant {}: {lack}", variant.name));
-                }
-                self.keep(&key, format, entry, store)?
-            };
-            files.push((batch, artifact));
+    ) -> anyhow::Result<Artifact> {
+        let conversion = Conversion {
+            format,
+            shapes: self.prepared.interface.all_shapes(batch),
+            code,
+        };
+        let key = conversion.key(variant.artifact.blob.digest)?;
+        if let Some(artifact) = self.known(&key, format, store)? {
+            return Ok(artifact);
         }
-        Ok(files)
+        let making = making(store, &variant.artifact)?;
+        let path = self.path(&variant.artifact);
+        let Converted { entry, lack } = apart(move || conversion.convert(&path, making)).await?;
+        if let Some(lack) = lack {
+            ui.warn(format_args!("variant {}: {lack}", variant.name));
+        }
+        self.keep(&key, format, entry, store)
     }
 
     /// The file of this key, if it was made and is whole.
