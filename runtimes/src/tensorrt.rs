@@ -6,6 +6,7 @@
 
 mod cache;
 mod engine;
+mod exchange;
 mod files;
 mod provider;
 mod said;
