@@ -94,7 +94,7 @@ pub struct Probe {
     pub version: String,
     /// Execution providers that it holds.
     pub providers: Vec<String>,
-    /// The shared library, for runtimes that are loaded at run time.
+    /// The shared library, for runtimes that are loaded at run time, or the program that is run.
     pub library: Option<PathBuf>,
 }
 
@@ -112,7 +112,7 @@ pub struct Options {
     pub batch: usize,
     /// Whether ONNX Runtime's threads may wait for the next inference by keeping a core busy, as they do by default.
     /// Inferences start sooner, and what else the caller computes has that core no more. Within an inference they
-    /// always may.
+    /// always may. TensorRT's tool may wait for the GPU so.
     pub spin: bool,
 }
 

@@ -65,10 +65,12 @@ impl Library {
         self.locate_with(search, self.variable_value())
     }
 
-    /// Whether the user's path is for this runtime: it is or holds its library, or none that is known.
+    /// Whether the user's path is for this runtime: it is or holds its library, or none that is known. What has not the
+    /// name of a program is not run as one.
     pub(crate) fn is_at_path(&self, search: &Search) -> bool {
+        let is_unknown = |path: &Path| !ALL.iter().any(|other| other.is_in(path));
         let path = search.runtime_path.as_deref();
-        path.is_some_and(|path| self.is_in(path) || !ALL.iter().any(|other| other.is_in(path)))
+        path.is_some_and(|path| self.is_in(path) || (!self.is_program && is_unknown(path)))
     }
 
     /// Whether the environment names it.
@@ -339,6 +341,13 @@ mod tests {
         fs::write(dir.path().join(STEM), "").unwrap();
         assert!(!TENSORRT.is_at_path(&search));
         assert!(TENSORRT.named_with(&search, None).is_none());
+        let other = Search {
+            runtime_path: Some(dir.path().join("trtexec_debug")),
+        };
+        assert!(
+            ORT.is_at_path(&other) && !TENSORRT.is_at_path(&other),
+            "it is not run"
+        );
         let program = dir.path().join("trtexec");
         fs::write(&program, "").unwrap();
         assert_eq!(TENSORRT.named_with(&search, None).unwrap().unwrap(), program);

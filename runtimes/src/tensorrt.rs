@@ -5,6 +5,7 @@
 //! see [`Session::time`](crate::Session::time). Data sets are scored in large batches, on an engine of their own.
 
 mod engine;
+mod exchange;
 mod files;
 mod provider;
 mod said;

@@ -22,8 +22,10 @@ struct Machine {
 
 impl Machine {
     fn new(version: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("tmp")).unwrap();
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder,
             version,
             gpu: "Orin/8.7/16",
         }
@@ -35,6 +37,7 @@ impl Machine {
             .current_dir(self.folder.path())
             .env("TRTEXEC_PATH", program::path("trtexec-test-double"))
             .env("XDG_CACHE_HOME", self.folder.path().join("cache"))
+            .env("TMPDIR", self.folder.path().join("tmp"))
             .env("TEST_DOUBLE_LOG", self.folder.path().join("log"))
             .env("TEST_DOUBLE_TENSORRT", self.version)
             .env("TEST_DOUBLE_GPU", self.gpu)
@@ -99,6 +102,9 @@ fn latency_is_what_its_own_tool_measured() {
         record["memory"]["peak_rss_mb"].is_null(),
         "the engine is in another process: {record}"
     );
+
+    let left = std::fs::read_dir(machine.folder.path().join("tmp")).unwrap();
+    assert_eq!(left.count(), 0, "the worker was killed and leaves nothing");
 
     let calls = machine.calls();
     let [build] = builds(&calls)[..] else {

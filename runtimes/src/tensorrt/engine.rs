@@ -77,8 +77,8 @@ impl Loaded {
     }
 
     /// Runs `trtexec`. The error is one line.
-    pub(super) fn run(&self, folder: &Path, arguments: &[String]) -> Result<(), String> {
-        self.source.tool.run(folder, arguments).map_err(|reason| {
+    pub(super) fn run(&self, arguments: &[String]) -> Result<(), String> {
+        self.source.tool.run(arguments).map_err(|reason| {
             let engine = self.engine.file.display();
             format!("{reason} (engine {engine})")
         })
@@ -148,7 +148,7 @@ impl Source {
             let profile = ["min", "opt", "max"].map(|which| format!("--{which}Shapes={shapes}"));
             arguments.extend(profile);
         }
-        self.tool.run(Path::new("/"), &arguments)
+        self.tool.run(&arguments)
     }
 }
 

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_failure_is_told_by_its_errors() {
         insta::assert_snapshot!(reason(REFUSED), @r#"ModelImporter.cpp:771: While parsing node number 417 [QuantizeLinear -> "weight_quantized"]:; ModelImporter.cpp:777: ERROR: builtin_op_importers.cpp:1197 In function QuantDequantLinearHelper: [6] Assertion failed: scaleAllPositive && "Scale coefficients must all be positive""#);
-        insta::assert_snapshot!(reason(JETPACK_5), @"Error opening engine file: no-engine-is-asked-for");
+        insta::assert_snapshot!(reason(JETPACK_5), @"Error opening engine file: /no-engine-is-asked-for");
         let loader = "trtexec: error while loading shared libraries: libnvinfer.so.8: cannot open shared object file\n";
         insta::assert_snapshot!(reason(loader), @"trtexec: error while loading shared libraries: libnvinfer.so.8: cannot open shared object file");
         assert_eq!(reason(""), "it said nothing");

@@ -1,13 +1,11 @@
 //! One engine, run by a process of `trtexec` for each order.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use super::engine::Loaded;
+use super::exchange::Exchange;
 use super::{NAME, files};
 use crate::{Data, DataType, Error, Floats, Session, Span, Tensor, port};
 
@@ -15,14 +13,12 @@ use crate::{Data, DataType, Error, Floats, Session, Span, Tensor, port};
 /// GPU.
 const WARM_UP: u32 = 200;
 
-const TIMES: &str = "times.json";
-const OUTPUTS: &str = "outputs.json";
-
 pub(super) struct TensorRtSession {
     loaded: Arc<Loaded>,
-    /// Where inputs are written, and outputs and times by `trtexec`.
-    folder: TempDir,
-    is_bound: bool,
+    /// What was bound, in the order of the inputs; empty before.
+    inputs: Vec<Exchange>,
+    /// What `trtexec` writes: outputs or times.
+    written: Exchange,
     outputs: Vec<Tensor>,
     /// Median of the latest times, in nanoseconds.
     typical: Option<u64>,
@@ -30,47 +26,48 @@ pub(super) struct TensorRtSession {
 
 impl TensorRtSession {
     pub(super) fn new(loaded: Arc<Loaded>) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("edgefront-tensorrt-").tempdir();
         Ok(Self {
             loaded,
-            folder: folder.map_err(|error| failed(format!("there is no place for its inputs: {error}")))?,
-            is_bound: false,
+            inputs: Vec::new(),
+            written: Exchange::new().map_err(|error| no_place(&error))?,
             outputs: Vec::new(),
             typical: None,
         })
     }
 
-    /// Runs the engine on what was bound, with these flags beside, and reads the file that it writes.
-    fn infer(&self, flags: impl IntoIterator<Item = String>, written: &str) -> Result<String, Error> {
-        let written = self.folder.path().join(written);
+    /// Runs the engine on what was bound, with these flags beside, and gives what it wrote for the flag `export`.
+    fn infer(&mut self, flags: impl IntoIterator<Item = String>, export: &str) -> Result<String, Error> {
         // What an earlier run wrote is not to be taken for this one's.
-        if let Err(error) = fs::remove_file(&written)
-            && error.kind() != ErrorKind::NotFound
-        {
-            return Err(failed(format!("{}: {error}", written.display())));
-        }
+        self.written.write(&[]).map_err(|error| no_place(&error))?;
         let mut arguments = self.loaded.inference();
-        if self.is_bound && !self.loaded.inputs.is_empty() {
-            let inputs = self.loaded.inputs.iter().enumerate();
-            let files = inputs.map(|(index, port)| format!("{}:{}", port.name, input_file(index)));
-            arguments.push(format!("--loadInputs={}", files.collect::<Vec<_>>().join(",")));
+        if !self.inputs.is_empty() {
+            let inputs = self.loaded.inputs.iter().zip(&self.inputs);
+            let files: Vec<String> = inputs
+                .map(|(port, file)| format!("{}:{}", port.name, file.path()))
+                .collect();
+            arguments.push(format!("--loadInputs={}", files.join(",")));
         }
         arguments.extend(flags);
-        self.loaded.run(self.folder.path(), &arguments).map_err(failed)?;
-        fs::read_to_string(&written)
-            .map_err(|error| failed(format!("it wrote no {}: {error}", written.display())))
+        arguments.push(format!("{export}={}", self.written.path()));
+        self.loaded.run(&arguments).map_err(failed)?;
+        self.written
+            .read()
+            .map_err(|error| failed(format!("what it wrote cannot be read: {error}")))
     }
 }
 
 impl Session for TensorRtSession {
     fn bind(&mut self, inputs: &[Tensor]) -> Result<(), Error> {
         port::check(&self.loaded.inputs, inputs)?;
-        for (index, input) in inputs.iter().enumerate() {
-            let bytes = bytes(input, self.loaded.narrows_integers());
-            fs::write(self.folder.path().join(input_file(index)), bytes)
-                .map_err(|error| failed(format!("there is no place for its inputs: {error}")))?;
+        self.inputs.truncate(inputs.len());
+        while self.inputs.len() < inputs.len() {
+            let file = Exchange::new().map_err(|error| no_place(&error))?;
+            self.inputs.push(file);
         }
-        self.is_bound = true;
+        for (input, file) in inputs.iter().zip(&mut self.inputs) {
+            let bytes = bytes(input, self.loaded.narrows_integers());
+            file.write(&bytes).map_err(|error| no_place(&error))?;
+        }
         Ok(())
     }
 
@@ -79,9 +76,8 @@ impl Session for TensorRtSession {
             "--iterations=1".to_owned(),
             "--duration=0".to_owned(),
             "--warmUp=0".to_owned(),
-            format!("--exportOutput={OUTPUTS}"),
         ];
-        let text = self.infer(once, OUTPUTS)?;
+        let text = self.infer(once, "--exportOutput")?;
         let written = files::outputs(&text).map_err(failed)?;
         let tensor = |(name, data_type): &(String, DataType)| {
             let found = written.iter().find(|output| output.name == name);
@@ -112,9 +108,8 @@ impl Session for TensorRtSession {
             format!("--iterations={}", runs.max(1)),
             format!("--duration={}", seconds(span.time.min(span.limit))),
             format!("--warmUp={WARM_UP}"),
-            format!("--exportTimes={TIMES}"),
         ];
-        let timed = self.infer(flags, TIMES).and_then(|text| {
+        let timed = self.infer(flags, "--exportTimes").and_then(|text| {
             let times = files::times(&text).map_err(failed)?;
             self.typical = median(&times);
             match self.typical {
@@ -133,8 +128,8 @@ fn failed(reason: String) -> Error {
     }
 }
 
-fn input_file(index: usize) -> String {
-    format!("input{index}.bin")
+fn no_place(error: &io::Error) -> Error {
+    failed(format!("there is no place for its inputs and outputs: {error}"))
 }
 
 fn seconds(time: Duration) -> String {

@@ -1,7 +1,6 @@
 //! The program `trtexec`: where it is, and running it.
 
 use std::env;
-use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -51,8 +50,8 @@ impl Tool {
             runtime: NAME,
             reason: format!("{}: {reason}", program.display()),
         };
-        let (_, text) =
-            said(program, Path::new("/"), ["--loadEngine=no-engine-is-asked-for"]).map_err(unusable)?;
+        let arguments = ["--loadEngine=/no-engine-is-asked-for".to_owned()];
+        let (_, text) = said(program, &arguments).map_err(unusable)?;
         let version = Version::of(&text).ok_or_else(|| unusable(said::reason(&text)))?;
         if !version.is_known() {
             return Err(unusable(format!(
@@ -68,13 +67,9 @@ impl Tool {
         })
     }
 
-    /// Runs it in `folder`. The error is its words in one line.
-    pub(super) fn run<A: AsRef<OsStr>>(
-        &self,
-        folder: &Path,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Result<(), String> {
-        match said(&self.program, folder, arguments)? {
+    /// Runs it. The error is its words in one line.
+    pub(super) fn run(&self, arguments: &[String]) -> Result<(), String> {
+        match said(&self.program, arguments)? {
             (true, _) => Ok(()),
             (false, text) => Err(said::reason(&text)),
         }
@@ -82,13 +77,10 @@ impl Tool {
 }
 
 /// Whether it succeeded, and all that it printed. The error is why it could not be started.
-fn said<A: AsRef<OsStr>>(
-    program: &Path,
-    folder: &Path,
-    arguments: impl IntoIterator<Item = A>,
-) -> Result<(bool, String), String> {
+fn said(program: &Path, arguments: &[String]) -> Result<(bool, String), String> {
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    // It is given whole paths, and leaves no files in the folder of whoever started this process.
+    command.args(arguments).current_dir("/").stdin(Stdio::null());
     ends_with_parent(&mut command);
     let output = command
         .output()
