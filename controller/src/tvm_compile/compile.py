@@ -158,11 +158,16 @@ def searched(meta_schedule, module, target, order):
     work = Path(order["work"])
     if not work.exists():
         work.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=work.parent) as folder:
+        folder = tempfile.mkdtemp(dir=work.parent)
+        try:
             search(meta_schedule, functions, order["trials"], folder)
-            # What another run found meanwhile serves as well.
+            os.rename(folder, work)
+        except OSError:
+            # What another run has found meanwhile serves as well.
             if not work.exists():
-                shutil.copytree(folder, work)
+                raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     database = meta_schedule.database.JSONDatabase(work_dir=str(work))
     names = [(function.dispatched[0], target, function.task_name) for function in functions]
     left = sum(database.query_tuning_record(*name) is None for name in names)
@@ -173,7 +178,7 @@ def searched(meta_schedule, module, target, order):
 
 def search(meta_schedule, functions, trials, work):
     """Measures random orders of loops, as many for each function. The builder and the runner are in this process: those of
-    TVM start processes of their own, each of which takes longer to load TVM than the work lasts."""
+    TVM start processes of their own, of which each build ended at its limit of time where they were tried."""
     from tvm.ir.utils import derived_object
     from tvm.s_tir.meta_schedule import builder, measure_callback, relax_integration, runner
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
