@@ -89,6 +89,55 @@ fn code_for_tvm_that_does_not_fit_is_refused_before_it_is_loaded() {
 }
 
 #[test]
+fn what_tvm_is_not_given_right_is_refused_in_one_line() {
+    let place = Place::new();
+    let cases = [
+        (
+            &["--shape", "2x3x9x9"][..],
+            "input `input` is [?, 3, 8, 8], which [2, 3, 9, 9] does not fit",
+        ),
+        (&["--arch", "armv7"], "nothing is compiled for armv7"),
+        (&["--to", "fp16"], "a .so file has the numbers of the model"),
+    ];
+    for (more, words) in cases {
+        let output = place.run(&[&["convert", "tiny.onnx", "-o", "tiny.so"], more].concat());
+        assert!(!output.status.success() && !place.path("tiny.so").exists());
+        assert!(said(&output).contains(words), "{}", said(&output));
+        assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
+    }
+}
+
+/// The search measures on the machine that compiles.
+#[test]
+fn code_of_tvm_for_another_processor_is_not_tuned() {
+    let place = Place::new();
+    let other = match std::env::consts::ARCH {
+        "aarch64" => "x86_64",
+        _ => "aarch64",
+    };
+    let asked = ["--arch", other, "--trials", "8", "--json"];
+    let output = place.run(&[&["convert", "tiny.onnx", "-o", "tiny.so"], &asked[..]].concat());
+    if !output.status.success() {
+        // Not every machine has a compiler for it.
+        let mend = format!("install g++-{}-linux-gnu", other.replace('_', "-"));
+        assert!(said(&output).trim_end().ends_with(&mend), "{}", said(&output));
+        return;
+    }
+    let made: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    let why = made["untuned"].as_str().unwrap();
+    assert!(
+        why.starts_with("a search measures on the machine that compiles"),
+        "{why}"
+    );
+    let refused = said(&bench(&place, &[]));
+    assert!(
+        refused.contains(&format!("it is compiled for {other}")),
+        "{refused}"
+    );
+}
+
+#[test]
 fn threads_that_tvm_does_not_take_are_an_error() {
     let place = compiled();
     let output = bench(&place, &["--threads", "1000"]);

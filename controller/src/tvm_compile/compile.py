@@ -72,7 +72,8 @@ def inputs(model, shapes):
         if None in shape:
             raise Refusal(f"input `{value.name}` has open axes; give its shape")
         if len(shape) != len(own) or any(extent not in (None, given) for extent, given in zip(own, shape)):
-            raise Refusal(f"input `{value.name}` is {own}, which {shape} does not fit")
+            written = ", ".join("?" if extent is None else str(extent) for extent in own)
+            raise Refusal(f"input `{value.name}` is [{written}], which {shape} does not fit")
         ports[value.name] = (type_of(value), shape)
     return ports
 
@@ -113,7 +114,7 @@ def compiler_of(arch):
         mend = "a C compiler is needed to link what TVM compiles; install g++"
     else:
         names = [f"{arch}-linux-gnu-g++", f"{arch}-linux-gnu-gcc"]
-        mend = f"a compiler for {arch} is needed to link what TVM compiles; install g++-{arch}-linux-gnu"
+        mend = f"a compiler for {arch} is needed to link what TVM compiles; install g++-{arch.replace('_', '-')}-linux-gnu"
     found = next((path for path in map(shutil.which, names) if path), None)
     if found is None:
         raise Refusal(mend)
