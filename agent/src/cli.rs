@@ -30,6 +30,10 @@ pub struct Args {
     /// A runtime's shared library, or a folder of such, looked into first
     #[arg(long, value_name = "PATH")]
     pub runtime_path: Option<PathBuf>,
+
+    /// Run machine code that jobs bring, as those of TVM do: whoever may publish to this agent runs programs as its user
+    #[arg(long)]
+    pub machine_code: bool,
 }
 
 impl Args {
@@ -42,6 +46,7 @@ impl Args {
             id: self.id,
             state_dir: self.state,
             runtime_path: self.runtime_path,
+            machine_code: self.machine_code.then_some(true),
             ..Settings::default()
         };
         Config::new(

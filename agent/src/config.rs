@@ -34,6 +34,8 @@ pub struct Config {
     pub run_timeout: Duration,
     /// Longest silence of a transfer before the next batch goes first.
     pub fetch_patience: Duration,
+    /// Whether jobs may bring machine code of their own.
+    pub machine_code: bool,
     /// How workers are started.
     pub worker: WorkerCommand,
 }
@@ -94,6 +96,8 @@ pub struct Settings {
     /// See [`Config::fetch_patience`].
     #[serde(default, with = "humantime_serde")]
     pub fetch_patience: Option<Duration>,
+    /// See [`Config::machine_code`].
+    pub machine_code: Option<bool>,
     /// See [`WorkerCommand::runner`].
     pub worker_runner: Option<Vec<String>>,
 }
@@ -130,6 +134,7 @@ impl Settings {
             load_timeout: self.load_timeout.or(below.load_timeout),
             run_timeout: self.run_timeout.or(below.run_timeout),
             fetch_patience: self.fetch_patience.or(below.fetch_patience),
+            machine_code: self.machine_code.or(below.machine_code),
             worker_runner: self.worker_runner.or(below.worker_runner),
         }
     }
@@ -158,6 +163,7 @@ impl Config {
             load_timeout: some_time("load_timeout", all.load_timeout)?,
             run_timeout: some_time("run_timeout", all.run_timeout)?,
             fetch_patience: some_time("fetch_patience", all.fetch_patience)?,
+            machine_code: required("machine_code", all.machine_code)?,
             worker: WorkerCommand {
                 runner: required("worker_runner", all.worker_runner)?,
                 ..worker
@@ -248,6 +254,7 @@ mod tests {
             load_timeout: Duration::from_mins(5),
             run_timeout: Duration::from_mins(1),
             fetch_patience: Duration::from_secs(30),
+            machine_code: false,
             worker: worker(),
         };
         assert_eq!(config, expected);

@@ -1,14 +1,16 @@
 //! What the agent says of its device.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgefront_protocol::outcome::Stage;
-use edgefront_protocol::{Absence, Bytes, Device, Incarnation, RuntimeState, RuntimeStatus, UnixMillis};
+use edgefront_protocol::{
+    Absence, Bytes, Device, Format, Incarnation, RuntimeState, RuntimeStatus, UnixMillis,
+};
 use edgefront_runtimes::{Registry, Runtime, Search};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use crate::Config;
-use crate::measure::{Limits, Worker};
+use crate::measure::{Limits, NO_MACHINE_CODE, Worker};
 use crate::worker::message::{Answer, Order};
 
 /// Instruction set extensions that decide how fast INT8, FP16 and FP32 run, as `/proc/cpuinfo` names them.
@@ -83,6 +85,9 @@ fn features(cpuinfo: &str) -> Vec<String> {
     known.map(|&feature| feature.to_owned()).collect()
 }
 
+/// Longest time for which a runtime keeps the device from telling that it is there.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Every runtime, each probed in a process of its own: a library that is broken must not take the agent along.
 async fn runtimes(config: &Config) -> Vec<RuntimeStatus> {
     let limits = Limits::of(config);
@@ -92,7 +97,14 @@ async fn runtimes(config: &Config) -> Vec<RuntimeStatus> {
     let names: Vec<&str> = registry.iter().map(Runtime::name).collect();
     let mut statuses = Vec::new();
     for name in names {
-        let state = probe(name, &limits).await;
+        let brings_code = registry
+            .get(name)
+            .is_ok_and(|runtime| runtime.formats() == [Format::So.as_str()]);
+        let state = if brings_code && !config.machine_code {
+            absent(NO_MACHINE_CODE.to_owned())
+        } else {
+            probe(name, &limits).await
+        };
         // A wrong path must not take the device from its fleet: what needs no library can still be measured.
         if let RuntimeState::Absent(Absence { reason }) = &state {
             tracing::info!("{name} is left out: {reason}");
@@ -112,7 +124,9 @@ async fn probe(name: &str, limits: &Limits) -> RuntimeState {
             runtime: name.to_owned(),
             runtime_path: limits.runtime_path.as_deref().map(crate::measure::utf8),
         };
-        worker.ask(&order, Stage::Load, limits.load).await
+        worker
+            .ask(&order, Stage::Load, limits.load.min(PROBE_TIMEOUT))
+            .await
     };
     match answer.await {
         Ok(Answer::Probed { version, providers }) => RuntimeState::Ready { version, providers },

@@ -9,7 +9,7 @@ use std::time::Duration;
 use edgefront_agent::WorkerCommand;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
-use edgefront_protocol::{BlobRef, JobState, Nanos, Pack, PictureShape, Plan};
+use edgefront_protocol::{BlobRef, Format, JobState, Nanos, Pack, PictureShape, Plan};
 use edgefront_tests::jobs::{self, tiny};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -25,6 +25,7 @@ fn limits() -> Limits {
             args: vec!["worker".into()],
         },
         runtime_path: None,
+        machine_code: false,
         load: Duration::from_mins(1),
         run: Duration::from_mins(1),
     }
@@ -123,6 +124,22 @@ async fn jobs_take_turns_and_every_run_is_kept() {
         .iter()
         .position(|report| matches!(report, Report::State(_, JobState::Measuring { .. })));
     assert!(last < first, "a job was loaded while others were measured");
+}
+
+#[tokio::test]
+async fn machine_code_runs_where_the_agent_was_told_to() {
+    let mut code = job("code", "null", &tiny());
+    code.job.artifact.format = Format::So;
+    let (refused, _) = outcomes(vec![code.clone()], limits()).await;
+    let (stage, error) = failure(&refused, "code");
+    assert_eq!(stage, Stage::Load);
+    assert!(error.contains("`machine_code = true`"), "{error}");
+    let told = Limits {
+        machine_code: true,
+        ..limits()
+    };
+    let (measured, _) = outcomes(vec![code], told).await;
+    assert!(measured["code"].is_ok());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -89,7 +90,9 @@ pub(crate) fn kept(
     };
     let partial = folder.join(format!("{}{PARTIAL}{}", key.name(), std::process::id()));
     remove_left_behind(folder, &key.name());
-    fs::create_dir_all(&partial).map_err(unwritable)?;
+    // What is loaded in a model's place is written by nobody else.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&partial);
+    made.map_err(unwritable)?;
     let start = Instant::now();
     let file = partial.join(key.file);
     let done = build(&file).and_then(|()| {
@@ -98,13 +101,12 @@ pub(crate) fn kept(
             .map_err(|error| format!("it was built without {}: {error}", key.file))?;
         fs::write(partial.join(KEY), text)
             .and_then(|()| File::open(&file)?.sync_all())
-            .and_then(|()| move_into_place(&partial, &home))
+            .and_then(|()| move_into_place(&partial, &home, key))
             .map_err(unwritable)
     });
-    if let Err(error) = done {
-        drop(fs::remove_dir_all(&partial));
-        return Err(error);
-    }
+    // Gone, but where it failed or another process came first.
+    drop(fs::remove_dir_all(&partial));
+    done?;
     Ok(Kept {
         file: home.join(key.file),
         built: Some(start.elapsed()),
@@ -122,12 +124,22 @@ fn is_whole(home: &Path, key: &Key) -> Option<bool> {
     Some(matches!((stands, expected), (Ok(stands), Ok(expected)) if stands == expected))
 }
 
-/// Another process may have put the same there meanwhile, or a damaged one may lie there.
-fn move_into_place(partial: &Path, home: &Path) -> io::Result<()> {
-    if home.is_dir() {
-        fs::remove_dir_all(home)?;
+/// Another process may have put the same there meanwhile, which serves as well; a damaged one makes way.
+fn move_into_place(partial: &Path, home: &Path, key: &Key) -> io::Result<()> {
+    if is_whole(home, key) == Some(false) {
+        // Aside first, so that nobody finds it half gone.
+        let mut aside = partial.as_os_str().to_owned();
+        aside.push("-damaged");
+        fs::rename(home, &aside).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+        drop(fs::remove_dir_all(aside));
     }
-    fs::rename(partial, home)
+    match fs::rename(partial, home) {
+        Err(_) if is_whole(home, key) == Some(true) => Ok(()),
+        moved => moved,
+    }
 }
 
 /// Removes what builds of this file left that were cut off. Those of processes that live go on.

@@ -28,6 +28,7 @@ use crate::locate;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use provider::{Assignment, Provider};
+use saved::Graph;
 use settings::{Optimization, Settings};
 use version::version;
 
@@ -38,7 +39,7 @@ const NAME: &str = locate::ORT.name;
 pub(crate) struct Ort {
     search: Search,
     /// The saved graph of each model and provider as it is written, which were checked to the last bit.
-    saved: Mutex<BTreeMap<(PathBuf, String), PathBuf>>,
+    saved: Mutex<BTreeMap<(PathBuf, String), Graph>>,
 }
 
 impl Ort {
@@ -54,7 +55,7 @@ impl Ort {
     }
 
     /// The saved graph of a model, which is made where it is not there; `None` where none is asked for.
-    fn saved(&self, path: &Path, options: &Options) -> Result<Option<PathBuf>, Error> {
+    fn saved(&self, path: &Path, options: &Options) -> Result<Option<Graph>, Error> {
         let (provider, settings) = asked(options)?;
         if !settings.saved {
             return Ok(None);
@@ -125,11 +126,11 @@ impl Runtime for Ort {
         let asked = provider.dispatch(path, &library, options).map_err(not_by_it)?;
         let builder = with_provider(environment, provider, asked, settings, options)
             .map_err(|error| not_by_it(words(&error)))?;
-        let file = saved.as_deref().unwrap_or(path);
+        let file = saved.as_ref().map_or(path, |graph| graph.file.as_path());
         let session = open(builder, file, settings, options).map_err(|error| refused(file, words(&error)))?;
         let assigned = Assignment::of(&session).map_err(|error| not_by_it(words(&error)))?;
         let left = assigned.check(provider).map_err(not_by_it)?;
-        let known = [provider.remark(), saved.is_some().then_some(saved::REMARK)];
+        let known = [provider.remark(), saved.as_ref().map(|graph| graph.remark)];
         let known = known.into_iter().flatten().map(str::to_owned);
         let remarks: Vec<String> = left.into_iter().chain(known).collect();
         let remark = (!remarks.is_empty()).then(|| remarks.join("; "));

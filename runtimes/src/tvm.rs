@@ -11,6 +11,7 @@ mod file;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
 use crate::locate;
@@ -189,6 +190,7 @@ impl TvmModel {
     fn new(api: &'static Api, version: Option<&str>, path: &Path, options: &Options) -> Result<Self, String> {
         port::check_options(options)?;
         let record = Record::read(path)?;
+        file::check_architecture(path)?;
         check_version(&record.tvm, version)?;
         cpu::check(&record.cpu)?;
         let inputs = port::resolve(&record.inputs()?, options)?;
@@ -204,7 +206,8 @@ impl TvmModel {
             names: outputs.iter().map(|output| output.name.clone()).collect(),
             outputs,
             threads: options.threads,
-            remark: remark.map(|why| format!("its code is not tuned: {why}")),
+            // The file says it, which anybody may have written.
+            remark: remark.map(|why| one_line(&format!("its code is not tuned: {why}"))),
             record,
         })
     }

@@ -52,6 +52,8 @@ pub struct Limits {
     pub worker: WorkerCommand,
     /// A runtime's library or a folder of such, looked into first.
     pub runtime_path: Option<PathBuf>,
+    /// Whether jobs may bring machine code of their own.
+    pub machine_code: bool,
     /// Longest time to load an artifact.
     pub load: Duration,
     /// Longest silence of a worker that runs.
@@ -63,11 +65,16 @@ impl Limits {
         Self {
             worker: config.worker.clone(),
             runtime_path: config.runtime_path.clone(),
+            machine_code: config.machine_code,
             load: config.load_timeout,
             run: config.run_timeout,
         }
     }
 }
+
+/// Why a job that brings machine code is not measured.
+pub(crate) const NO_MACHINE_CODE: &str = "this agent runs no machine code that jobs bring; `machine_code = true` in its \
+     agent.toml lets everybody who may publish to it run programs as its user";
 
 /// What is told while a batch is measured.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
-use edgefront_protocol::{Bytes, JobId, Nanos, UnixMillis};
+use edgefront_protocol::{Bytes, Format, JobId, Nanos, UnixMillis};
 
 use super::child::{Worker, failure};
 use super::conditions::Observer;
 use super::plan::{self, Totals};
 use super::tally::Tally;
-use super::{Assignment, Limits, utf8};
+use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
 use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
 
@@ -41,6 +41,9 @@ impl Slot {
                 Stage::Load,
                 "threads, batch and rounds must be at least 1",
             ));
+        }
+        if job.artifact.format == Format::So && !limits.machine_code {
+            return Err(failure(Stage::Load, NO_MACHINE_CODE));
         }
         let mut worker = Worker::start(&limits.worker)?;
         let order = Load {

@@ -176,10 +176,7 @@ fn run_code(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
             "a .so file has the numbers of the model; leave --to and --keep out, and convert the model before",
         ));
     }
-    let processor = match args.arch.as_deref() {
-        Some(arch) if arch != std::env::consts::ARCH => Processor::any(arch),
-        _ => Processor::own(),
-    };
+    let processor = args.arch.as_deref().map_or_else(Processor::own, Processor::any);
     let Source { model, files, bytes } = Source::read(&args.model, ui)?;
     check_output(&args.output, files.iter().map(PathBuf::as_path))?;
     let named = || args.model.display().to_string();

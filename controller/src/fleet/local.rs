@@ -30,6 +30,8 @@ impl Local {
             .arg(broker.url().to_string())
             .arg("--state")
             .arg(state)
+            // What this program compiled itself.
+            .arg("--machine-code")
             // Ctrl-C in the terminal is for the controller, which ends the agent in order.
             .process_group(0)
             .stdin(Stdio::null())

@@ -41,7 +41,7 @@ impl Conversion {
     pub(super) fn key(&self, source: Digest) -> anyhow::Result<Digest> {
         let version = env!("CARGO_PKG_VERSION");
         let parts = serde_json::to_vec(&(version, source, self.format, &self.shapes))?;
-        let code = self.code.as_ref().map(|code| (tvm_compile::VERSION, code));
+        let code = self.code.as_ref().map(|code| (tvm_compile::recipe(), code));
         // Of files without code the key stays what it was.
         let code = code.map(|code| serde_json::to_vec(&code)).transpose()?;
         Ok(Digest::of(&[parts, code.unwrap_or_default()].concat()))

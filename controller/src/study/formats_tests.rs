@@ -108,3 +108,16 @@ fn a_runtime_that_is_named_in_two_ways_is_refused() {
         "runtimes: `tflite` and `tflite:cpu` are the same"
     );
 }
+
+#[test]
+fn code_of_tvm_is_measured_as_it_was_compiled_and_once() {
+    let study = Study {
+        runtimes: Some(vec!["tvm".into(), "ort".into(), "tvm:untuned".into()]),
+        ..of("m.onnx")
+    };
+    let why = refused(&study);
+    assert!(
+        why.starts_with("runtimes: `tvm` and `tvm:untuned` are the same code"),
+        "{why}"
+    );
+}

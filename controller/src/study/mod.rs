@@ -406,6 +406,14 @@ fn measured_once(runtimes: &[String]) -> anyhow::Result<()> {
             )));
         }
     }
+    // Each file is compiled once, with a search or without.
+    let of_tvm = |written: &&String| runtime_and_provider(written).0 == crate::tvm_compile::RUNTIME;
+    let of_tvm: Vec<&String> = runtimes.iter().filter(of_tvm).collect();
+    if let [first, second, ..] = of_tvm[..] {
+        return Err(UsageError::new(format!(
+            "runtimes: `{first}` and `{second}` are the same code; measure what is tuned and what is not in two studies"
+        )));
+    }
     Ok(())
 }
 

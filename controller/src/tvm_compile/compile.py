@@ -41,8 +41,13 @@ def main():
     gives = outputs(model, module["main"].ret_ty)
     with target, tvm.transform.PassContext(opt_level=3):
         module = prepared(module)
-        module, untuned, left = tuned(module, target, order)
-        executable = tvm.compile(module, target)
+        found, untuned, left = tuned(module, target, order)
+        executable = tvm.compile(found, target)
+        if untuned is None:
+            # The search keeps its best, which need not be better than what was there before it.
+            plain = tvm.compile(module, target)
+            if seconds(plain, ports) < seconds(executable, ports):
+                executable, untuned, left = plain, "the search found no faster order of loops", 0
     record = {
         "tvm": tvm.__version__,
         "cpu": order["cpu"],
@@ -153,13 +158,23 @@ def tuned(module, target, order):
         return module, f"the search failed: {one_line(error)}", 0
 
 
+def seconds(executable, ports):
+    """The least time of one inference on this machine, on one thread."""
+    tvm.get_global_func("runtime.config_threadpool")(1, 1)
+    machine = relax.VirtualMachine(executable, tvm.cpu())
+    noise = numpy.random.default_rng(0)
+    inputs = [tvm.runtime.tensor((noise.random(shape) * 2).astype(kind)) for kind, shape in ports.values()]
+    machine["main"](*inputs)
+    timer = machine.time_evaluator("main", tvm.cpu(), number=1, repeat=10, min_repeat_ms=20)
+    return min(timer(*inputs).results)
+
+
 def searched(meta_schedule, module, target, order):
     """The database of a search that an earlier run made, or of a new one, and how many functions it has nothing of."""
     functions = meta_schedule.relax_integration.extract_tasks(module, target, {})
     work = Path(order["work"])
     if not work.exists():
-        work.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(dir=work.parent)
+        folder = begun(work)
         try:
             search(meta_schedule, functions, order["trials"], folder)
             os.rename(folder, work)
@@ -175,6 +190,18 @@ def searched(meta_schedule, module, target, order):
     if left == len(functions):
         raise Refusal("none of the orders of loops that were tried ran")
     return database, left
+
+
+def begun(work):
+    """A folder for a search that is under way, named after this process. Those of processes that are gone are removed."""
+    begin = f"{work.name}.partial-"
+    work.parent.mkdir(parents=True, exist_ok=True)
+    for left in work.parent.glob(f"{begin}*"):
+        if not Path("/proc", left.name.removeprefix(begin)).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = work.parent / f"{begin}{os.getpid()}"
+    folder.mkdir()
+    return str(folder)
 
 
 def search(meta_schedule, functions, trials, work):

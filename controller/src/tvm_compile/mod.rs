@@ -4,7 +4,7 @@
 mod environment;
 mod error;
 
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -163,11 +163,28 @@ fn run(
     let request = serde_json::to_string(&request).map_err(|error| CompileError::Refused {
         words: error.to_string(),
     })?;
-    Command::new(environment.python())
-        .args(["-c", PROGRAM, &request])
-        .stdin(Stdio::null())
+    let mut command = Command::new(environment.python());
+    command.args(["-c", PROGRAM, &request]).stdin(Stdio::null());
+    ends_with_parent(&mut command);
+    command
         .output()
         .map_err(|source| CompileError::NoPython { source })
+}
+
+/// A search goes on for minutes, which nobody wants who ended what asked for it.
+#[expect(unsafe_code, reason = "a child is prepared")]
+fn ends_with_parent(command: &mut Command) {
+    let prepare = || {
+        let signal = rustix::process::Signal::KILL;
+        rustix::process::set_parent_process_death_signal(Some(signal)).map_err(Into::into)
+    };
+    // SAFETY: between fork and exec it makes one system call, which allocates nothing and takes no lock.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// What decides machine code beside the order: versions, and the program that compiles.
+pub fn recipe() -> Digest {
+    Digest::of([VERSION, INTERFACE_VERSION, PROGRAM].join("\n").as_bytes())
 }
 
 /// What the program said.
@@ -190,7 +207,7 @@ fn work_folder(order: &Order<'_>) -> Result<PathBuf, CompileError> {
         source,
     };
     let model = Digest::of(&std::fs::read(order.model).map_err(read)?);
-    let parts = (VERSION, model, order.shapes, order.processor, order.trials);
+    let parts = (recipe(), model, order.shapes, order.processor, order.trials);
     let key = serde_json::to_vec(&parts).expect("invariant: numbers and texts can be written");
     let cache = dirs::cache_dir().ok_or(CompileError::NoHome)?;
     Ok(cache

@@ -10,8 +10,17 @@ use super::{NAME, builder, words};
 use crate::kept::{self, Key, kept};
 use crate::onnx::Interface;
 
-/// What a reader of its figures must know.
-pub(super) const REMARK: &str = "loaded as ONNX Runtime rewrote and saved it on this device before";
+/// A graph that is there.
+#[derive(Debug, Clone)]
+pub(super) struct Graph {
+    pub(super) file: PathBuf,
+    /// What a reader of its figures must know.
+    pub(super) remark: &'static str,
+}
+
+const BEFORE: &str = "loaded as ONNX Runtime rewrote and saved it on this device before";
+const NOW: &str = "ONNX Runtime rewrote and saved it just now, in the process that then loaded it: the next job's loading \
+     time is that of a fresh one";
 
 /// The saved graph of the model at `path`, which is made where it is not there. The error is one line.
 pub(super) fn graph(
@@ -20,7 +29,7 @@ pub(super) fn graph(
     path: &Path,
     provider: Provider,
     settings: Settings,
-) -> Result<PathBuf, String> {
+) -> Result<Graph, String> {
     if provider != Provider::Cpu {
         return Err("saved=on is for the provider cpu: what others compile is not in the graph".to_owned());
     }
@@ -45,7 +54,10 @@ pub(super) fn graph(
     let graph = kept(&kept::folder(NAME)?, &key, |file| {
         rewrite(file).map_err(|error: ort::Error| words(&error))
     })?;
-    Ok(graph.file)
+    Ok(Graph {
+        remark: if graph.built.is_some() { NOW } else { BEFORE },
+        file: graph.file,
+    })
 }
 
 /// What of the processor decides how a graph is rewritten: layouts are chosen by its vector instructions.

@@ -98,12 +98,10 @@ impl Session for TensorRtSession {
     }
 
     /// `trtexec` goes on until both the runs and the time are reached and knows no longest time, so fewer runs are
-    /// asked for where the latest ones were so slow that it would pass.
+    /// asked for where the latest ones were so slow that it would pass, and one before any is known.
     fn time(&mut self, span: Span) -> Option<Result<Vec<u64>, Error>> {
         let fit = |typical: u64| span.limit.as_nanos() as u64 / typical;
-        let runs = self
-            .typical
-            .map_or(span.runs, |typical| span.runs.min(fit(typical)));
+        let runs = self.typical.map_or(1, |typical| span.runs.min(fit(typical)));
         let flags = [
             format!("--iterations={}", runs.max(1)),
             format!("--duration={}", seconds(span.time.min(span.limit))),

@@ -1,6 +1,7 @@
 //! The program `trtexec`: where it is, and running it.
 
 use std::env;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,11 +30,11 @@ impl Tool {
         }
         let path = env::var_os("PATH").unwrap_or_default();
         let folders = env::split_paths(&path).chain([PathBuf::from(JETPACK)]);
+        // Whatever folder this was started in has no say.
+        let folders = folders.filter(|folder| folder.is_absolute());
         let mut programs = folders.map(|folder| folder.join(TENSORRT.stem));
         programs
-            .find(|program| program.is_file())
-            // It is started in other folders than this one.
-            .and_then(|program| std::path::absolute(program).ok())
+            .find(|program| is_program(program))
             .ok_or_else(|| Error::Missing {
                 runtime: NAME,
                 reason: format!(
@@ -74,6 +75,11 @@ impl Tool {
             (false, text) => Err(said::reason(&text)),
         }
     }
+}
+
+fn is_program(path: &Path) -> bool {
+    let may_run = |file: std::fs::Metadata| file.is_file() && file.permissions().mode() & 0o111 != 0;
+    std::fs::metadata(path).is_ok_and(may_run)
 }
 
 /// Whether it succeeded, and all that it printed. The error is why it could not be started.

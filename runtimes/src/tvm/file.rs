@@ -47,16 +47,11 @@ struct Port {
 type Ports = Vec<Declared>;
 
 impl Record {
-    /// Reads it from the library at `path`, which must be one for this processor. The error is a reason in one line.
+    /// Reads it from the library at `path`, which may be one for another processor. The error is a reason in one line.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let failed = |error: io::Error| one_line(&error.to_string());
-        let own = std::env::consts::ARCH;
-        match elf::architecture(path).map_err(failed)? {
-            None => return Err("it is no shared library".to_owned()),
-            Some(found) if found != own => {
-                return Err(format!("it is compiled for {found}, and this machine is {own}"));
-            }
-            Some(_) => {}
+        if elf::architecture(path).map_err(failed)?.is_none() {
+            return Err("it is no shared library".to_owned());
         }
         let text = foot(path).map_err(failed)?.ok_or(
             "it says nothing of itself at its end; make it anew with `edgefront convert`, or copy it anew",
@@ -88,6 +83,16 @@ impl Port {
             data_type,
             axes: self.shape.iter().copied().map(Some).collect(),
         })
+    }
+}
+
+/// Refuses code for another processor than this machine's. The error is a reason in one line.
+pub(super) fn check_architecture(path: &Path) -> Result<(), String> {
+    let found = elf::architecture(path).map_err(|error| one_line(&error.to_string()))?;
+    let own = std::env::consts::ARCH;
+    match found {
+        Some(found) if found != own => Err(format!("it is compiled for {found}, and this machine is {own}")),
+        _ => Ok(()),
     }
 }
 
