@@ -213,8 +213,13 @@ mod tests {
         let mut image = fs::read(file.path()).unwrap();
         // `e_machine` of RISC-V.
         image[18] = 243;
+        assert_eq!(check_architecture(file.path()), Ok(()));
         fs::write(file.path(), &image).unwrap();
-        let refused = Record::read(file.path()).unwrap_err();
+        assert!(
+            Record::read(file.path()).is_ok(),
+            "what it takes and gives is known all the same"
+        );
+        let refused = check_architecture(file.path()).unwrap_err();
         assert_eq!(
             refused,
             format!(
