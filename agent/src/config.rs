@@ -36,6 +36,10 @@ pub struct Config {
     pub fetch_patience: Duration,
     /// Whether jobs may bring machine code of their own.
     pub machine_code: bool,
+    /// The root of the system whose sensors are read: `/`, or where a container finds its host's.
+    pub system: PathBuf,
+    /// How long to measure the power at rest, before the jobs of a batch and after them.
+    pub idle: Duration,
     /// How workers are started.
     pub worker: WorkerCommand,
 }
@@ -98,6 +102,11 @@ pub struct Settings {
     pub fetch_patience: Option<Duration>,
     /// See [`Config::machine_code`].
     pub machine_code: Option<bool>,
+    /// See [`Config::system`].
+    pub system: Option<PathBuf>,
+    /// See [`Config::idle`].
+    #[serde(default, with = "humantime_serde")]
+    pub idle: Option<Duration>,
     /// See [`WorkerCommand::runner`].
     pub worker_runner: Option<Vec<String>>,
 }
@@ -135,6 +144,8 @@ impl Settings {
             run_timeout: self.run_timeout.or(below.run_timeout),
             fetch_patience: self.fetch_patience.or(below.fetch_patience),
             machine_code: self.machine_code.or(below.machine_code),
+            system: self.system.or(below.system),
+            idle: self.idle.or(below.idle),
             worker_runner: self.worker_runner.or(below.worker_runner),
         }
     }
@@ -164,6 +175,8 @@ impl Config {
             run_timeout: some_time("run_timeout", all.run_timeout)?,
             fetch_patience: some_time("fetch_patience", all.fetch_patience)?,
             machine_code: required("machine_code", all.machine_code)?,
+            system: absolute(&required("system", all.system)?)?,
+            idle: some_time("idle", all.idle)?,
             worker: WorkerCommand {
                 runner: required("worker_runner", all.worker_runner)?,
                 ..worker
@@ -255,6 +268,8 @@ mod tests {
             run_timeout: Duration::from_mins(1),
             fetch_patience: Duration::from_secs(30),
             machine_code: false,
+            system: "/".into(),
+            idle: Duration::from_secs(2),
             worker: worker(),
         };
         assert_eq!(config, expected);

@@ -27,6 +27,7 @@ fn outcome(pictures: usize) -> Outcome {
             peak_rss: None,
             score: Some(score),
             conditions: Conditions::default(),
+            energy: Vec::new(),
         }),
     }
 }

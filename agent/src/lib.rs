@@ -7,6 +7,7 @@
 
 mod board;
 pub mod cli;
+mod clock;
 mod config;
 mod device;
 mod dispatcher;
@@ -16,6 +17,7 @@ mod fetch;
 pub mod fuzzing;
 mod machine;
 pub mod measure;
+mod meters;
 mod presence;
 mod service;
 mod store;
@@ -37,7 +39,8 @@ use store::Store;
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.state_dir)?;
     let device = device::describe(&config).await;
-    let board = board::read(Path::new("/"));
+    let mut board = board::read(Path::new("/"));
+    (board.rails, board.meter_faults) = meters::announce(&config.system);
     let (dispatcher, mended) = Dispatcher::start(config, (device, board), store)?;
     dispatcher.run(mended, std::pin::pin!(shutdown)).await
 }

@@ -28,6 +28,9 @@ fn limits() -> Limits {
         machine_code: false,
         load: Duration::from_mins(1),
         run: Duration::from_mins(1),
+        // Without a meter.
+        system: "/nowhere".into(),
+        idle: Duration::from_millis(200),
     }
 }
 

@@ -41,6 +41,7 @@ fn outcome() -> Outcome {
             predictions: (0..10_000).map(|i| i % 1_000).collect(),
         }),
         conditions: Conditions::default(),
+        energy: Vec::new(),
     };
     let id = |text: &str| text.to_owned();
     Outcome {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, DeviceId, UnixMillis};
+use crate::{Bytes, DeviceId, Rail, UnixMillis};
 
 /// The retained message on a device's presence topic; the broker publishes `Offline` as its last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,10 @@ pub struct Board {
     pub jetpack: Option<String>,
     /// Graphics processors, with their drivers.
     pub gpus: Vec<String>,
+    /// What its meters measure.
+    pub rails: Vec<Rail>,
+    /// Why other meters or rails are not read, a line each.
+    pub meter_faults: Vec<String>,
 }
 
 /// One runtime on one device.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, DeviceId, JobId, Nanos, UnixMillis};
+use crate::{BatchId, Bytes, DeviceId, JobId, Nanos, RailEnergy, UnixMillis};
 
 /// The one end of one job. The agent keeps it until the controller acknowledges it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +77,8 @@ pub struct Measurement {
     pub score: Option<Score>,
     /// State of the device while it measured.
     pub conditions: Conditions,
+    /// What each rail took; empty where no meter was read.
+    pub energy: Vec<RailEnergy>,
 }
 
 /// The timed runs of one job.

@@ -193,6 +193,15 @@ pub struct EnergyRecord {
     pub scope: String,
     /// True for a model instead of a meter.
     pub estimated: bool,
+    /// 95 % confidence interval of `mj_per_inference`; `None` where there were fewer than two rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mj_ci95: Option<[f64; 2]>,
+    /// Millijoules per inference beyond what the device takes at rest; `None` where rest was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_mj_per_inference: Option<f64>,
+    /// 95 % confidence interval of `net_mj_per_inference`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_mj_ci95: Option<[f64; 2]>,
 }
 
 /// Memory of the worker process, in megabytes of 10^6 bytes.

@@ -58,6 +58,36 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A power in microwatts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Microwatts(pub u64);
+
+impl Microwatts {
+    /// The power in watts.
+    pub fn as_watts(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
+impl std::iter::Sum for Microwatts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        Self(all.map(|each| each.0).sum())
+    }
+}
+
+/// An energy in microjoules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Microjoules(pub u64);
+
+impl Microjoules {
+    /// The energy in joules.
+    pub fn as_joules(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
 /// A wall-clock instant in milliseconds since the Unix epoch, for people and logs, never for measuring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -9,6 +9,7 @@ mod child;
 mod conditions;
 mod memory;
 mod plan;
+mod power;
 mod slot;
 mod tally;
 
@@ -24,6 +25,7 @@ pub(crate) use child::{Worker, failure};
 use conditions::Observer;
 use memory::Memory;
 use plan::Shuffle;
+use power::Power;
 use slot::Slot;
 pub use tally::Tally;
 
@@ -58,6 +60,10 @@ pub struct Limits {
     pub load: Duration,
     /// Longest silence of a worker that runs.
     pub run: Duration,
+    /// The root of the system whose meters are read.
+    pub system: PathBuf,
+    /// How long the power at rest is measured.
+    pub idle: Duration,
 }
 
 impl Limits {
@@ -68,6 +74,8 @@ impl Limits {
             machine_code: config.machine_code,
             load: config.load_timeout,
             run: config.run_timeout,
+            system: config.system.clone(),
+            idle: config.idle,
         }
     }
 }
@@ -95,6 +103,7 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
         limits,
         reports,
     };
+    let mut power = Power::begin(&bench.limits.system, bench.limits.idle).await;
     let mut waiting = VecDeque::from(jobs);
     let mut number = 1;
     while !waiting.is_empty() {
@@ -106,7 +115,8 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
             }
         }
         let group = bench.run_rounds(group).await;
-        bench.finish(group).await;
+        power.end().await;
+        bench.finish(group, &power).await;
         number += 1;
     }
 }
@@ -203,9 +213,10 @@ impl Bench {
         }
     }
 
-    async fn finish(&self, group: Vec<Slot>) {
-        for slot in group {
+    async fn finish(&self, group: Vec<Slot>, power: &Power) {
+        for mut slot in group {
             let id = slot.job().clone();
+            slot.meter(power);
             self.say(Report::State(id.clone(), JobState::Scoring)).await;
             let result = slot.finish().await.map(Box::new);
             self.say(Report::Ended(id, result)).await;

@@ -4,14 +4,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
-use edgefront_protocol::{Bytes, Format, JobId, Nanos, UnixMillis};
+use edgefront_protocol::{Bytes, Format, JobId, Nanos, RailEnergy, UnixMillis};
 
 use super::child::{Worker, failure};
 use super::conditions::Observer;
 use super::plan::{self, Totals};
+use super::power::Power;
 use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
+use crate::clock::Stretch;
 use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
@@ -26,6 +28,9 @@ pub(super) struct Slot {
     warmup_runs: u32,
     tally: Tally,
     rounds: Vec<Round>,
+    /// When the timed runs of each round were.
+    stretches: Vec<Option<Stretch>>,
+    energy: Vec<RailEnergy>,
     spent: Duration,
     peak_rss: Option<Bytes>,
     conditions: Conditions,
@@ -97,6 +102,8 @@ impl Slot {
             warmup_runs,
             tally: Tally::default(),
             rounds: Vec::new(),
+            stretches: Vec::new(),
+            energy: Vec::new(),
             spent: Duration::ZERO,
             conditions,
         })
@@ -131,7 +138,7 @@ impl Slot {
         let order = Order::Round(span);
         let mut answer = self.worker.ask(&order, Stage::Run, self.limits.run).await?;
         let mut tally = Tally::default();
-        let started = loop {
+        let (started, stretch) = loop {
             match answer {
                 Answer::Samples(counts) => {
                     for (nanos, count) in counts {
@@ -139,14 +146,19 @@ impl Slot {
                     }
                     answer = self.worker.answer(Stage::Run, self.limits.run).await?;
                 }
-                Answer::Round { started, peak_rss } => {
+                Answer::Round {
+                    started,
+                    stretch,
+                    peak_rss,
+                } => {
                     self.peak_rss = peak_rss;
-                    break started;
+                    break (started, stretch);
                 }
                 other => return Err(surprise(Stage::Run, &other)),
             }
         };
         self.rounds.push(round(&tally, position, started)?);
+        self.stretches.push(stretch);
         self.spent += begun.elapsed();
         self.tally.merge(&tally);
         Ok(())
@@ -155,6 +167,12 @@ impl Slot {
     /// Notes the device's state at a round's boundary.
     pub(super) fn observe(&mut self, observer: &Observer) {
         observer.look(&mut self.conditions);
+    }
+
+    /// Takes what the rounds took of each rail.
+    pub(super) fn meter(&mut self, power: &Power) {
+        self.energy = power.energies(&self.stretches);
+        self.conditions.notes.extend(power.faults());
     }
 
     /// Adds a line for who reads the figures.
@@ -183,6 +201,7 @@ impl Slot {
             peak_rss: self.peak_rss,
             score,
             conditions: self.conditions,
+            energy: self.energy,
         })
     }
 

@@ -7,6 +7,8 @@ use edgefront_protocol::{Bytes, Nanos, Shape, Target, UnixMillis, wire};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Stretch;
+
 /// Longest message; the largest are pictures to time a model on.
 pub(crate) const MAX_BYTES: u32 = 1 << 30;
 
@@ -101,6 +103,8 @@ pub(crate) enum Answer {
     Round {
         /// When its first timed run began.
         started: UnixMillis,
+        /// The stretch of its timed runs; `None` where a program of the runtime's own timed them.
+        stretch: Option<Stretch>,
         /// Peak memory of the process so far.
         peak_rss: Option<Bytes>,
     },

@@ -12,6 +12,7 @@ use super::memory::peak_rss;
 use super::message::{self, Answer, Feed, Load, Loaded, Span, WarmUp};
 use super::steady::Steadiness;
 use super::{emulation, inputs};
+use crate::clock;
 
 /// Runs before the timed ones of a round. The worker was blocked since its last round: its data is out of the
 /// caches and its threads sleep.
@@ -182,6 +183,7 @@ impl Bench {
             if time >= span.limit.0 || (runs >= span.runs && time >= span.time.0) {
                 return Ok(Answer::Round {
                     started,
+                    stretch: None,
                     // The model was in another process, of whose memory nothing is known.
                     peak_rss: None,
                 });
@@ -202,7 +204,7 @@ impl Bench {
     /// A round that is timed here. Only `run` lies between the two readings of the clock.
     fn timed_round(&mut self, span: Span, voice: &mut Voice) -> Result<Answer, Trouble> {
         self.lead_in()?;
-        let started = now();
+        let (started, begun) = (now(), clock::monotonic());
         let (mut runs, mut time) = (0, 0);
         loop {
             let nanos = self.timed_run()?;
@@ -217,9 +219,14 @@ impl Bench {
             }
             voice.keep_alive()?;
         }
+        let stretch = Some((begun, clock::monotonic()));
         let peak_rss = peak_rss();
         self.send_samples(voice)?;
-        Ok(Answer::Round { started, peak_rss })
+        Ok(Answer::Round {
+            started,
+            stretch,
+            peak_rss,
+        })
     }
 
     fn lead_in(&mut self) -> Result<(), Trouble> {

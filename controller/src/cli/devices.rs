@@ -236,6 +236,7 @@ mod tests {
             max_mhz: Some(1800),
             jetpack: None,
             gpus: vec!["v3d".to_owned()],
+            ..Board::default()
         }
     }
 

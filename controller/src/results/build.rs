@@ -7,6 +7,7 @@ use edgefront_protocol::results::{
 };
 use edgefront_protocol::{Artifact, Device, DeviceId, Failure, Measurement, Nanos, Stage, Target};
 
+use super::energy::energy;
 use crate::frontier::{mark, objective};
 use crate::stats::{Samples, certify, wilson};
 
@@ -113,7 +114,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         latency_ms: latency_record(&samples),
         throughput_ips: rounded(f64::from(job.target.batch) * 1e9 / samples.mean().max(1.0)),
         accuracy,
-        energy: None,
+        energy: energy(measurement),
         memory: MemoryRecord {
             peak_rss_mb: measurement.peak_rss.map(edgefront_protocol::Bytes::as_megabytes),
         },
@@ -276,6 +277,7 @@ mod tests {
                     predictions: vec![1, 2, 3, 4],
                 }),
                 conditions: Conditions::default(),
+                energy: Vec::new(),
             }),
         }
     }

@@ -7,8 +7,10 @@ mod beta;
 pub mod certify;
 pub mod median;
 mod samples;
+mod student;
 pub mod wilson;
 
 #[cfg(test)]
 pub(crate) use samples::tests::latency_of;
 pub use samples::{Corrupted, Samples};
+pub use student::t95;

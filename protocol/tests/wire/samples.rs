@@ -3,8 +3,9 @@
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
-    Format, Incarnation, Job, JobState, Latency, Measurement, Nanos, Outcome, Plan, Precision, Presence,
-    Progress, Round, RuntimeState, RuntimeStatus, Score, Stage, Target, UnixMillis,
+    Format, Incarnation, Job, JobState, Latency, Measurement, Microjoules, Microwatts, Nanos, Outcome, Plan,
+    Precision, Presence, Progress, Rail, RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, Stage,
+    Step, Target, UnixMillis, Window,
 };
 
 fn blob(content: &[u8]) -> BlobRef {
@@ -112,6 +113,8 @@ pub(crate) fn presence_online() -> Presence {
         max_mhz: Some(1800),
         jetpack: None,
         gpus: vec!["v3d".to_owned()],
+        rails: vec![rail()],
+        meter_faults: vec!["/sys/class/powercap/intel-rapl:0/energy_uj may not be read".to_owned()],
     };
     Presence::Online(device, 2, board)
 }
@@ -190,7 +193,32 @@ pub(crate) fn outcome_measured() -> Outcome {
                 max_temp_c: Some(61.5),
                 notes: vec!["shared machine".to_owned()],
             },
+            energy: vec![RailEnergy {
+                rail: rail(),
+                rounds: vec![Some(window(2_000_000)), None],
+                idle_before: Some(window(900_000)),
+                idle_after: None,
+            }],
         }),
+    }
+}
+
+fn rail() -> Rail {
+    Rail {
+        meter: "ina3221".to_owned(),
+        name: Some("VDD_IN".to_owned()),
+        scope: Scope::Module,
+        is_total: true,
+        is_estimate: false,
+        step: Some(Step::Power(Microwatts(40_000))),
+    }
+}
+
+fn window(energy: u64) -> Window {
+    Window {
+        time: Nanos(500_000_000),
+        energy: Microjoules(energy),
+        readings: 50,
     }
 }
 

@@ -5,9 +5,9 @@
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
-    DeviceId, Digest, Failure, Format, Incarnation, Job, JobId, JobState, Latency, Measurement, Nanos,
-    Outcome, Plan, Precision, Presence, Progress, Round, RuntimeState, RuntimeStatus, Score, Stage, Target,
-    Topic, UnixMillis,
+    DeviceId, Digest, Failure, Format, Incarnation, Job, JobId, JobState, Latency, Measurement, Microjoules,
+    Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, Rail, RailEnergy, Round, RuntimeState,
+    RuntimeStatus, Scope, Score, Stage, Step, Target, Topic, UnixMillis, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -190,15 +190,63 @@ fn device() -> impl Strategy<Value = Device> {
 
 fn board() -> impl Strategy<Value = Board> {
     let texts = [option::of(TEXT), option::of(TEXT), option::of(TEXT)];
-    (texts, option::of(any::<u32>()), vec(TEXT, 0..3)).prop_map(
-        |([model, governor, jetpack], max_mhz, gpus)| Board {
+    let meters = (vec(rail(), 0..3), vec(TEXT, 0..2));
+    (texts, option::of(any::<u32>()), vec(TEXT, 0..3), meters).prop_map(
+        |([model, governor, jetpack], max_mhz, gpus, (rails, meter_faults))| Board {
             model,
             governor,
             max_mhz,
             jetpack,
             gpus,
+            rails,
+            meter_faults,
         },
     )
+}
+
+fn rail() -> impl Strategy<Value = Rail> {
+    let step = prop_oneof![
+        any::<u64>().prop_map(|step| Step::Power(Microwatts(step))),
+        any::<u64>().prop_map(|step| Step::Energy(Microjoules(step))),
+    ];
+    let scope = proptest::sample::select(&Scope::ALL[..]);
+    (
+        TEXT,
+        option::of(TEXT),
+        scope,
+        any::<(bool, bool)>(),
+        option::of(step),
+    )
+        .prop_map(|(meter, name, scope, (is_total, is_estimate), step)| Rail {
+            meter,
+            name,
+            scope,
+            is_total,
+            is_estimate,
+            step,
+        })
+}
+
+fn rail_energy() -> impl Strategy<Value = RailEnergy> {
+    let window = || {
+        (nanos(), any::<(u64, u32)>()).prop_map(|(time, (energy, readings))| Window {
+            time,
+            energy: Microjoules(energy),
+            readings,
+        })
+    };
+    (
+        rail(),
+        vec(option::of(window()), 0..3),
+        option::of(window()),
+        option::of(window()),
+    )
+        .prop_map(|(rail, rounds, idle_before, idle_after)| RailEnergy {
+            rail,
+            rounds,
+            idle_before,
+            idle_after,
+        })
 }
 
 /// Any presence.
@@ -287,9 +335,10 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         peak_rss,
         option::of(score),
         conditions,
+        vec(rail_energy(), 0..3),
     )
         .prop_map(
-            |(runtime_version, provider, latency, load, peak_rss, score, conditions)| Measurement {
+            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy)| Measurement {
                 runtime_version,
                 provider,
                 latency,
@@ -297,6 +346,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                 peak_rss,
                 score,
                 conditions,
+                energy,
             },
         )
 }

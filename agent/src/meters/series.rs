@@ -1,0 +1,213 @@
+//! What one rail gave over time, and the energy of a part of it.
+
+use edgefront_protocol::{Microjoules, Nanos, Window};
+
+use super::Quantity;
+
+/// Fewest readings within a window whose power is told: with fewer, most of it would be guessed from outside.
+const LEAST_READINGS: u32 = 3;
+/// A gap within a window of more than this many times the usual one means that the sensor failed meanwhile.
+const LONGEST_GAP: u64 = 10;
+
+/// The values of one rail in order of time.
+#[derive(Debug, Clone)]
+pub(super) struct Series {
+    quantity: Quantity,
+    /// Time in nanoseconds, and power in microwatts or energy in microjoules.
+    readings: Vec<(u64, u64)>,
+}
+
+impl Series {
+    pub(super) fn new(quantity: Quantity) -> Self {
+        Self {
+            quantity,
+            readings: Vec::new(),
+        }
+    }
+
+    /// Adds a value that was read at `at`, later than all others.
+    pub(super) fn push(&mut self, at: u64, value: u64) {
+        self.readings.push((at, value));
+    }
+
+    /// Readings so far where all of them are equal, though they are many.
+    pub(super) fn stuck_after(&self, least: usize) -> Option<usize> {
+        let (_, first) = self.readings.first()?;
+        let count = self.readings.len();
+        (count >= least && self.readings.iter().all(|(_, value)| value == first)).then_some(count)
+    }
+
+    /// The energy from `from` to `to`; `None` where the sensor gave too little in that time.
+    ///
+    /// Power is taken to change linearly from one reading to the next (trapezoidal rule), energy to flow evenly.
+    pub(super) fn window(&self, from: u64, to: u64) -> Option<Window> {
+        let start = self
+            .readings
+            .partition_point(|(at, _)| *at <= from)
+            .checked_sub(1)?;
+        let end = self.readings.partition_point(|(at, _)| *at < to);
+        let around = self.readings.get(start..=end)?;
+        let within = around.iter().filter(|(at, _)| (from..=to).contains(at)).count() as u32;
+        let has_gap = around
+            .windows(2)
+            .any(|pair| pair[1].0 - pair[0].0 > self.usual_gap().saturating_mul(LONGEST_GAP));
+        // A counter that was set back, as by a driver that was loaded anew.
+        let is_set_back =
+            self.quantity == Quantity::Energy && around.windows(2).any(|pair| pair[1].1 < pair[0].1);
+        if to <= from || within < LEAST_READINGS || has_gap || is_set_back {
+            return None;
+        }
+        let energy = match self.quantity {
+            Quantity::Power => around
+                .windows(2)
+                .map(|pair| trapezoid(pair[0], pair[1], from, to))
+                .sum(),
+            Quantity::Energy => value_at(around, to)? - value_at(around, from)?,
+        };
+        Some(Window {
+            time: Nanos(to - from),
+            energy: Microjoules(energy.round().max(0.0) as u64),
+            readings: within,
+        })
+    }
+
+    /// Mean time from one reading to the next: some sensors take longer than they say.
+    fn usual_gap(&self) -> u64 {
+        let ends = self.readings.first().zip(self.readings.last());
+        let span = ends.map_or(0, |((first, _), (last, _))| last - first);
+        span / (self.readings.len() as u64).saturating_sub(1).max(1)
+    }
+}
+
+/// Microjoules between two readings of power, as far as they lie from `from` to `to`.
+fn trapezoid(a: (u64, u64), b: (u64, u64), from: u64, to: u64) -> f64 {
+    let (start, end) = (a.0.max(from), b.0.min(to));
+    if end <= start {
+        return 0.0;
+    }
+    let mean = f64::midpoint(between(a, b, start), between(a, b, end));
+    mean * (end - start) as f64 / 1e9
+}
+
+/// The value at `at`, on the line through two readings.
+fn between(a: (u64, u64), b: (u64, u64), at: u64) -> f64 {
+    let share = (at - a.0) as f64 / (b.0 - a.0).max(1) as f64;
+    a.1 as f64 + (b.1 as f64 - a.1 as f64) * share
+}
+
+fn value_at(readings: &[(u64, u64)], at: u64) -> Option<f64> {
+    let pair = readings
+        .windows(2)
+        .find(|pair| pair[0].0 <= at && at <= pair[1].0)?;
+    Some(between(pair[0], pair[1], at))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn power(readings: &[(u64, u64)]) -> Series {
+        let mut series = Series::new(Quantity::Power);
+        for &(at, value) in readings {
+            series.push(at, value);
+        }
+        series
+    }
+
+    #[test]
+    fn constant_power_is_power_times_time() {
+        let series = power(&[0, 10, 20, 30, 40].map(|ms| (ms * MS, 5_000_000)));
+        let window = series.window(5 * MS, 37 * MS).unwrap();
+        // 5 W for 32 ms.
+        assert_eq!((window.energy, window.readings), (Microjoules(160_000), 3));
+        assert!((window.mean_watts() - 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_ramp_is_integrated_exactly() {
+        let series = power(&[0, 10, 20, 30, 40].map(|ms| (ms * MS, ms * 100_000)));
+        // 0.1 W more each millisecond: 2.5 W at 25 ms, the middle of 30 ms.
+        assert_eq!(
+            series.window(10 * MS, 40 * MS).unwrap().energy,
+            Microjoules(75_000)
+        );
+    }
+
+    #[test]
+    fn what_the_readings_do_not_cover_is_not_told() {
+        let times = (1..50).chain(70..100).map(|step| (step * 10 * MS, 1_000_000));
+        let series = power(&times.collect::<Vec<_>>());
+        assert!(series.window(10 * MS, 40 * MS).is_some());
+        assert_eq!(series.window(9 * MS, 40 * MS), None, "before the first");
+        assert_eq!(series.window(900 * MS, 991 * MS), None, "after the last");
+        assert_eq!(series.window(11 * MS, 29 * MS), None, "one reading within");
+        assert_eq!(series.window(400 * MS, 800 * MS), None, "a gap of 21 readings");
+        assert_eq!(series.window(40 * MS, 10 * MS), None, "backwards");
+    }
+
+    #[test]
+    fn a_counter_tells_the_energy_between_its_readings() {
+        let mut series = Series::new(Quantity::Energy);
+        for (ms, value) in [(0, 500), (10, 20_500), (20, 40_500), (30, 60_500)] {
+            series.push(ms * MS, value);
+        }
+        // 20,000 uJ each 10 ms: 2 W.
+        assert_eq!(series.window(0, 30 * MS).unwrap().energy, Microjoules(60_000));
+        assert_eq!(
+            series.window(5 * MS, 30 * MS).unwrap().energy,
+            Microjoules(50_000)
+        );
+        series.push(40 * MS, 7);
+        assert_eq!(series.window(5 * MS, 40 * MS), None, "it was set back");
+    }
+
+    #[test]
+    fn a_value_that_never_changes_is_noticed() {
+        assert_eq!(power(&[(0, 7), (1, 7), (2, 7)]).stuck_after(3), Some(3));
+        assert_eq!(power(&[(0, 7), (1, 7), (2, 7)]).stuck_after(4), None);
+        assert_eq!(power(&[(0, 7), (1, 8), (2, 7)]).stuck_after(3), None);
+        assert_eq!(power(&[]).stuck_after(0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn windows_that_meet_add_up(
+            values in prop::collection::vec(0..50_000_000u64, 12..40),
+            cut in 35..65u64,
+            counts: bool,
+        ) {
+            let mut series = Series::new(if counts { Quantity::Energy } else { Quantity::Power });
+            let mut sum = 0;
+            for (index, value) in values.into_iter().enumerate() {
+                sum += value;
+                series.push(index as u64 * 10 * MS, if counts { sum } else { value });
+            }
+            let energy = |from, to| series.window(from * MS, to * MS).map(|window| window.energy.0);
+            let (parts, whole) = (energy(3, cut).zip(energy(cut, 107)), energy(3, 107));
+            let (first, second) = parts.unwrap();
+            prop_assert!((first + second).abs_diff(whole.unwrap()) <= 1);
+        }
+
+        #[test]
+        fn no_window_of_any_readings_panics(
+            values in prop::collection::vec((any::<u64>(), any::<u64>()), 0..20),
+            from: u64,
+            to: u64,
+        ) {
+            let mut sorted = values;
+            sorted.sort_unstable();
+            for quantity in [Quantity::Power, Quantity::Energy] {
+                let mut series = Series::new(quantity);
+                for &(at, value) in &sorted {
+                    series.push(at, value);
+                }
+                series.window(from, to);
+            }
+        }
+    }
+}
