@@ -142,6 +142,16 @@ async fn machine_code_runs_where_the_agent_was_told_to() {
     assert!(measured["code"].is_ok());
 }
 
+/// Who sends a job chooses what it calls its artifact.
+#[tokio::test]
+async fn machine_code_by_another_name_is_no_way_around() {
+    let disguised = job("disguised", "tvm", &tiny());
+    assert_eq!(disguised.job.artifact.format, Format::Onnx);
+    let (refused, _) = outcomes(vec![disguised], limits()).await;
+    let expected = (Stage::Load, "tvm loads .so files and no .onnx".to_owned());
+    assert_eq!(failure(&refused, "disguised"), expected);
+}
+
 #[tokio::test]
 async fn the_longest_time_ends_the_warm_up_too() {
     let mut long = job("long", "null", &tiny());
