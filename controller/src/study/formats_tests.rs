@@ -121,3 +121,16 @@ fn code_of_tvm_is_measured_as_it_was_compiled_and_once() {
         "{why}"
     );
 }
+
+#[test]
+fn code_of_tvm_that_is_to_be_untuned_is_not_searched_for() {
+    let trials = |runtime: &str| {
+        let study = Study {
+            runtimes: Some(vec!["ort".into(), runtime.into()]),
+            tvm_trials: 200,
+            ..of("m.onnx")
+        };
+        study.search_trials()
+    };
+    assert_eq!((trials("tvm"), trials("tvm:untuned")), (200, 0));
+}

@@ -298,6 +298,13 @@ impl Study {
         formats.filter(|(_, format)| *format != self.format()).collect()
     }
 
+    /// Trials of TVM's search: none for code that is to be without one.
+    fn search_trials(&self) -> u32 {
+        let untuned = format!("{}:untuned", crate::tvm_compile::RUNTIME);
+        let is_untuned = self.runtimes.iter().flatten().any(|written| *written == untuned);
+        if is_untuned { 0 } else { self.tvm_trials }
+    }
+
     fn validate_plan(&self) -> anyhow::Result<()> {
         let plan = &self.plan;
         let counts = [("min-runs", plan.min_runs), ("rounds", plan.rounds)];

@@ -184,7 +184,7 @@ impl<'a> Maker<'a> {
         {
             let code = kind.processor.as_ref().map(|processor| Code {
                 processor: processor.clone(),
-                trials: study.tvm_trials,
+                trials: study.search_trials(),
             });
             let code = match (format, code) {
                 // No device of this kind runs it.
