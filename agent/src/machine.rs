@@ -89,6 +89,7 @@ impl Machine {
             Event::Started => self.advance(),
             Event::Connected => self.repeat_everything(),
             Event::Batch(batch) => self.on_batch(batch),
+            Event::Refused(batch, error) => self.refuse(&batch, &error),
             Event::Unstorable(batch, error) => self.call_off(&batch, Stage::Fetch, &error),
             Event::Cancel(cancel) => {
                 self.call_off(&cancel.batch, Stage::Cancelled, "cancelled by the controller");
@@ -139,6 +140,27 @@ impl Machine {
         self.batches.push_back(saved);
         self.repeat(&id);
         self.advance();
+    }
+
+    /// Nothing of it is kept: should its controller not hear this, it sends the batch again. What was taken before
+    /// goes on, whoever sends it again.
+    fn refuse(&mut self, batch: &Batch, error: &str) {
+        if self.settled.contains(&batch.id) {
+            return;
+        }
+        if self.find(&batch.id).is_some() {
+            self.repeat(&batch.id);
+            return;
+        }
+        let unknown = |job: &&Job| self.batch_of(&job.id).is_none();
+        let refused: Vec<Effect> = batch
+            .jobs
+            .iter()
+            .filter(unknown)
+            .map(|job| self.failure(batch, &job.id, Stage::Fetch, error))
+            .map(|outcome| Effect::SayOutcome(batch.controller.clone(), outcome))
+            .collect();
+        self.effects.extend(refused);
     }
 
     fn call_off(&mut self, id: &BatchId, stage: Stage, reason: &str) {
@@ -362,7 +384,11 @@ impl Machine {
 
     fn fail(&mut self, job: &JobId, stage: Stage, error: &str) {
         let Some(batch) = self.batch_of(job) else { return };
-        let outcome = Outcome {
+        self.end(self.failure(batch, job, stage, error));
+    }
+
+    fn failure(&self, batch: &Batch, job: &JobId, stage: Stage, error: &str) -> Outcome {
+        Outcome {
             job: job.clone(),
             batch: batch.id.clone(),
             device: self.device.clone(),
@@ -370,8 +396,7 @@ impl Machine {
                 stage,
                 error: error.to_owned(),
             }),
-        };
-        self.end(outcome);
+        }
     }
 
     /// The one place where a job ends.

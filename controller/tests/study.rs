@@ -16,7 +16,7 @@ use edgefront_link::{Connection, Event, Qos, Settings};
 use edgefront_protocol::pack::{Pack, PictureShape};
 use edgefront_protocol::results::Results;
 use edgefront_protocol::{
-    Board, Bytes, Device, Incarnation, Presence, RuntimeState, RuntimeStatus, Topic, UnixMillis, wire,
+    Board, Bytes, Device, Incarnation, Presence, RuntimeState, RuntimeStatus, Topic, Trust, UnixMillis, wire,
 };
 
 /// A folder with a model and data, in which commands run.
@@ -71,6 +71,7 @@ impl Place {
         command
             .args(args.split_whitespace())
             .current_dir(self.0.path())
+            .env("XDG_CONFIG_HOME", self.path("config"))
             .env("EDGEFRONT_CACHE_DIR", self.path("cache"));
         command
     }
@@ -441,7 +442,7 @@ async fn a_device_that_is_there_and_never_answers_fails_its_jobs() {
     assert!(matches!(connection.next().await, Some(Event::Connected)));
     let device = mute();
     let topic = Topic::Presence(device.id.clone());
-    let presence = wire::encode(&Presence::Online(device, 1, Board::default()));
+    let presence = wire::encode(&Presence::Online(device, 1, Board::default(), Trust::default()));
     publisher
         .publish(&topic, presence, Qos::AtLeastOnce, true)
         .await

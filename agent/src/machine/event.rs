@@ -14,6 +14,8 @@ pub(crate) enum Event {
     Connected,
     /// A controller sent a batch.
     Batch(Batch),
+    /// A batch came that this device does not take, and why.
+    Refused(Batch, String),
     /// A batch cannot be stored, and why.
     Unstorable(BatchId, String),
     /// A controller wants no more of a batch.
