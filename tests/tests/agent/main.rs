@@ -17,7 +17,7 @@ use edgefront_tests::broker::{Broker, Kind};
 use edgefront_tests::jobs::job;
 
 use trust::{
-    machine_code_runs_only_where_the_agent_was_told_to,
+    an_agent_that_names_nobody_says_whose_jobs_it_takes, machine_code_runs_only_where_the_agent_was_told_to,
     only_what_the_named_controller_signed_for_this_device_is_run, the_command_signs_what_it_sends,
 };
 
@@ -320,4 +320,5 @@ on_both_brokers!(
     only_what_the_named_controller_signed_for_this_device_is_run,
     machine_code_runs_only_where_the_agent_was_told_to,
     the_command_signs_what_it_sends,
+    an_agent_that_names_nobody_says_whose_jobs_it_takes,
 );

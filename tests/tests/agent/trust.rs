@@ -1,7 +1,7 @@
 //! Whose jobs an agent runs, and which of them may be machine code.
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use edgefront_protocol::outcome::Stage;
 use edgefront_protocol::{DeviceId, Failure, Format, JobId, PublicKey, SigningKey, Trust};
@@ -113,6 +113,33 @@ pub(super) async fn machine_code_runs_only_where_the_agent_was_told_to(kind: Kin
         .until("an outcome", |c| c.outcomes.contains_key(&taken))
         .await;
     assert!(controller.outcomes[&taken].result.is_ok());
+}
+
+/// It says so once, to who reads its log.
+pub(super) async fn an_agent_that_names_nobody_says_whose_jobs_it_takes(kind: Kind) {
+    let broker = Broker::start(kind);
+    let mut controller = Controller::start(&broker).await;
+    let state = tempfile::tempdir().unwrap();
+    let mut agent = command(&broker.url().to_string(), state.path(), &[]);
+    let agent = agent.stderr(Stdio::piped()).spawn().unwrap();
+    controller.is_online().await;
+    assert!(matches!(
+        controller.presence,
+        Some(Presence::Online(_, _, _, Trust::Everybody))
+    ));
+    let pid = agent.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let said = words(&agent.wait_with_output().unwrap().stderr);
+    let warnings = said
+        .matches("`pi4` takes jobs of everybody who may publish at ")
+        .count();
+    assert_eq!(warnings, 1, "{said}");
 }
 
 /// What `edgefront` says to a user with settings in this folder.
