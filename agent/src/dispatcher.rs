@@ -113,6 +113,9 @@ impl Dispatcher {
     ) -> Result<(), Error> {
         self.carry_out(mended, &mut VecDeque::new()).await?;
         self.evict(Bytes(0));
+        for event in admission::reconsider(&self.machine, &self.config) {
+            self.handle(event).await?;
+        }
         self.handle(Event::Started).await?;
         service::ready();
         let ended = loop {
@@ -276,7 +279,7 @@ impl Dispatcher {
                         && !self.store.has_batch(&id)
                     {
                         let error = format!("the device cannot store the batch: {error}; is its disk full?");
-                        events.push_back(Event::Unstorable(id, error));
+                        events.push_back(Event::Barred(id, error));
                     }
                     go_on(done);
                 }

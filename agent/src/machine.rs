@@ -15,7 +15,9 @@ mod property;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use edgefront_protocol::outcome::{Failure, Outcome, Stage};
-use edgefront_protocol::{Batch, BatchId, BlobRef, DeviceId, Digest, Job, JobId, JobState, Progress};
+use edgefront_protocol::{
+    Batch, BatchId, BlobRef, DeviceId, Digest, Job, JobId, JobState, Progress, PublicKey,
+};
 
 pub(crate) use event::{Effect, Event, Memory, Saved};
 
@@ -88,9 +90,9 @@ impl Machine {
         match event {
             Event::Started => self.advance(),
             Event::Connected => self.repeat_everything(),
-            Event::Batch(batch) => self.on_batch(batch),
+            Event::Batch(batch, signer) => self.on_batch(batch, signer),
             Event::Refused(batch, error) => self.refuse(&batch, &error),
-            Event::Unstorable(batch, error) => self.call_off(&batch, Stage::Fetch, &error),
+            Event::Barred(batch, error) => self.call_off(&batch, Stage::Fetch, &error),
             Event::Cancel(cancel) => {
                 self.call_off(&cancel.batch, Stage::Cancelled, "cancelled by the controller");
             }
@@ -112,7 +114,7 @@ impl Machine {
         pending.flat_map(blobs).map(|blob| blob.digest).collect()
     }
 
-    fn on_batch(&mut self, mut batch: Batch) {
+    fn on_batch(&mut self, mut batch: Batch, signer: Option<PublicKey>) {
         if self.settled.contains(&batch.id) {
             return;
         }
@@ -135,6 +137,7 @@ impl Machine {
         let saved = Saved {
             sequence: last.map_or(0, |last| last.saturating_add(1)),
             batch,
+            signer,
         };
         self.effects.push(Effect::SaveBatch(saved.clone()));
         self.batches.push_back(saved);
@@ -142,8 +145,13 @@ impl Machine {
         self.advance();
     }
 
-    /// Nothing of it is kept: should its controller not hear this, it sends the batch again. What was taken before
-    /// goes on, whoever sends it again.
+    /// Every batch that is kept, and who signed it.
+    pub(crate) fn signers(&self) -> impl Iterator<Item = (&BatchId, Option<PublicKey>)> {
+        self.batches.iter().map(|saved| (&saved.batch.id, saved.signer))
+    }
+
+    /// Nothing of it is kept: should its controller not hear this, it sends the batch again. What was taken goes on,
+    /// whoever sends it again.
     fn refuse(&mut self, batch: &Batch, error: &str) {
         if self.settled.contains(&batch.id) {
             return;

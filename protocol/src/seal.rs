@@ -1,4 +1,4 @@
-//! By what a device knows that a batch comes from a controller it trusts: an Ed25519 signature.
+//! By what a device knows which controller sent a batch: an Ed25519 signature.
 //!
 //! Signed are the bytes that travel, with zeros where the signature itself stands: so it covers the version before it,
 //! and fields that later versions append. Before them stand a name of this use of the key, with a version, and the
@@ -66,54 +66,35 @@ pub struct Seal {
     pub signature: [[u8; SIGNATURE / 2]; 2],
 }
 
-/// Why a batch is not one of a trusted controller for this device; what would mend it.
-#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
-pub enum Untrusted {
+/// Why nobody vouches for a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsealed {
     /// It has no signature.
-    #[error(
-        "it is not signed, and the device takes only what a key of `controllers` in its agent.toml signed; \
-         update the controller, which is older than signatures"
-    )]
     NotSigned,
-    /// The key is none of those that the device trusts.
-    #[error(
-        "{0} signed it, which is none of `controllers` in the device's agent.toml; if `edgefront keys` prints that \
-         key for you, add it there and start the agent again"
-    )]
-    OtherKey(PublicKey),
     /// These are not the bytes that the key signed, or not for this device.
-    #[error(
-        "its signature does not fit: it was altered on its way, or signed for another device; send it again"
-    )]
     Altered,
 }
 
-/// Reads a batch, and whether one of `controllers` signed it for `device`. Never panics, whatever the bytes.
-pub fn open(
-    payload: &[u8],
-    device: &DeviceId,
-    controllers: &[PublicKey],
-) -> Result<(Batch, Result<(), Untrusted>), WireError> {
+/// Reads a batch, and who signed it for `device`. Never panics, whatever the bytes.
+pub fn open(payload: &[u8], device: &DeviceId) -> Result<(Batch, Result<PublicKey, Unsealed>), WireError> {
     let (SignedBatch { batch, seal }, unknown) = wire::decode_counted(payload)?;
-    let trusted = match seal {
-        None => Err(Untrusted::NotSigned),
-        Some(seal) if !controllers.contains(&seal.key) => Err(Untrusted::OtherKey(seal.key)),
-        Some(seal) => verify(payload, unknown, device, &seal),
-    };
-    Ok((batch, trusted))
+    let seal = seal.ok_or(Unsealed::NotSigned);
+    let signer = seal.and_then(|seal| verify(payload, unknown, device, &seal));
+    Ok((batch, signer))
 }
 
-fn verify(payload: &[u8], unknown: usize, device: &DeviceId, seal: &Seal) -> Result<(), Untrusted> {
+fn verify(payload: &[u8], unknown: usize, device: &DeviceId, seal: &Seal) -> Result<PublicKey, Unsealed> {
     let end = payload.len().checked_sub(unknown);
     let start = end.and_then(|end| end.checked_sub(SIGNATURE));
     // A message of an older version that ends within its signature was completed with zeros, and has no such place.
     let (Some(start), Some(end)) = (start, end) else {
-        return Err(Untrusted::Altered);
+        return Err(Unsealed::Altered);
     };
     let signed = statement(payload, start..end, device);
     UnparsedPublicKey::new(&ED25519, seal.key.0)
         .verify(&signed, seal.signature.as_flattened())
-        .map_err(|_| Untrusted::Altered)
+        .map(|()| seal.key)
+        .map_err(|_| Unsealed::Altered)
 }
 
 /// The bytes that are signed.

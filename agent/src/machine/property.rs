@@ -91,7 +91,7 @@ impl World {
 
     fn take(&mut self, step: &Step) {
         let event = match step {
-            Step::Send(index) => Event::Batch(self.send(index.index(BATCHES))),
+            Step::Send(index) => Event::Batch(self.send(index.index(BATCHES)), None),
             Step::Cancel(index) => Event::Cancel(Cancel {
                 batch: batch(index.index(BATCHES)).id,
             }),
@@ -265,7 +265,7 @@ impl World {
         for index in 0..BATCHES {
             if batch(index).jobs.iter().any(|job| self.sent.contains(&job.id)) {
                 let batch = self.send(index);
-                let effects = self.machine.handle(Event::Batch(batch));
+                let effects = self.machine.handle(Event::Batch(batch, None));
                 self.carry_out(effects);
             }
         }
@@ -351,7 +351,7 @@ fn a_refused_batch_ends_its_jobs_and_leaves_nothing() {
     assert_eq!(said, jobs);
     assert!(machine.needed_blobs().is_empty());
     // Signed, it is taken.
-    let effects = machine.handle(Event::Batch(refused));
+    let effects = machine.handle(Event::Batch(refused, None));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch(..))));
 }
 

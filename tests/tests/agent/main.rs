@@ -19,6 +19,7 @@ use edgefront_tests::jobs::job;
 use trust::{
     an_agent_that_names_nobody_says_whose_jobs_it_takes, machine_code_runs_only_where_the_agent_was_told_to,
     only_what_the_named_controller_signed_for_this_device_is_run, the_command_signs_what_it_sends,
+    what_was_taken_before_must_be_of_a_named_controller_too,
 };
 
 use rig::{Agent, Controller, are_gone, batch, command, large, long, model, short};
@@ -321,4 +322,5 @@ on_both_brokers!(
     machine_code_runs_only_where_the_agent_was_told_to,
     the_command_signs_what_it_sends,
     an_agent_that_names_nobody_says_whose_jobs_it_takes,
+    what_was_taken_before_must_be_of_a_named_controller_too,
 );

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 pub(crate) struct Agent {
     broker: String,
     /// Flags beside those that every agent has.
-    flags: Vec<String>,
+    pub(crate) flags: Vec<String>,
     pub(crate) state: TempDir,
     pub(crate) child: Child,
 }

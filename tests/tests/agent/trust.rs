@@ -79,6 +79,40 @@ pub(super) async fn only_what_the_named_controller_signed_for_this_device_is_run
     assert_eq!(agent.files("blobs"), 1);
 }
 
+/// Jobs wait on the device, some of anybody, when it is told whose jobs it is to take.
+pub(super) async fn what_was_taken_before_must_be_of_a_named_controller_too(kind: Kind) {
+    let broker = Broker::start(kind);
+    let mut controller = Controller::start(&broker).await;
+    let mut agent = Agent::start(&broker);
+    controller.is_online().await;
+    let blob = controller.offer(model());
+    let key = key();
+    let anybodys = batch("anybodys", vec![job("anybodys", "null", blob, long())]);
+    controller.measure(anybodys).await;
+    let ours = batch("ours", vec![job("ours", "null", blob, short())]);
+    controller.measure_message(key.seal(&ours, &rig::device())).await;
+    controller.until("both jobs", |c| c.states.len() == 2).await;
+    agent.terminate();
+    controller.is_offline().await;
+    assert!(controller.outcomes.is_empty());
+
+    agent.flags = vec!["--controller".to_owned(), key.public().to_string()];
+    agent.start_again();
+    let said = failure(&mut controller, "anybodys").await;
+    assert!(
+        said.error
+            .starts_with("`pi4` refused the job: it is not signed, "),
+        "{}",
+        said.error
+    );
+    controller.until("two outcomes", |c| c.outcomes.len() == 2).await;
+    assert!(
+        controller.outcomes[&"ours".parse::<JobId>().unwrap()]
+            .result
+            .is_ok()
+    );
+}
+
 pub(super) async fn machine_code_runs_only_where_the_agent_was_told_to(kind: Kind) {
     let broker = Broker::start(kind);
     let mut controller = Controller::start(&broker).await;
