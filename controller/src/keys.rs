@@ -1,7 +1,7 @@
 //! The controller's key, by which devices know its jobs.
 //!
-//! Each user has one, in a file that no other user can read; it is made when it is first needed. The device of a study
-//! on this machine trusts a key of that process alone, which is on no disk.
+//! Each user has one, in a file that no other user can read; it is made when it is first needed. A study on this machine
+//! has one of its own, beside what its agent knows: an agent judges by it what it held when it ended.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 use edgefront_protocol::SigningKey;
 use edgefront_protocol::seal::InvalidSecret;
+
+/// The name of its file.
+const NAME: &str = "controller.key";
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +53,33 @@ pub enum KeyError {
 /// The file of this user's key.
 pub fn path_of_user() -> Result<PathBuf, KeyError> {
     let settings = dirs::config_dir().ok_or(KeyError::NoHome)?;
-    Ok(settings.join("edgefront").join("controller.key"))
+    Ok(settings.join("edgefront").join(NAME))
 }
 
 /// This user's key.
 pub fn of_user() -> Result<SigningKey, KeyError> {
-    read_or_make(&path_of_user()?)
+    private(&path_of_user()?)
 }
 
-/// A key that ends with this process.
-pub fn of_process() -> SigningKey {
-    SigningKey::from_pkcs8(&SigningKey::generate()).expect("invariant: what was generated is a key")
+/// The key of the study whose local agent keeps its state in `folder`. Not every disk that holds studies has rights.
+pub fn of_study(folder: &Path) -> Result<SigningKey, KeyError> {
+    read_or_make(&folder.join(NAME))
+}
+
+/// A key that no other user can read.
+fn private(path: &Path) -> Result<SigningKey, KeyError> {
+    let key = read_or_make(path)?;
+    let about = fs::metadata(path).map_err(|source| KeyError::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    if about.permissions().mode() & 0o077 != 0 {
+        return Err(KeyError::Open {
+            path: path.to_owned(),
+        });
+    }
+    Ok(key)
 }
 
 fn read_or_make(path: &Path) -> Result<SigningKey, KeyError> {
@@ -74,13 +93,7 @@ fn read_or_make(path: &Path) -> Result<SigningKey, KeyError> {
         // One that another command makes meanwhile stays.
         make(path).map_err(|error| failed("make", error))?;
     }
-    let read = || Ok((fs::metadata(path)?, fs::read(path)?));
-    let (about, secret) = read().map_err(|error| failed("read", error))?;
-    if about.permissions().mode() & 0o077 != 0 {
-        return Err(KeyError::Open {
-            path: path.to_owned(),
-        });
-    }
+    let secret = fs::read(path).map_err(|error| failed("read", error))?;
     SigningKey::from_pkcs8(&secret).map_err(|source| KeyError::Damaged {
         path: path.to_owned(),
         source,
@@ -131,7 +144,7 @@ mod tests {
         let path = dir.path().join("controller.key");
         read_or_make(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = read_or_make(&path).unwrap_err().to_string();
+        let error = private(&path).unwrap_err().to_string();
         assert!(error.contains("controller.key is open to other users"), "{error}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "").unwrap();

@@ -209,7 +209,7 @@ impl Course<'_> {
     }
 
     async fn locally(&self, store: &mut Store, state: &Path) -> anyhow::Result<()> {
-        let key = keys::of_process();
+        let key = keys::of_study(state)?;
         let runtime_path = self.options.search.runtime_path.as_deref();
         let mut local = Local::start(state, key.public(), runtime_path)?;
         let url = local.url();
