@@ -5,6 +5,7 @@
 //! its own, so that a crash, a hang or a lack of memory costs one job. Outcomes are kept until the controller
 //! has acknowledged them.
 
+mod admission;
 mod board;
 pub mod cli;
 mod config;
@@ -36,6 +37,7 @@ use store::Store;
 /// started them, so this must run on one that lives as long: a runtime's own, or the main thread.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.state_dir)?;
+    admission::warn_of_everybody(&config);
     let device = device::describe(&config).await;
     let board = board::read(Path::new("/"));
     let (dispatcher, mended) = Dispatcher::start(config, (device, board), store)?;

@@ -74,7 +74,7 @@ impl Limits {
 
 /// Why a job that brings machine code is not measured.
 pub(crate) const NO_MACHINE_CODE: &str = "this agent runs no machine code that jobs bring; `machine_code = true` in its \
-     agent.toml lets everybody who may publish to it run programs as its user";
+     agent.toml lets the `controllers` that it names there run programs as its user";
 
 /// What is told while a batch is measured.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,6 +16,7 @@ mod order;
 mod place;
 mod plan;
 mod prepare;
+mod reach;
 mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! The two version bytes: what is refused, and what a reader tolerates.
 
 use edgefront_protocol::wire::{self, MAJOR, MINOR, WireError};
-use edgefront_protocol::{Ack, Board, Cancel, Presence};
+use edgefront_protocol::{Ack, Board, Cancel, Presence, Trust};
 use proptest::prelude::*;
 
 use crate::{samples, strategies};
@@ -78,15 +78,30 @@ fn a_field_that_an_older_message_lacks_is_zero() {
 /// Presences of minor version 2 tell nothing of the board.
 #[test]
 fn a_board_that_an_older_message_lacks_is_not_told() {
-    let Presence::Online(device, count, board) = samples::presence_online() else {
+    let Presence::Online(device, count, board, trust) = samples::presence_online() else {
         unreachable!()
     };
     let mut bytes = wire::encode(&samples::presence_online());
     bytes[1] = 2;
-    let board = wire::encode(&board).len() - 2;
-    bytes.truncate(bytes.len() - board);
+    let length = |field: &[u8]| field.len() - 2;
+    let unknown = length(&wire::encode(&board)) + length(&wire::encode(&trust));
+    bytes.truncate(bytes.len() - unknown);
     let read: Presence = wire::decode(&bytes).unwrap();
-    assert_eq!(read, Presence::Online(device, count, Board::default()));
+    let board = Board::default();
+    assert_eq!(read, Presence::Online(device, count, board, Trust::NotTold));
+}
+
+/// Presences of minor version 3 do not tell whose jobs the device takes.
+#[test]
+fn a_trust_that_an_older_message_lacks_is_not_told() {
+    let Presence::Online(device, count, board, trust) = samples::presence_online() else {
+        unreachable!()
+    };
+    let mut bytes = wire::encode(&samples::presence_online());
+    bytes[1] = 3;
+    bytes.truncate(bytes.len() - (wire::encode(&trust).len() - 2));
+    let read: Presence = wire::decode(&bytes).unwrap();
+    assert_eq!(read, Presence::Online(device, count, board, Trust::NotTold));
 }
 
 #[test]

@@ -2,291 +2,27 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod rig;
+mod trust;
 
-use edgefront_link::transfer::Serve;
-use edgefront_link::{Connection, Event, Publisher, Qos, Settings};
-use edgefront_protocol::blob::Chunk;
-use edgefront_protocol::outcome::{Outcome, Stage};
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use edgefront_protocol::outcome::Stage;
 use edgefront_protocol::{
-    Ack, Announcement, Batch, BlobRef, Cancel, ControllerId, DeviceId, Digest, Incarnation, Job, JobId,
-    JobState, Nanos, Plan, Presence, Progress, RuntimeState, Topic, wire,
+    Ack, Announcement, Cancel, Incarnation, JobId, JobState, Presence, RuntimeState, Topic,
 };
+use edgefront_tests::PATIENCE;
 use edgefront_tests::broker::{Broker, Kind};
-use edgefront_tests::jobs::{job, tiny};
-use edgefront_tests::{PATIENCE, program};
-use tempfile::TempDir;
+use edgefront_tests::jobs::job;
 
-/// The agent's program with a state folder of its own, killed when dropped.
-struct Agent {
-    broker: String,
-    state: TempDir,
-    child: Child,
-}
+use trust::{
+    an_agent_that_names_nobody_says_whose_jobs_it_takes, machine_code_runs_only_where_the_agent_was_told_to,
+    only_what_the_named_controller_signed_for_this_device_is_run, the_command_signs_what_it_sends,
+    what_was_taken_before_must_be_of_a_named_controller_too,
+};
 
-impl Agent {
-    fn start(broker: &Broker) -> Self {
-        let (broker, state) = (broker.url().to_string(), tempfile::tempdir().unwrap());
-        let child = spawn(&broker, state.path());
-        Self { broker, state, child }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().unwrap();
-    }
-
-    fn terminate(&mut self) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert!(self.child.wait().unwrap().success());
-    }
-
-    fn start_again(&mut self) {
-        self.child = spawn(&self.broker, self.state.path());
-    }
-
-    /// From now on its files take no more than so many bytes each.
-    fn limit_files(&self, bytes: &str) {
-        let pid = self.child.id().to_string();
-        let limit = format!("--fsize={bytes}:unlimited");
-        let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
-        assert!(status.unwrap().success());
-    }
-
-    /// The process ids of its workers.
-    fn workers(&self) -> Vec<String> {
-        let parent = self.child.id().to_string();
-        let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        processes
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|pid| stat(pid).is_some_and(|(_, of)| of == parent))
-            .collect()
-    }
-
-    /// How many files of a folder of the state there are.
-    fn files(&self, folder: &str) -> usize {
-        std::fs::read_dir(self.state.path().join(folder)).unwrap().count()
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn spawn(broker: &str, state: &Path) -> Child {
-    command(broker, state).spawn().unwrap()
-}
-
-fn command(broker: &str, state: &Path) -> Command {
-    // A file that may grow no more fails the write instead of ending the agent, as a full disk does.
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
-    command.arg(program::path("edgefront-agent"));
-    command.args(["--id", "pi4", "--broker", broker, "--state"]);
-    command.arg(state);
-    command
-}
-
-/// State and parent of a process.
-fn stat(pid: &str) -> Option<(String, String)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
-}
-
-/// Returns when none of the processes runs.
-async fn are_gone(pids: &[String]) {
-    let runs = |pid: &String| stat(pid).is_some_and(|(state, _)| state != "Z");
-    let gone = async {
-        while pids.iter().any(runs) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone)
-        .await
-        .expect("the processes end");
-}
-
-/// What a controller sees.
-struct Controller {
-    publisher: Publisher,
-    connection: Connection,
-    serve: Serve,
-    blobs: HashMap<Digest, Vec<u8>>,
-    presence: Option<Presence>,
-    states: BTreeMap<JobId, JobState>,
-    outcomes: BTreeMap<JobId, Outcome>,
-    /// Sent again at every connect: what a device said meanwhile was lost.
-    batches: Vec<Batch>,
-}
-
-impl Controller {
-    async fn start(broker: &Broker) -> Self {
-        let (publisher, connection) = Connection::open(Settings {
-            url: broker.url(),
-            client_id: "controller".to_owned(),
-            subscriptions: vec![Topic::to_controller(&id()), Topic::all_presence()],
-            will: None,
-        })
-        .await
-        .unwrap();
-        Self {
-            publisher,
-            connection,
-            serve: Serve::new(),
-            blobs: HashMap::new(),
-            presence: None,
-            states: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
-            batches: Vec::new(),
-        }
-    }
-
-    async fn measure(&mut self, batch: Batch) {
-        self.send(Topic::Batch, &batch).await;
-        self.batches.push(batch);
-    }
-
-    fn offer(&mut self, content: Vec<u8>) -> BlobRef {
-        let blob = BlobRef::of(&content);
-        self.blobs.insert(blob.digest, content);
-        self.serve.offer(blob);
-        blob
-    }
-
-    async fn send<T: serde::Serialize>(&self, topic: fn(DeviceId) -> Topic, message: &T) {
-        let topic = topic(device());
-        let sent = self
-            .publisher
-            .publish(&topic, wire::encode(message), Qos::AtLeastOnce, false);
-        sent.await.unwrap();
-    }
-
-    /// Handles what comes until `done`.
-    async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
-        let handled = tokio::time::timeout(PATIENCE, async {
-            while !done(self) {
-                let event = self.connection.next().await.unwrap();
-                self.on_event(event).await;
-            }
-        });
-        assert!(
-            handled.await.is_ok(),
-            "in vain: {what}; {:?} {:?}",
-            self.states,
-            self.outcomes
-        );
-    }
-
-    async fn on_event(&mut self, event: Event) {
-        if let Event::Connected = event {
-            for batch in &self.batches {
-                self.send(Topic::Batch, batch).await;
-            }
-        }
-        let Event::Message { topic, payload, .. } = event else {
-            return;
-        };
-        match topic {
-            Topic::Presence(_) => self.presence = Some(wire::decode(&payload).unwrap()),
-            Topic::Progress(..) => {
-                let progress: Progress = wire::decode(&payload).unwrap();
-                self.states.insert(progress.job, progress.state);
-            }
-            Topic::Outcome(..) => {
-                let outcome: Outcome = wire::decode(&payload).unwrap();
-                if let Some(first) = self.outcomes.insert(outcome.job.clone(), outcome.clone()) {
-                    assert_eq!(first, outcome, "a job ended twice");
-                }
-            }
-            Topic::Want(_, device) => {
-                self.serve
-                    .on_want(&device, &wire::decode(&payload).unwrap())
-                    .unwrap();
-                for delivery in self.serve.by_ref() {
-                    let offset = delivery.offset as usize;
-                    let data = &self.blobs[&delivery.digest][offset..offset + delivery.bytes as usize];
-                    let chunk = wire::encode(&Chunk::new(delivery.digest, delivery.index, data.to_vec()));
-                    let sent = self
-                        .publisher
-                        .publish(&delivery.topic, chunk, Qos::AtMostOnce, false);
-                    sent.await.unwrap();
-                }
-            }
-            other => panic!("unexpected: {other}"),
-        }
-    }
-
-    async fn is_online(&mut self) {
-        self.until("presence", |c| matches!(c.presence, Some(Presence::Online(..))))
-            .await;
-    }
-
-    async fn is_offline(&mut self) {
-        self.until("absence", |c| matches!(c.presence, Some(Presence::Offline(..))))
-            .await;
-    }
-}
-
-fn id() -> ControllerId {
-    "study".parse().unwrap()
-}
-
-fn device() -> DeviceId {
-    "pi4".parse().unwrap()
-}
-
-fn short() -> Plan {
-    Plan {
-        warmup_runs: 1,
-        warmup_time: Nanos(0),
-        min_runs: 10,
-        min_time: Nanos(0),
-        rounds: 2,
-        ..Plan::default()
-    }
-}
-
-/// Longer than any test.
-fn long() -> Plan {
-    Plan {
-        min_time: Nanos(3_600_000_000_000),
-        max_time: Nanos(3_600_000_000_000),
-        rounds: 1_000_000,
-        ..short()
-    }
-}
-
-fn batch(name: &str, jobs: Vec<Job>) -> Batch {
-    Batch {
-        id: name.parse().unwrap(),
-        controller: id(),
-        seed: 1,
-        jobs,
-    }
-}
-
-fn model() -> Vec<u8> {
-    std::fs::read(tiny()).unwrap()
-}
-
-/// Many chunks, no two alike.
-fn large() -> Vec<u8> {
-    (0..3_000_001_u32)
-        .flat_map(|i| i.wrapping_mul(i).to_le_bytes()[1..3].to_vec())
-        .collect()
-}
+use rig::{Agent, Controller, are_gone, batch, command, large, long, model, short};
 
 async fn a_batch_is_fetched_measured_and_forgotten_when_acknowledged(kind: Kind) {
     let broker = Broker::start(kind);
@@ -434,7 +170,7 @@ async fn of_two_agents_of_one_id_the_later_one_ends_and_says_why(kind: Kind) {
     let _first = Agent::start(&broker);
     controller.is_online().await;
     let state = tempfile::tempdir().unwrap();
-    let second = command(&broker.url().to_string(), state.path())
+    let second = command(&broker.url().to_string(), state.path(), &[])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -530,7 +266,7 @@ async fn an_agent_on_a_full_disk_says_so_and_goes_on() {
 async fn second_run(controller: &mut Controller, first: Incarnation, count: Announcement) -> Announcement {
     controller.presence = None;
     let is_there = |presence: &Option<Presence>| match presence {
-        Some(Presence::Online(device, latest, _)) => device.incarnation != first && *latest > count,
+        Some(Presence::Online(device, latest, ..)) => device.incarnation != first && *latest > count,
         _ => false,
     };
     controller
@@ -582,4 +318,9 @@ on_both_brokers!(
     a_blob_that_rots_on_the_disk_is_never_run,
     a_broker_that_comes_back_finds_device_and_outcomes_again,
     of_two_agents_of_one_id_the_later_one_ends_and_says_why,
+    only_what_the_named_controller_signed_for_this_device_is_run,
+    machine_code_runs_only_where_the_agent_was_told_to,
+    the_command_signs_what_it_sends,
+    an_agent_that_names_nobody_says_whose_jobs_it_takes,
+    what_was_taken_before_must_be_of_a_named_controller_too,
 );
