@@ -5,7 +5,7 @@
 //! error: no runtime falls back to another provider, precision or thread count.
 
 mod classes;
-#[cfg(any(feature = "ort", feature = "tensorrt"))]
+#[cfg(any(feature = "ort", feature = "tensorrt", feature = "tvm"))]
 mod digest;
 #[cfg(feature = "library")]
 mod elf;
