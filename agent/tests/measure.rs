@@ -9,7 +9,7 @@ use std::time::Duration;
 use edgefront_agent::WorkerCommand;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
-use edgefront_protocol::{BlobRef, Format, JobState, Nanos, Pack, PictureShape, Plan};
+use edgefront_protocol::{BlobRef, Bytes, Format, JobState, Nanos, Pack, PictureShape, Plan};
 use edgefront_tests::jobs::{self, tiny};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -25,6 +25,7 @@ fn limits() -> Limits {
             args: vec!["worker".into()],
         },
         runtime_path: None,
+        kept_max: Bytes(0),
         machine_code: false,
         load: Duration::from_mins(1),
         run: Duration::from_mins(1),
@@ -135,6 +136,7 @@ async fn machine_code_runs_where_the_agent_was_told_to() {
     assert_eq!(stage, Stage::Load);
     assert!(error.contains("`machine_code = true`"), "{error}");
     let told = Limits {
+        kept_max: Bytes(0),
         machine_code: true,
         ..limits()
     };

@@ -14,6 +14,7 @@ and prints one line of JSON: why the code is not tuned, or null where it is, and
 nothing. What the library says of itself stands at
 its end: JSON, its length in 8 bytes, and the mark. Standard error ends in `error: ` and the reason where it fails."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -174,14 +175,15 @@ def searched(meta_schedule, module, target, order):
     """The database of a search that an earlier run made, or of a new one, and how many functions it has nothing of."""
     functions = meta_schedule.relax_integration.extract_tasks(module, target, {})
     work = Path(order["work"])
-    if not work.exists():
+    if not held(work):
         folder = begun(work)
+        held(folder)
         try:
             search(meta_schedule, functions, order["trials"], folder)
             os.rename(folder, work)
         except OSError:
             # What another run has found meanwhile serves as well.
-            if not work.exists():
+            if not held(work):
                 raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -191,6 +193,17 @@ def searched(meta_schedule, module, target, order):
     if left == len(functions):
         raise Refusal("none of the orders of loops that were tried ran")
     return database, left
+
+
+def held(folder):
+    """Whether the folder is there. Until this process ends nobody removes it then, and it counts as used now."""
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        os.utime(folder)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def begun(work):
