@@ -25,7 +25,7 @@ fn limits() -> Limits {
             args: vec!["worker".into()],
         },
         runtime_path: None,
-        kept_max: Bytes(0),
+        kept_max: Bytes(1 << 30),
         machine_code: false,
         load: Duration::from_mins(1),
         run: Duration::from_mins(1),
@@ -136,12 +136,40 @@ async fn machine_code_runs_where_the_agent_was_told_to() {
     assert_eq!(stage, Stage::Load);
     assert!(error.contains("`machine_code = true`"), "{error}");
     let told = Limits {
-        kept_max: Bytes(0),
         machine_code: true,
         ..limits()
     };
     let (measured, _) = outcomes(vec![code], told).await;
     assert!(measured["code"].is_ok());
+}
+
+/// What is left of two graphs that workers of two batches keep.
+async fn graphs_left(kept_max: Bytes) -> usize {
+    let cache = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        worker: WorkerCommand {
+            runner: vec!["env".into(), format!("XDG_CACHE_HOME={}", cache.path().display())],
+            ..limits().worker
+        },
+        runtime_path: edgefront_runtimes::folder(),
+        kept_max,
+        ..limits()
+    };
+    for provider in ["cpu+saved=on", "cpu+optimization=basic+saved=on"] {
+        let mut graph = job("graph", "ort", &tiny());
+        provider.clone_into(&mut graph.job.target.provider);
+        let (outcomes, _) = outcomes(vec![graph], limits.clone()).await;
+        assert!(outcomes["graph"].is_ok(), "{:?}", outcomes["graph"]);
+    }
+    std::fs::read_dir(cache.path().join("edgefront/engines/ort"))
+        .unwrap()
+        .count()
+}
+
+#[tokio::test]
+async fn what_workers_keep_has_the_agents_bound_on_ort() {
+    assert_eq!(graphs_left(Bytes(1 << 30)).await, 2);
+    assert_eq!(graphs_left(Bytes(1)).await, 1);
 }
 
 #[tokio::test]
