@@ -5,7 +5,7 @@
 mod place;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::process::Output;
 
@@ -244,8 +244,9 @@ fn a_search_by_tvm_is_kept_and_its_code_is_tuned() {
         let searches = fs::read_dir(cache.join("edgefront/tvm-tuning")).unwrap();
         searches
             .map(|search| search.unwrap())
-            .map(|search| (search.file_name(), search.metadata().unwrap().modified().unwrap()))
-            .collect::<Vec<_>>()
+            .map(|search| (search.file_name(), search.metadata().unwrap()))
+            .map(|(name, folder)| ((name, folder.ino()), folder.modified().unwrap()))
+            .unzip::<_, _, Vec<_>, Vec<_>>()
     };
     let mut searches = Vec::new();
     for _ in 0..2 {
@@ -255,8 +256,12 @@ fn a_search_by_tvm_is_kept_and_its_code_is_tuned() {
         assert_eq!(made["untuned"], serde_json::Value::Null);
         searches.push(kept());
     }
-    assert_eq!(searches[0].len(), 1);
-    assert_eq!(searches[0], searches[1]);
+    let [(first, made), (second, used)] = &searches[..] else {
+        unreachable!("it was compiled twice");
+    };
+    assert_eq!(first.len(), 1);
+    assert_eq!(first, second, "the same folder");
+    assert!(made < used, "it counts as used");
     let output = run(&[&["bench", "net.so", "--json"], &QUICK[..]].concat());
     let results: Results =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
