@@ -28,6 +28,8 @@ pub struct Config {
     pub runtime_path: Option<PathBuf>,
     /// Largest size of the blobs that no batch needs at the moment.
     pub store_max: Bytes,
+    /// Largest size of what each runtime made of models and keeps.
+    pub kept_max: Bytes,
     /// Longest time for a worker to load its artifact.
     pub load_timeout: Duration,
     /// Longest silence of a worker that runs.
@@ -89,6 +91,8 @@ pub struct Settings {
     pub runtime_path: Option<PathBuf>,
     /// See [`Config::store_max`].
     pub store_max: Option<ByteSize>,
+    /// See [`Config::kept_max`].
+    pub kept_max: Option<ByteSize>,
     /// See [`Config::load_timeout`].
     #[serde(default, with = "humantime_serde")]
     pub load_timeout: Option<Duration>,
@@ -135,6 +139,7 @@ impl Settings {
             state_dir: self.state_dir.or(below.state_dir),
             runtime_path: self.runtime_path.or(below.runtime_path),
             store_max: self.store_max.or(below.store_max),
+            kept_max: self.kept_max.or(below.kept_max),
             load_timeout: self.load_timeout.or(below.load_timeout),
             run_timeout: self.run_timeout.or(below.run_timeout),
             fetch_patience: self.fetch_patience.or(below.fetch_patience),
@@ -175,6 +180,7 @@ impl Config {
             state_dir,
             runtime_path,
             store_max: Bytes(required("store_max", all.store_max)?.as_u64()),
+            kept_max: Bytes(required("kept_max", all.kept_max)?.as_u64()),
             load_timeout: some_time("load_timeout", all.load_timeout)?,
             run_timeout: some_time("run_timeout", all.run_timeout)?,
             fetch_patience: some_time("fetch_patience", all.fetch_patience)?,
@@ -267,6 +273,7 @@ mod tests {
             state_dir: "/state".into(),
             runtime_path: None,
             store_max: Bytes(4 << 30),
+            kept_max: Bytes(4 << 30),
             load_timeout: Duration::from_mins(5),
             run_timeout: Duration::from_mins(1),
             fetch_patience: Duration::from_secs(30),

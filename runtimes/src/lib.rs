@@ -5,7 +5,7 @@
 //! error: no runtime falls back to another provider, precision or thread count.
 
 mod classes;
-#[cfg(any(feature = "ort", feature = "tensorrt"))]
+#[cfg(any(feature = "ort", feature = "tensorrt", feature = "tvm"))]
 mod digest;
 #[cfg(feature = "library")]
 mod elf;
@@ -34,6 +34,8 @@ mod port;
 mod protobuf;
 mod record;
 mod registry;
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+mod room;
 mod tensor;
 #[cfg(feature = "tensorrt")]
 mod tensorrt;
@@ -48,10 +50,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use classes::classes;
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+pub use kept::keep_at_most;
 pub use library::{Search, folder};
 pub use port::Declared;
 pub use record::{Record, RecordedFile};
 pub use registry::Registry;
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+pub use room::make_room;
 pub use tensor::{Data, DataType, Floats, Tensor};
 
 /// A library that runs models.

@@ -10,7 +10,7 @@ mod half_precision;
 mod library;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+mod on_openvino;
 mod words;
 
 use std::ffi::{CStr, CString, OsStr, c_int};
@@ -460,4 +460,25 @@ fn read_back(name: &str, lent: &Lent<'_>) -> Result<Tensor, String> {
         DataType::Bool => Data::Bool(lent.elements::<u8>().iter().map(|&byte| byte != 0).collect()),
     };
     Tensor::new(lent.shape.clone(), data).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_library_is_refused_with_the_mend() {
+        let library = Path::new("/lib/x.so");
+        let refused = version("2025.4.1-20426-82bbf0292c5-releases/2025/4", library).unwrap_err();
+        let expected = "/lib/x.so is version 2025.4.1, 2026.0 or newer is needed; `edgefront runtimes install \
+                        openvino` gets one";
+        assert_eq!(refused, expected);
+        for build in ["2026.0.0-20965-c6d6a13a886", "2026.4.1", "2027.0"] {
+            assert!(version(build, library).is_ok(), "{build}");
+        }
+        for build in ["", "nonsense", "2026", "2025.5.9"] {
+            assert!(version(build, library).is_err(), "{build}");
+        }
+    }
 }

@@ -4,6 +4,9 @@
 //! loaded, ONNX Runtime is asked which provider took its nodes: one that took none is an error, and of one that left
 //! some to the CPU the remark says how many.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod on_ort;
 mod provider;
 mod saved;
 mod settings;
@@ -443,5 +446,28 @@ fn from_ort(element: TensorElementType) -> Option<DataType> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_library_is_told_from_none() {
+        let runtime = Ort::new(&Search {
+            runtime_path: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")),
+        });
+        let error = runtime
+            .probe()
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(
+            error.starts_with("runtime `ort` cannot be used: cannot load "),
+            "{error}"
+        );
+        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        assert!(
+            error.ends_with(&format!("cannot load {}: invalid ELF header", library.display())),
+            "{error}"
+        );
+        assert!(!error.contains('\n'));
+    }
+}

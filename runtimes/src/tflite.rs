@@ -14,7 +14,7 @@ mod flat;
 mod memory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+mod on_tflite;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;

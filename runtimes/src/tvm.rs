@@ -198,7 +198,7 @@ impl TvmModel {
         if crate::elf::is_cut_short(path).unwrap_or(false) {
             return Err("it is shorter than its own headers say; copy it anew".to_owned());
         }
-        let remark = record.untuned.as_ref();
+        record.check_code(path)?;
         Ok(Self {
             api,
             module: api.load(path)?,
@@ -206,14 +206,29 @@ impl TvmModel {
             names: outputs.iter().map(|output| output.name.clone()).collect(),
             outputs,
             threads: options.threads,
-            // The file says it, which anybody may have written.
-            remark: remark.map(|why| one_line(&format!("its code is not tuned: {why}"))),
+            remark: remark(&record, version),
             record,
         })
     }
 }
 
-/// Compiled code calls what its own version of the runtime has.
+/// What a reader of its figures must know. The file says it, which anybody may have written.
+fn remark(record: &Record, installed: Option<&str>) -> Option<String> {
+    let untuned = record
+        .untuned
+        .as_ref()
+        .map(|why| format!("its code is not tuned: {why}"));
+    let unknown = installed.is_none().then(|| {
+        format!(
+            "the runtime's library does not tell its version, which was not compared with that of the compiler, {}",
+            record.tvm
+        )
+    });
+    let remarks: Vec<String> = untuned.into_iter().chain(unknown).collect();
+    (!remarks.is_empty()).then(|| one_line(&remarks.join("; ")))
+}
+
+/// Compiled code calls what its own version of the runtime has. One that is not known is told by [`remark`].
 fn check_version(compiled: &str, installed: Option<&str>) -> Result<(), String> {
     match installed {
         Some(installed) if installed != compiled => Err(format!(

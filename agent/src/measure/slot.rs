@@ -43,6 +43,7 @@ impl Slot {
             target: job.target.clone(),
             inputs: job.inputs.clone(),
             runtime_path: limits.runtime_path.as_deref().map(utf8),
+            kept_max: limits.kept_max,
             feed,
         };
         let order = Order::Load(Box::new(order));

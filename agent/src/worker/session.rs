@@ -309,6 +309,7 @@ mod tests {
             },
             inputs: vec![vec![1, 3, 8, 8]],
             runtime_path: None,
+            kept_max: edgefront_protocol::Bytes(0),
             feed: Feed::Random { seed: 0 },
         }
     }

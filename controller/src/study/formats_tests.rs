@@ -110,7 +110,7 @@ fn a_runtime_that_is_named_in_two_ways_is_refused() {
 }
 
 #[test]
-fn code_of_tvm_is_measured_as_it_was_compiled_and_once() {
+fn one_compiled_file_is_measured_under_one_name() {
     let study = Study {
         runtimes: Some(vec!["tvm".into(), "ort".into(), "tvm:untuned".into()]),
         ..of("m.onnx")

@@ -14,6 +14,8 @@ and prints one line of JSON: why the code is not tuned, or null where it is, and
 nothing. What the library says of itself stands at
 its end: JSON, its length in 8 bytes, and the mark. Standard error ends in `error: ` and the reason where it fails."""
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -173,14 +175,15 @@ def searched(meta_schedule, module, target, order):
     """The database of a search that an earlier run made, or of a new one, and how many functions it has nothing of."""
     functions = meta_schedule.relax_integration.extract_tasks(module, target, {})
     work = Path(order["work"])
-    if not work.exists():
+    if not held(work):
         folder = begun(work)
+        held(folder)
         try:
             search(meta_schedule, functions, order["trials"], folder)
             os.rename(folder, work)
         except OSError:
             # What another run has found meanwhile serves as well.
-            if not work.exists():
+            if not held(work):
                 raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -190,6 +193,17 @@ def searched(meta_schedule, module, target, order):
     if left == len(functions):
         raise Refusal("none of the orders of loops that were tried ran")
     return database, left
+
+
+def held(folder):
+    """Whether the folder is there. Until this process ends nobody removes it then, and it counts as used now."""
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        os.utime(folder)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def begun(work):
@@ -283,10 +297,22 @@ def write(executable, output, compiler, record):
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         path = Path(folder) / "library.so"
         executable.export_library(str(path), fcompile=cc.cross_compiler(compiler))
-        text = json.dumps(record).encode()
+        text = json.dumps(record | {"code": code(path.read_bytes())}).encode()
         with path.open("ab") as file:
             file.write(text + struct.pack("<Q", len(text)) + MARK)
         os.replace(path, output)
+
+
+def code(image):
+    """The SHA-256 of the executable segments of a 64-bit ELF image of the lower bytes first, which is what it is said of."""
+    (table,) = struct.unpack_from("<Q", image, 32)
+    size, count = struct.unpack_from("<HH", image, 54)
+    digest = hashlib.sha256()
+    for at in range(table, table + size * count, size):
+        kind, flags, offset, _, _, length = struct.unpack_from("<IIQQQQ", image, at)
+        if kind == 1 and flags & 1:
+            digest.update(image[offset : offset + length])
+    return digest.hexdigest()
 
 
 def one_line(error):

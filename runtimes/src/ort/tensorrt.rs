@@ -39,6 +39,7 @@ pub(super) fn dispatch(
     let key = [&digest, &version, shapes.as_deref().unwrap_or_default()].join("\n");
     let folder = folder(&key)?;
     fs::create_dir_all(&folder)
+        .and_then(|()| kept::use_folder(&folder))
         .map_err(|error| format!("cannot keep its engines in {}: {error}", folder.display()))?;
     let asked = ep::TensorRT::default()
         .with_fp16(model.is_half)

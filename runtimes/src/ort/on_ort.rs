@@ -109,25 +109,3 @@ fn a_provider_that_the_library_lacks_is_an_error() {
         assert!(is_told && !error.to_string().contains('\n'), "{error}");
     }
 }
-
-#[test]
-fn a_file_that_is_no_library_is_told_from_none() {
-    let runtime = Ort::new(&Search {
-        runtime_path: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")),
-    });
-    let error = runtime
-        .probe()
-        .err()
-        .map(|error| error.to_string())
-        .unwrap_or_default();
-    assert!(
-        error.starts_with("runtime `ort` cannot be used: cannot load "),
-        "{error}"
-    );
-    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    assert!(
-        error.ends_with(&format!("cannot load {}: invalid ELF header", library.display())),
-        "{error}"
-    );
-    assert!(!error.contains('\n'));
-}
