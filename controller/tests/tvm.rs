@@ -7,7 +7,7 @@ mod place;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use edgefront_protocol::results::Results;
 use place::Place;
@@ -272,6 +272,29 @@ fn a_search_by_tvm_is_kept_and_its_code_is_tuned() {
         "{}",
         said(&refused)
     );
+}
+
+/// What the program that compiles makes of two codes whose times are given.
+#[test]
+fn of_two_codes_of_tvm_the_faster_one_is_taken() {
+    const ASK: &str = r#"
+import sys
+program = {"__name__": "compile"}
+exec(open(sys.argv[1]).read(), program)
+times = {"plain": 1.0, "faster": 0.5, "slower": 2.0}
+program["seconds"] = lambda code, ports: times[code]
+for found in ["faster", "slower", "broken"]:
+    print(*program["faster"]("plain", found, {}), sep=" | ")
+"#;
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tvm_compile/compile.py");
+    let output = Command::new("python3")
+        .args(["-c", ASK, program])
+        .output()
+        .unwrap();
+    let expected = "faster | None\n\
+                    plain | the search found no faster order of loops\n\
+                    plain | what the search found could not be timed: 'broken'\n";
+    assert_eq!(said(&output), expected);
 }
 
 /// What is small enough is fast as it is, and what a search finds then is no gain.

@@ -46,10 +46,8 @@ def main():
         found, untuned, left = tuned(module, target, order)
         executable = tvm.compile(found, target)
         if untuned is None:
-            # The search keeps its best, which need not be better than what was there before it.
-            plain = tvm.compile(module, target)
-            if seconds(plain, ports) < seconds(executable, ports):
-                executable, untuned, left = plain, "the search found no faster order of loops", 0
+            executable, untuned = faster(tvm.compile(module, target), executable, ports)
+            left = left if untuned is None else 0
     record = {
         "tvm": tvm.__version__,
         "cpu": order["cpu"],
@@ -160,6 +158,16 @@ def tuned(module, target, order):
         return module, f"the search failed: {one_line(error)}", 0
 
 
+def faster(plain, found, ports):
+    """What the search found, whose best need not be better than what was there before it; or that, and why."""
+    try:
+        if seconds(plain, ports) < seconds(found, ports):
+            return plain, "the search found no faster order of loops"
+        return found, None
+    except Exception as error:
+        return plain, f"what the search found could not be timed: {one_line(error)}"
+
+
 def seconds(executable, ports):
     """The least time of one inference on this machine, on one thread."""
     tvm.get_global_func("runtime.config_threadpool")(1, 1)
@@ -211,7 +219,9 @@ def begun(work):
     begin = f"{work.name}.partial-"
     work.parent.mkdir(parents=True, exist_ok=True)
     for left in work.parent.glob(f"{begin}*"):
-        if not Path("/proc", left.name.removeprefix(begin)).exists():
+        process = left.name.removeprefix(begin)
+        # In a container a process that is gone may have had this one's number.
+        if process == str(os.getpid()) or not Path("/proc", process).exists():
             shutil.rmtree(left, ignore_errors=True)
     folder = work.parent / f"{begin}{os.getpid()}"
     folder.mkdir()
