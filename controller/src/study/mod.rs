@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod file;
 mod findings;
+mod form;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod formats_tests;
@@ -276,6 +277,12 @@ impl Study {
             Format::So => &["tvm"],
             _ => &Self::DEFAULT_RUNTIMES,
         }
+    }
+
+    /// The runtimes that are measured, as they are written.
+    fn wanted_runtimes(&self) -> Vec<String> {
+        let defaults = || self.default_runtimes().iter().map(|&name| name.to_owned());
+        self.runtimes.clone().unwrap_or_else(|| defaults().collect())
     }
 
     /// The format in which a runtime, as users write it, gets what is made of the model: its own where the runtime
