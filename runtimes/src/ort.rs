@@ -23,6 +23,7 @@ use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 
 use crate::guard::one_line;
 use crate::handle::Handle;
+use crate::kept;
 use crate::library::Search;
 use crate::locate;
 use crate::port::{self, Declared};
@@ -38,6 +39,8 @@ const NAME: &str = locate::ORT.name;
 #[derive(Debug)]
 pub(crate) struct Ort {
     search: Search,
+    /// Where graphs are saved. The error is one line.
+    folder: Result<PathBuf, String>,
     /// The saved graph of each model and provider as it is written, which were checked to the last bit.
     saved: Mutex<BTreeMap<(PathBuf, String), Graph>>,
 }
@@ -46,6 +49,7 @@ impl Ort {
     pub(crate) fn new(search: &Search) -> Self {
         Self {
             search: search.clone(),
+            folder: kept::folder(NAME),
             saved: Mutex::default(),
         }
     }
@@ -67,7 +71,10 @@ impl Ort {
         }
         let library = self.library()?;
         let version = version(&Handle::open(NAME, &library)?)?;
-        let graph = saved::graph(environment(&library)?, &version, path, provider, settings)
+        let folder = self.folder.as_deref().map_err(String::clone);
+        let environment = environment(&library)?;
+        let graph = folder
+            .and_then(|folder| saved::graph(environment, folder, &version, path, provider, settings))
             .map_err(|reason| refused(path, reason))?;
         saved.insert(key, graph.clone());
         Ok(Some(graph))
@@ -130,7 +137,10 @@ impl Runtime for Ort {
         let session = open(builder, file, settings, options).map_err(|error| refused(file, words(&error)))?;
         let assigned = Assignment::of(&session).map_err(|error| not_by_it(words(&error)))?;
         let left = assigned.check(provider).map_err(not_by_it)?;
-        let known = [provider.remark(), saved.as_ref().map(|graph| graph.remark)];
+        let known = [
+            provider.remark(),
+            saved.as_ref().map(|graph| graph.remark.as_str()),
+        ];
         let known = known.into_iter().flatten().map(str::to_owned);
         let remarks: Vec<String> = left.into_iter().chain(known).collect();
         let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
@@ -229,6 +239,9 @@ fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder, 
     Ok(builder)
 }
 
+/// Whether threads without work keep their cores busy, to ONNX Runtime.
+const SPINNING: &str = "session.intra_op.allow_spinning";
+
 /// A builder of sessions that compute with a provider, or an error where that cannot be used.
 fn with_provider(
     environment: &Environment,
@@ -249,14 +262,21 @@ fn open(
     settings: Settings,
     options: &Options,
 ) -> Result<ort::session::Session, ort::Error> {
+    configured(builder, settings, options)?.commit_from_file(path)
+}
+
+/// The builder with what is set of ONNX Runtime itself, but for the arena, which belongs to the provider.
+fn configured(
+    builder: SessionBuilder,
+    settings: Settings,
+    options: &Options,
+) -> Result<SessionBuilder, ort::Error> {
     let switch = |on: bool| if on { "1" } else { "0" };
-    let session = builder
+    Ok(builder
         .with_optimization_level(settings.optimization.level())?
         .with_config_entry(provider::RECORD.0, provider::RECORD.1)?
-        .with_config_entry("session.intra_op.allow_spinning", switch(settings.spin))?
-        .with_config_entry("session.force_spinning_stop", switch(!options.spin))?
-        .commit_from_file(path)?;
-    Ok(session)
+        .with_config_entry(SPINNING, switch(settings.spin))?
+        .with_config_entry("session.force_spinning_stop", switch(!options.spin))?)
 }
 
 impl OrtModel {
