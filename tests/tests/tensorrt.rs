@@ -18,6 +18,8 @@ struct Machine {
     folder: TempDir,
     version: &'static str,
     gpu: &'static str,
+    /// The largest batch for which an engine can be built.
+    largest: usize,
 }
 
 impl Machine {
@@ -28,6 +30,7 @@ impl Machine {
             folder,
             version,
             gpu: "Orin/8.7/16",
+            largest: usize::MAX,
         }
     }
 
@@ -41,6 +44,7 @@ impl Machine {
             .env("TEST_DOUBLE_LOG", self.folder.path().join("log"))
             .env("TEST_DOUBLE_TENSORRT", self.version)
             .env("TEST_DOUBLE_GPU", self.gpu)
+            .env("TEST_DOUBLE_LARGEST", self.largest.to_string())
             .output();
         output.unwrap()
     }
@@ -222,6 +226,46 @@ fn pack(folder: &Path) -> PathBuf {
     let path = folder.join("val.safetensors");
     std::fs::write(&path, pack.encode()).unwrap();
     path
+}
+
+/// A latency that was measured is not lost for an engine that only makes scoring faster.
+#[test]
+fn without_an_engine_for_large_batches_the_timed_one_scores() {
+    let machine = Machine {
+        largest: 30,
+        ..Machine::new("100300")
+    };
+    let (model, pack) = (tiny(), pack(machine.folder.path()));
+    let output = machine.edgefront(&[
+        "optimize",
+        model.to_str().unwrap(),
+        "--val",
+        pack.to_str().unwrap(),
+        "--variants",
+        "fp32",
+        "--runtimes",
+        "tensorrt",
+        "--batch",
+        "30",
+        "--min-time",
+        "20ms",
+        "--rounds",
+        "2",
+        "--json",
+    ]);
+    let results: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{results}");
+    let record = &results["records"][0];
+    assert_eq!(record["accuracy"]["samples"], 150);
+    assert!(record["latency_ms"]["p50"].as_f64().unwrap() > 0.0);
+    let note = "scored 30 at a time, as it is timed, since larger batches failed: for 64 pictures at once: ";
+    assert!(notes(record).contains(note), "{record}");
+    assert!(notes(record).contains("OutOfMemory"), "{record}");
+    let calls = machine.calls();
+    let scored = calls
+        .iter()
+        .filter(|call| call.contains("--exportOutput=") && call.contains("--loadInputs="));
+    assert_eq!(scored.count(), 5, "150 pictures: {calls:?}");
 }
 
 #[test]
