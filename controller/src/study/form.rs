@@ -34,7 +34,7 @@ impl Integers {
     /// Those that a runtime, as users write it, takes on a device.
     fn of(written: &str, device: &Device) -> Self {
         let (runtime, provider) = runtime_and_provider(written);
-        if is_tensorrt(runtime, provider) {
+        if is_tensorrt(runtime, &provider) {
             Self::TensorRt
         } else {
             Self::Processor(ActivationType::for_architecture(&device.arch))
@@ -104,6 +104,14 @@ impl<'a> Group<'a> {
     pub(super) fn has(&self, device: &DeviceId, runtime: &str) -> bool {
         let mut users = self.users.iter();
         users.any(|(id, runtimes)| *id == device && runtimes.contains(&runtime))
+    }
+
+    /// The devices on which this runtime gets its files.
+    pub(super) fn devices<'r>(&'r self, runtime: &'r str) -> impl Iterator<Item = &'a DeviceId> {
+        let users = self.users.iter();
+        users
+            .filter(move |(_, runtimes)| runtimes.contains(&runtime))
+            .map(|(id, _)| *id)
     }
 
     /// The runtimes that get the variants converted, each with the format.

@@ -182,7 +182,11 @@ impl<'a> Maker<'a> {
                             format.as_str()
                         ));
                         let without = runtimes.iter().filter(|(_, other)| *other == format);
-                        failures.extend(without.map(|(runtime, _)| FailedJob {
+                        let jobs = without.flat_map(|(runtime, _)| {
+                            group.devices(runtime).map(move |device| (*runtime, device))
+                        });
+                        failures.extend(jobs.map(|(runtime, device)| FailedJob {
+                            device: device.to_string(),
                             batch: Some(batch),
                             ..failed(name, runtime, error.clone())
                         }));
