@@ -69,6 +69,12 @@ pub trait Runtime: Send + Sync {
         port::CPU
     }
 
+    /// A provider as it is written and reported, in one form for all ways of writing the same. What is not known stays
+    /// as it is.
+    fn canonical_provider(&self, written: &str) -> String {
+        written.to_owned()
+    }
+
     /// Whether the library is on this machine, and which one it is.
     fn probe(&self) -> Result<Probe, Error>;
 
@@ -137,7 +143,7 @@ pub trait Model: Send + Sync {
     fn session(&self) -> Result<Box<dyn Session>, Error>;
 
     /// What data sets are scored with where running a session costs out of proportion to what it computes; `None`
-    /// where [`session`](Self::session) serves.
+    /// where [`session`](Self::session) serves, as it does after an error, in more time.
     fn scoring(&self) -> Result<Option<Scoring>, Error> {
         Ok(None)
     }

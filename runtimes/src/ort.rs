@@ -100,6 +100,11 @@ impl Runtime for Ort {
         NAME
     }
 
+    fn canonical_provider(&self, written: &str) -> String {
+        let known = Settings::split(written).map(|(name, settings)| settings.behind(name));
+        known.unwrap_or_else(|_| written.to_owned())
+    }
+
     fn probe(&self) -> Result<Probe, Error> {
         let library = self.library()?;
         found(&Handle::open(NAME, &library)?, library)
@@ -144,7 +149,9 @@ impl Runtime for Ort {
         let known = known.into_iter().flatten().map(str::to_owned);
         let remarks: Vec<String> = left.into_iter().chain(known).collect();
         let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
-        let model = OrtModel::new(session, remark, options).map_err(|reason| refused(path, reason))?;
+        let written = self.canonical_provider(&options.provider);
+        let model =
+            OrtModel::new(session, written, remark, options).map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))
     }
 }
@@ -226,7 +233,7 @@ struct OrtModel {
     session: Arc<Mutex<ort::session::Session>>,
     inputs: Vec<Port>,
     outputs: Vec<String>,
-    /// With its settings, as it was asked for.
+    /// With those settings that are not ONNX Runtime's own.
     provider: String,
     remark: Option<String>,
 }
@@ -282,6 +289,7 @@ fn configured(
 impl OrtModel {
     fn new(
         session: ort::session::Session,
+        provider: String,
         remark: Option<String>,
         options: &Options,
     ) -> Result<Self, String> {
@@ -290,7 +298,7 @@ impl OrtModel {
             inputs: port::resolve(&declared?, options)?,
             outputs: session.outputs().iter().map(|o| o.name().to_owned()).collect(),
             session: Arc::new(Mutex::new(session)),
-            provider: options.provider.clone(),
+            provider,
             remark,
         })
     }

@@ -81,7 +81,7 @@ pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
 /// Why the device cannot run the runtime; `None` if it can.
 fn absence(device: &Device, written: &str) -> Option<String> {
     let (name, provider) = runtime_and_provider(written);
-    let provider = provider_name(provider);
+    let provider = provider_name(&provider);
     match device.runtimes.iter().find(|status| status.name == name) {
         Some(status) => match &status.state {
             RuntimeState::Ready { providers, .. } if !providers.iter().any(|own| own == provider) => {
@@ -131,7 +131,7 @@ pub(super) fn new_jobs(common: Common<'_>, existing: &[&StoredJob]) -> Vec<Job> 
                     };
                     let target = Target {
                         runtime: runtime.to_owned(),
-                        provider: provider.to_owned(),
+                        provider: provider.clone(),
                         precision: variant.precision,
                         threads,
                         batch,

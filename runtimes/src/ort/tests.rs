@@ -44,13 +44,25 @@ fn settings_are_reported_with_the_provider_and_change_no_result() {
         "arena=off",
         "spin=off",
         "optimization=disable",
-        "optimization=all",
+        "optimization=basic",
     ] {
         let set = outputs(&format!("cpu+{setting}"));
         // Kernels that were not fused round otherwise.
         let is_near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
         assert!(plain.iter().zip(&set).all(is_near), "{setting}: {set:?}");
     }
+}
+
+#[test]
+fn a_default_that_is_spelled_out_is_reported_as_the_default() {
+    let runtime = Ort::new(&Search::default());
+    let reported = |provider: &str| {
+        let model = runtime.load(&tiny(), &asking(provider)).unwrap();
+        model.provider().to_owned()
+    };
+    assert_eq!(reported("cpu+arena=on"), "cpu");
+    assert_eq!(reported("cpu+spin=off+optimization=all"), "cpu+spin=off");
+    assert_eq!(runtime.canonical_provider("cpu+arena=maybe"), "cpu+arena=maybe");
 }
 
 /// A builder of sessions as loading makes it with these settings.
