@@ -4,6 +4,7 @@
 //! shipped. Every order is a process of `trtexec`, which makes the GPU's context anew, so latency is what it measures itself:
 //! see [`Session::time`](crate::Session::time). Data sets are scored in large batches, on an engine of their own.
 
+mod capture;
 mod engine;
 mod exchange;
 mod files;
