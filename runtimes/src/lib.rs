@@ -21,6 +21,8 @@ mod library;
 #[cfg(feature = "located")]
 mod locate;
 mod null;
+#[cfg(feature = "library")]
+mod once;
 #[cfg(any(feature = "ort", feature = "tensorrt"))]
 mod onnx;
 #[cfg(feature = "openvino")]

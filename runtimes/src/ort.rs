@@ -12,7 +12,7 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProviderDispatch};
@@ -26,6 +26,7 @@ use crate::handle::Handle;
 use crate::kept;
 use crate::library::Search;
 use crate::locate;
+use crate::once::Once;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use provider::{Assignment, Provider};
@@ -205,28 +206,15 @@ fn words<T>(error: &ort::Error<T>) -> String {
     one_line(&error.to_string())
 }
 
-static LOADED: OnceLock<Result<(PathBuf, Environment), String>> = OnceLock::new();
+static LOADED: Once<Environment> = Once::new(NAME);
 
-/// The process's environment. A process holds one library, so that another one cannot take its place unseen.
+/// The process's environment.
 fn environment(library: &Path) -> Result<&'static Environment, Error> {
-    let open = || {
+    LOADED.get(library, || {
         let builder = ort::init_from(library).map_err(|error| one_line(&error.to_string()))?;
-        let environment = builder
-            .with_name("edgefront")
-            .with_telemetry(false)
-            .build()
-            .map_err(|error| words(&error))?;
-        Ok((library.to_owned(), environment))
-    };
-    match LOADED.get_or_init(open) {
-        Ok((loaded, environment)) if loaded == library => Ok(environment),
-        Ok((loaded, _)) => Err(unusable(format!(
-            "this process has already loaded {}, and {} is asked for",
-            loaded.display(),
-            library.display()
-        ))),
-        Err(reason) => Err(unusable(reason.clone())),
-    }
+        let builder = builder.with_name("edgefront").with_telemetry(false);
+        builder.build().map_err(|error| words(&error))
+    })
 }
 
 struct OrtModel {

@@ -89,6 +89,7 @@ impl Options {
     }
 
     /// The same in the form that `TensorRT` takes: it refuses others.
+    #[must_use]
     pub fn for_tensorrt(self) -> Self {
         Self {
             activations: Activations::S8,

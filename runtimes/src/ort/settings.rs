@@ -115,7 +115,7 @@ fn one_of<T: Copy>(key: &str, value: &str, names: &[(&str, T)]) -> Result<T, Str
     })
 }
 
-fn name_of<T: PartialEq>(value: T, names: &[(&'static str, T)]) -> &'static str {
+fn name_of<T: PartialEq + Copy>(value: T, names: &[(&'static str, T)]) -> &'static str {
     let found = names.iter().find(|(_, meant)| *meant == value);
     found.expect("invariant: every value is listed").0
 }

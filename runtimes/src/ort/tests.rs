@@ -8,11 +8,11 @@ use super::*;
 fn opening_makes_the_environment_and_probing_does_not() {
     let runtime = Ort::new(&Search::default());
     // Other tests of this process may have made it.
-    let was_made = LOADED.get().is_some();
+    let was_made = LOADED.is_made();
     let probed = runtime.probe().unwrap();
-    assert_eq!(LOADED.get().is_some(), was_made);
+    assert_eq!(LOADED.is_made(), was_made);
     assert_eq!(runtime.open().unwrap(), probed);
-    assert!(LOADED.get().is_some());
+    assert!(LOADED.is_made());
 }
 
 #[test]
