@@ -108,6 +108,11 @@ fn a_variant_that_tflite_does_not_take_fails_on_its_device() {
         ("local", "tflite")
     );
     assert_eq!(failed.variant, "dynamic");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        words.contains("local: variant dynamic has no .tflite file for 1 at once: "),
+        "{words}"
+    );
     assert!(failed.error.contains("DynamicQuantizeLinear"), "{}", failed.error);
 }
 

@@ -177,19 +177,23 @@ impl<'a> Maker<'a> {
                     Err(error) => {
                         let error = one_line(&error);
                         let name = &variant.name;
-                        ui.warn(format_args!(
-                            "variant {name} has no .{} file for {batch} at once: {error}",
-                            format.as_str()
-                        ));
                         let without = runtimes.iter().filter(|(_, other)| *other == format);
                         let jobs = without.flat_map(|(runtime, _)| {
                             group.devices(runtime).map(move |device| (*runtime, device))
                         });
-                        failures.extend(jobs.map(|(runtime, device)| FailedJob {
+                        let lost = jobs.map(|(runtime, device)| FailedJob {
                             device: device.to_string(),
                             batch: Some(batch),
                             ..failed(name, runtime, error.clone())
-                        }));
+                        });
+                        let lost: Vec<FailedJob> = lost.collect();
+                        let devices: BTreeSet<&str> = lost.iter().map(|job| job.device.as_str()).collect();
+                        ui.warn(format_args!(
+                            "{}: variant {name} has no .{} file for {batch} at once: {error}",
+                            devices.into_iter().collect::<Vec<_>>().join(", "),
+                            format.as_str()
+                        ));
+                        failures.extend(lost);
                     }
                 }
             }
