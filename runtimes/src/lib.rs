@@ -21,6 +21,8 @@ mod library;
 #[cfg(feature = "located")]
 mod locate;
 mod null;
+#[cfg(feature = "library")]
+mod once;
 #[cfg(any(feature = "ort", feature = "tensorrt"))]
 mod onnx;
 #[cfg(feature = "openvino")]
@@ -73,6 +75,12 @@ pub trait Runtime: Send + Sync {
     /// The provider that is meant where users write the name alone.
     fn default_provider(&self) -> &'static str {
         port::CPU
+    }
+
+    /// A provider as it is written and reported, in one form for all ways of writing the same. What is not known stays
+    /// as it is.
+    fn canonical_provider(&self, written: &str) -> String {
+        written.to_owned()
     }
 
     /// Whether the library is on this machine, and which one it is.
@@ -143,7 +151,7 @@ pub trait Model: Send + Sync {
     fn session(&self) -> Result<Box<dyn Session>, Error>;
 
     /// What data sets are scored with where running a session costs out of proportion to what it computes; `None`
-    /// where [`session`](Self::session) serves.
+    /// where [`session`](Self::session) serves, as it does after an error, in more time.
     fn scoring(&self) -> Result<Option<Scoring>, Error> {
         Ok(None)
     }

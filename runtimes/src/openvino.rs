@@ -15,7 +15,6 @@ mod words;
 
 use std::ffi::{CStr, CString, OsStr, c_int};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use half::f16;
 
@@ -23,6 +22,7 @@ use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
 use crate::locate;
+use crate::once::{Once, reason};
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use ffi::{Compiled, Core, Interface, Lent, Request};
@@ -208,24 +208,11 @@ fn version(build: &str, library: &Path) -> Result<String, String> {
     ))
 }
 
-static LOADED: OnceLock<Result<(PathBuf, Loaded), String>> = OnceLock::new();
+static LOADED: Once<Loaded> = Once::new(NAME);
 
-/// OpenVINO in this process, which holds one library, so that another one cannot take its place unseen.
+/// OpenVINO in this process.
 fn loaded(library: &Path) -> Result<&'static Loaded, Error> {
-    let open = || match Loaded::new(library) {
-        Ok(loaded) => Ok((library.to_owned(), loaded)),
-        Err(Error::Unusable { reason, .. }) => Err(reason),
-        Err(other) => Err(other.to_string()),
-    };
-    match LOADED.get_or_init(open) {
-        Ok((path, loaded)) if path == library => Ok(loaded),
-        Ok((path, _)) => Err(unusable(format!(
-            "this process has already loaded {}, and {} is asked for",
-            path.display(),
-            library.display()
-        ))),
-        Err(reason) => Err(unusable(reason.clone())),
-    }
+    LOADED.get(library, || Loaded::new(library).map_err(reason))
 }
 
 fn unusable(reason: String) -> Error {

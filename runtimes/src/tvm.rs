@@ -9,12 +9,12 @@ mod ffi;
 mod file;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
 use crate::locate;
+use crate::once::{Once, reason};
 use crate::plain::Plain;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
@@ -121,26 +121,17 @@ fn version(library: &Path) -> Option<String> {
     })
 }
 
-static LOADED: OnceLock<Result<(PathBuf, Api), String>> = OnceLock::new();
+static LOADED: Once<Api> = Once::new(NAME);
 
-/// TVM in this process, which holds one library, so that another one cannot take its place unseen.
+/// TVM in this process.
 fn api(library: &Path) -> Result<&'static Api, Error> {
-    let open = || {
+    LOADED.get(library, || {
         // Both are seen by the libraries that come after them: the runtime's finds this one's functions by name, and
         // compiled ones find those of both.
         let interface = Handle::open_for_all(NAME, &interface(library)).map_err(reason)?;
         let runtime = Handle::open_for_all(NAME, library).map_err(reason)?;
-        Ok((library.to_owned(), Api::new(interface, runtime)?))
-    };
-    match LOADED.get_or_init(open) {
-        Ok((loaded, api)) if loaded == library => Ok(api),
-        Ok((loaded, _)) => Err(unusable(format!(
-            "this process has already loaded {}, and {} is asked for",
-            loaded.display(),
-            library.display()
-        ))),
-        Err(reason) => Err(unusable(reason.clone())),
-    }
+        Api::new(interface, runtime)
+    })
 }
 
 /// The library of TVM's interface: beside the runtime's as both are installed, or where pip puts it.
@@ -151,20 +142,6 @@ fn interface(library: &Path) -> PathBuf {
     match of_pip {
         Some(of_pip) if !beside.exists() && of_pip.exists() => of_pip,
         _ => beside,
-    }
-}
-
-fn reason(error: Error) -> String {
-    match error {
-        Error::Unusable { reason, .. } => reason,
-        other => other.to_string(),
-    }
-}
-
-fn unusable(reason: String) -> Error {
-    Error::Unusable {
-        runtime: NAME,
-        reason,
     }
 }
 

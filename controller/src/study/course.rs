@@ -10,11 +10,12 @@ use edgefront_protocol::results::{FailedJob, Results};
 use edgefront_protocol::{Batch, BatchId, Device, DeviceId, SigningKey};
 use tokio::runtime::Runtime;
 
+use super::form::Group;
 use super::place::Place;
 use super::plan::{Common, Variant, choose_runtimes, new_batch_id, new_jobs};
 use super::prepare::{Prepared, prepare};
 use super::reach::Reach;
-use super::variants::{Kind, Made, Maker};
+use super::variants::{Made, Maker};
 use super::{Options, Study, findings, reach};
 use crate::fleet::{self, Blobs, Local, Work};
 use crate::store::{Store, StoredJob};
@@ -288,26 +289,22 @@ impl Course<'_> {
         choices
     }
 
-    /// Makes the variants, once for each kind of device.
-    async fn make_variants(
+    /// Makes the variants, once for each group of devices and runtimes.
+    async fn make_variants<'d>(
         &self,
         store: &Store,
         maker: &Maker<'_>,
-        choices: &[(&Device, Vec<String>)],
+        choices: &'d [(&'d Device, Vec<String>)],
         failures: &mut Vec<FailedJob>,
-    ) -> anyhow::Result<Vec<(Kind, Vec<Variant>)>> {
-        let mut kinds: Vec<(Kind, Vec<Variant>)> = Vec::new();
-        for (device, runtimes) in choices {
-            let kind = Kind::of(self.prepared.study, device, runtimes);
-            if kinds.iter().any(|(known, _)| *known == kind) {
-                continue;
-            }
-            let Made { variants, mut failed } = maker.make_all(&kind, store, self.ui).await?;
+    ) -> anyhow::Result<Vec<(Group<'d>, Vec<Variant>)>> {
+        let mut groups = Vec::new();
+        for group in Group::all(self.prepared.study, choices) {
+            let Made { variants, mut failed } = maker.make_all(&group, store, self.ui).await?;
             failed.retain(|entry| !failures.contains(entry));
             failures.append(&mut failed);
-            kinds.push((kind, variants));
+            groups.push((group, variants));
         }
-        Ok(kinds)
+        Ok(groups)
     }
 
     /// Makes the files of a finished study again that were cut, altered or removed since.
@@ -320,7 +317,7 @@ impl Course<'_> {
             return Ok(());
         }
         let devices = store.devices()?;
-        let runtimes = self.prepared.study.runtimes.clone().unwrap_or_default();
+        let runtimes = self.prepared.study.wanted_runtimes();
         let choices: Vec<(&Device, Vec<String>)> =
             devices.iter().map(|device| (device, runtimes.clone())).collect();
         self.make_variants(store, &maker, &choices, &mut Vec::new())
@@ -350,20 +347,26 @@ impl Course<'_> {
         failures: &mut Vec<FailedJob>,
     ) -> anyhow::Result<()> {
         let validation = maker.write_validation()?;
-        let kinds = self.make_variants(store, maker, choices, failures).await?;
+        let groups = self.make_variants(store, maker, choices, failures).await?;
         let stored = store.jobs()?;
         for (device, runtimes) in choices {
-            let kind = Kind::of(self.prepared.study, device, runtimes);
-            let made = kinds.iter().find(|(known, _)| *known == kind);
-            let (_, variants) = made.expect("invariant: variants were made for every device");
+            let made = |written: &'_ str| {
+                let made = groups.iter().find(|(group, _)| group.has(&device.id, written));
+                let (_, variants) = made.expect("invariant: variants were made for every runtime");
+                variants.as_slice()
+            };
+            let runtimes: Vec<(&str, &[Variant])> = runtimes
+                .iter()
+                .map(|written| (written.as_str(), made(written)))
+                .collect();
             let common = Common {
                 study: self.prepared.study,
-                variants,
+                runtimes: &runtimes,
                 validation,
                 interface: &self.prepared.interface,
             };
             let existing: Vec<&StoredJob> = stored.iter().filter(|job| job.device == device.id).collect();
-            let jobs = new_jobs(common, runtimes, &existing);
+            let jobs = new_jobs(common, &existing);
             if jobs.is_empty() {
                 continue;
             }

@@ -110,6 +110,22 @@ fn a_runtime_that_is_named_in_two_ways_is_refused() {
 }
 
 #[test]
+fn a_setting_that_spells_out_a_default_is_no_other_configuration() {
+    assert_eq!(
+        runtime_and_provider("ort:cpu+arena=on"),
+        runtime_and_provider("ort")
+    );
+    let study = Study {
+        runtimes: Some(vec!["ort".into(), "ort:cpu+arena=on+spin=on".into()]),
+        ..of("m.onnx")
+    };
+    assert_eq!(
+        refused(&study),
+        "runtimes: `ort` and `ort:cpu+arena=on+spin=on` are the same"
+    );
+}
+
+#[test]
 fn one_compiled_file_is_measured_under_one_name() {
     let study = Study {
         runtimes: Some(vec!["tvm".into(), "ort".into(), "tvm:untuned".into()]),
