@@ -132,14 +132,15 @@ async fn probe(name: &str, limits: &Limits) -> RuntimeState {
             runtime: name.to_owned(),
             runtime_path: limits.runtime_path.as_deref().map(crate::measure::utf8),
         };
-        worker
-            .ask(&order, Stage::Load, limits.load.min(PROBE_TIMEOUT))
-            .await
+        worker.ask(&order, Stage::Load, limits.load).await
     };
-    match answer.await {
-        Ok(Answer::Probed { version, providers }) => RuntimeState::Ready { version, providers },
-        Ok(other) => absent(format!("the worker answered {other:?}")),
-        Err(failure) => absent(failure.error),
+    match tokio::time::timeout(PROBE_TIMEOUT, answer).await {
+        Ok(Ok(Answer::Probed { version, providers })) => RuntimeState::Ready { version, providers },
+        Ok(Ok(other)) => absent(format!("the worker answered {other:?}")),
+        Ok(Err(failure)) => absent(failure.error),
+        Err(_) => absent(format!(
+            "it did not tell its version within {PROBE_TIMEOUT:?}; start the agent again when the device has less to do"
+        )),
     }
 }
 

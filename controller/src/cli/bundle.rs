@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::runtimes::install;
 use crate::bundle::{Arch, Bundle, Written};
-use crate::keys;
 use crate::ui::{Exit, Ui, UsageError};
+use crate::{keys, tvm_compile};
 
 /// Makes what turns a board into a device of the fleet: a folder with an installer, and a Debian package.
 ///
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     pub arch: Option<Arch>,
 
-    /// Runtimes whose libraries go along; tract is in the agent.
+    /// Runtimes whose libraries go along; tract is in the agent. With tvm this controller's jobs may bring machine code
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub runtimes: Vec<String>,
 
@@ -92,6 +92,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         controller: keys::of_user()?.public(),
         id: args.id.map(|id| id.to_string()),
         runtimes: args.runtimes.iter().map(folder).collect::<Result<_, _>>()?,
+        machine_code: args.runtimes.iter().any(|name| name == tvm_compile::RUNTIME),
         made: time_of_making()?,
     };
     let Written {
