@@ -14,7 +14,6 @@ pub(crate) fn read(root: &Path) -> Board {
         max_mhz: max_mhz(root),
         jetpack: jetpack(root),
         gpus: gpus(root),
-        ..Board::default()
     }
 }
 
@@ -203,7 +202,6 @@ mod tests {
             max_mhz: Some(1800),
             jetpack: None,
             gpus: vec!["v3d".to_owned()],
-            ..Board::default()
         };
         assert_eq!(read(root.path()), expected);
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use edgefront_protocol::PublicKey;
+
 use crate::{Config, Error, Settings, WorkerCommand};
 
 /// Flags that come before the configuration file.
@@ -31,7 +33,11 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub runtime_path: Option<PathBuf>,
 
-    /// Run machine code that jobs bring, as those of TVM do: whoever may publish to this agent runs programs as its user
+    /// Take only jobs that this controller signed, by its public key, as `edgefront keys` prints it; may be repeated
+    #[arg(long = "controller", value_name = "KEY")]
+    pub controllers: Vec<PublicKey>,
+
+    /// Run machine code that jobs bring, as those of TVM do: the controllers run programs as this agent's user
     #[arg(long)]
     pub machine_code: bool,
 }
@@ -46,6 +52,7 @@ impl Args {
             id: self.id,
             state_dir: self.state,
             runtime_path: self.runtime_path,
+            controllers: (!self.controllers.is_empty()).then_some(self.controllers),
             machine_code: self.machine_code.then_some(true),
             ..Settings::default()
         };

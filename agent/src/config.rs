@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use edgefront_link::BrokerUrl;
-use edgefront_protocol::{Bytes, DeviceId};
+use edgefront_protocol::{Bytes, DeviceId, PublicKey};
 use serde::Deserialize;
 
 use crate::Error;
@@ -28,13 +28,17 @@ pub struct Config {
     pub runtime_path: Option<PathBuf>,
     /// Largest size of the blobs that no batch needs at the moment.
     pub store_max: Bytes,
+    /// Largest size of what each runtime made of models and keeps.
+    pub kept_max: Bytes,
     /// Longest time for a worker to load its artifact.
     pub load_timeout: Duration,
     /// Longest silence of a worker that runs.
     pub run_timeout: Duration,
     /// Longest silence of a transfer before the next batch goes first.
     pub fetch_patience: Duration,
-    /// Whether jobs may bring machine code of their own.
+    /// The controllers whose jobs are taken; everybody's where there is none.
+    pub controllers: Vec<PublicKey>,
+    /// Whether jobs may bring machine code of their own. Not without `controllers`.
     pub machine_code: bool,
     /// The root of the system whose sensors are read: `/`, or where a container finds its host's.
     pub system: PathBuf,
@@ -91,6 +95,8 @@ pub struct Settings {
     pub runtime_path: Option<PathBuf>,
     /// See [`Config::store_max`].
     pub store_max: Option<ByteSize>,
+    /// See [`Config::kept_max`].
+    pub kept_max: Option<ByteSize>,
     /// See [`Config::load_timeout`].
     #[serde(default, with = "humantime_serde")]
     pub load_timeout: Option<Duration>,
@@ -100,6 +106,8 @@ pub struct Settings {
     /// See [`Config::fetch_patience`].
     #[serde(default, with = "humantime_serde")]
     pub fetch_patience: Option<Duration>,
+    /// See [`Config::controllers`].
+    pub controllers: Option<Vec<PublicKey>>,
     /// See [`Config::machine_code`].
     pub machine_code: Option<bool>,
     /// See [`Config::system`].
@@ -140,9 +148,11 @@ impl Settings {
             state_dir: self.state_dir.or(below.state_dir),
             runtime_path: self.runtime_path.or(below.runtime_path),
             store_max: self.store_max.or(below.store_max),
+            kept_max: self.kept_max.or(below.kept_max),
             load_timeout: self.load_timeout.or(below.load_timeout),
             run_timeout: self.run_timeout.or(below.run_timeout),
             fetch_patience: self.fetch_patience.or(below.fetch_patience),
+            controllers: self.controllers.or(below.controllers),
             machine_code: self.machine_code.or(below.machine_code),
             system: self.system.or(below.system),
             idle: self.idle.or(below.idle),
@@ -165,16 +175,28 @@ impl Config {
             None => return Err(setting("state_dir", &"this user has no home; give a folder")),
         };
         let runtime_path = all.runtime_path.as_deref().map(absolute).transpose()?;
+        let controllers = required("controllers", all.controllers)?;
+        let machine_code = required("machine_code", all.machine_code)?;
+        // A loopback address is no exception: a tunnel has one, and so has every user of this machine.
+        if machine_code && controllers.is_empty() {
+            return Err(setting(
+                "machine_code",
+                &"lets jobs run programs, so it needs `controllers`, or --controller: whose jobs may, by the key that \
+                  `edgefront keys` prints on the workstation",
+            ));
+        }
         Ok(Self {
             broker: required("broker", all.broker)?.parse()?,
             id,
             state_dir,
             runtime_path,
             store_max: Bytes(required("store_max", all.store_max)?.as_u64()),
+            kept_max: Bytes(required("kept_max", all.kept_max)?.as_u64()),
             load_timeout: some_time("load_timeout", all.load_timeout)?,
             run_timeout: some_time("run_timeout", all.run_timeout)?,
             fetch_patience: some_time("fetch_patience", all.fetch_patience)?,
-            machine_code: required("machine_code", all.machine_code)?,
+            controllers,
+            machine_code,
             system: absolute(&required("system", all.system)?)?,
             idle: some_time("idle", all.idle)?,
             worker: WorkerCommand {
@@ -264,9 +286,11 @@ mod tests {
             state_dir: "/state".into(),
             runtime_path: None,
             store_max: Bytes(4 << 30),
+            kept_max: Bytes(4 << 30),
             load_timeout: Duration::from_mins(5),
             run_timeout: Duration::from_mins(1),
             fetch_patience: Duration::from_secs(30),
+            controllers: Vec::new(),
             machine_code: false,
             system: "/".into(),
             idle: Duration::from_secs(2),
@@ -319,12 +343,27 @@ mod tests {
             ("load_timeout = '0s'", "setting `load_timeout`: is 0"),
             ("run_timeout = '0ms'", "setting `run_timeout`: is 0"),
             ("fetch_patience = '0s'", "setting `fetch_patience`: is 0"),
+            (
+                "controllers = ['me']",
+                "agent.toml:1: `me` is not the public key of a controller; `edgefront keys` prints it",
+            ),
+            (
+                "machine_code = true",
+                "setting `machine_code`: lets jobs run programs, so it needs `controllers`",
+            ),
         ] {
             let error = config(toml).unwrap_err();
             assert!(error.is_usage(), "{error}");
             let text = error.to_string();
             assert!(text.starts_with(message) && !text.contains('\n'), "{text}");
         }
+    }
+
+    #[test]
+    fn machine_code_of_named_controllers_is_a_setting() {
+        let key = PublicKey::from_bytes([7; 32]);
+        let config = config(&format!("machine_code = true\ncontrollers = ['{key}']")).unwrap();
+        assert_eq!((config.machine_code, config.controllers), (true, vec![key]));
     }
 
     #[test]

@@ -85,8 +85,8 @@ fn features(cpuinfo: &str) -> Vec<String> {
     known.map(|&feature| feature.to_owned()).collect()
 }
 
-/// Longest time for which a runtime keeps the device from telling that it is there.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest time for which runtimes keep the device from telling that it is there, less than studies wait for it.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Every runtime, each probed in a process of its own: a library that is broken must not take the agent along.
 async fn runtimes(config: &Config) -> Vec<RuntimeStatus> {
@@ -94,17 +94,25 @@ async fn runtimes(config: &Config) -> Vec<RuntimeStatus> {
     let registry = Registry::new(&Search {
         runtime_path: config.runtime_path.clone(),
     });
-    let names: Vec<&str> = registry.iter().map(Runtime::name).collect();
+    // All at the same time, so that those that hang keep the device from its fleet no longer than one.
+    let probe = |runtime: &dyn Runtime| {
+        let (name, limits) = (runtime.name(), limits.clone());
+        let brings_code = runtime.formats() == [Format::So.as_str()];
+        let probed = tokio::spawn(async move {
+            if brings_code && !limits.machine_code {
+                absent(NO_MACHINE_CODE.to_owned())
+            } else {
+                probe(name, &limits).await
+            }
+        });
+        (name, probed)
+    };
+    let probes: Vec<_> = registry.iter().map(probe).collect();
     let mut statuses = Vec::new();
-    for name in names {
-        let brings_code = registry
-            .get(name)
-            .is_ok_and(|runtime| runtime.formats() == [Format::So.as_str()]);
-        let state = if brings_code && !config.machine_code {
-            absent(NO_MACHINE_CODE.to_owned())
-        } else {
-            probe(name, &limits).await
-        };
+    for (name, probed) in probes {
+        let state = probed
+            .await
+            .unwrap_or_else(|error| absent(format!("probing it ended early: {error}")));
         // A wrong path must not take the device from its fleet: what needs no library can still be measured.
         if let RuntimeState::Absent(Absence { reason }) = &state {
             tracing::info!("{name} is left out: {reason}");
@@ -124,14 +132,15 @@ async fn probe(name: &str, limits: &Limits) -> RuntimeState {
             runtime: name.to_owned(),
             runtime_path: limits.runtime_path.as_deref().map(crate::measure::utf8),
         };
-        worker
-            .ask(&order, Stage::Load, limits.load.min(PROBE_TIMEOUT))
-            .await
+        worker.ask(&order, Stage::Load, limits.load).await
     };
-    match answer.await {
-        Ok(Answer::Probed { version, providers }) => RuntimeState::Ready { version, providers },
-        Ok(other) => absent(format!("the worker answered {other:?}")),
-        Err(failure) => absent(failure.error),
+    match tokio::time::timeout(PROBE_TIMEOUT, answer).await {
+        Ok(Ok(Answer::Probed { version, providers })) => RuntimeState::Ready { version, providers },
+        Ok(Ok(other)) => absent(format!("the worker answered {other:?}")),
+        Ok(Err(failure)) => absent(failure.error),
+        Err(_) => absent(format!(
+            "it did not tell its version within {PROBE_TIMEOUT:?}; start the agent again when the device has less to do"
+        )),
     }
 }
 
@@ -140,8 +149,68 @@ fn absent(reason: String) -> RuntimeState {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::process::Command;
+
     use super::*;
+    use crate::config::{Settings, WorkerCommand};
+
+    /// Workers that wait until as many as there are runtimes have begun: one after the other, none would end.
+    #[tokio::test]
+    async fn runtimes_are_probed_at_the_same_time_and_listed_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let [arrived, go] = ["arrived", "go"].map(|name| folder.path().join(name));
+        assert!(
+            Command::new("mkfifo")
+                .args([&arrived, &go])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let script = format!(
+            "echo > {}; read word < {}; echo all are here >&2",
+            arrived.display(),
+            go.display()
+        );
+        let registry = Registry::new(&Search::default());
+        let names: Vec<&str> = registry.iter().map(Runtime::name).collect();
+        let count = names.len();
+        let meeting = std::thread::spawn(move || {
+            // Opened in both directions, a pipe waits for nobody to open it.
+            let open = |path| {
+                std::fs::File::options()
+                    .read(true)
+                    .write(true)
+                    .open(path)
+                    .unwrap()
+            };
+            let (mut arrived, mut go) = (open(arrived), open(go));
+            arrived.read_exact(&mut vec![0; count]).unwrap();
+            go.write_all(&vec![b'\n'; count]).unwrap();
+            (arrived, go)
+        });
+        let settings = Settings {
+            machine_code: Some(true),
+            ..Settings::default()
+        };
+        let worker = WorkerCommand {
+            runner: Vec::new(),
+            program: "sh".into(),
+            args: vec!["-c".into(), script.into()],
+        };
+        let statuses = runtimes(&Config::new(settings, worker).unwrap()).await;
+        let listed: Vec<&str> = statuses.iter().map(|status| status.name.as_str()).collect();
+        assert_eq!(listed, names);
+        for RuntimeStatus { name, state } in &statuses {
+            let RuntimeState::Absent(Absence { reason }) = state else {
+                panic!("{name}: {state:?}");
+            };
+            assert!(reason.ends_with("it last said: all are here"), "{name}: {reason}");
+        }
+        drop(meeting.join().unwrap());
+    }
 
     #[test]
     fn extensions_are_read_on_x86_and_arm() {

@@ -8,7 +8,8 @@ use std::time::Instant;
 use edgefront_link::{Connection, LinkError, MAX_PAYLOAD_BYTES, Publisher, Qos, Settings, Will};
 use edgefront_protocol::blob::Chunk;
 use edgefront_protocol::outcome::{Failure, Outcome, Stage};
-use edgefront_protocol::{Announcement, Batch, BatchId, Board, Bytes, Device, Presence, Topic, wire};
+use edgefront_protocol::wire::WireError;
+use edgefront_protocol::{Announcement, Batch, BatchId, Board, Bytes, Device, Meters, Presence, Topic, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +21,7 @@ use crate::measure::{self, Assignment, Limits, Report};
 use crate::presence::{Verdict, Watch};
 use crate::service::{self, Watchdog};
 use crate::store::{Store, Unverified};
-use crate::{Config, Error};
+use crate::{Config, Error, admission};
 
 /// Reports of a measurement that may wait for the loop.
 const REPORTS: usize = 64;
@@ -40,6 +41,7 @@ pub(crate) struct Dispatcher {
     config: Config,
     device: Device,
     board: Board,
+    meters: Meters,
     store: Store,
     machine: Machine,
     presence: Watch,
@@ -71,7 +73,7 @@ impl Dispatcher {
     /// Loads the state and begins to connect.
     pub(crate) fn start(
         config: Config,
-        (device, board): (Device, Board),
+        (device, board, meters): (Device, Board, Meters),
         store: Store,
     ) -> Result<(Self, Vec<Effect>), Error> {
         let (machine, effects) = Machine::restore(config.id.clone(), store.load()?);
@@ -94,6 +96,7 @@ impl Dispatcher {
             config,
             device,
             board,
+            meters,
             store,
             machine,
             publisher,
@@ -112,6 +115,9 @@ impl Dispatcher {
     ) -> Result<(), Error> {
         self.carry_out(mended, &mut VecDeque::new()).await?;
         self.evict(Bytes(0));
+        for event in admission::reconsider(&self.machine, &self.config) {
+            self.handle(event).await?;
+        }
         self.handle(Event::Started).await?;
         service::ready();
         let ended = loop {
@@ -195,7 +201,7 @@ impl Dispatcher {
                 let presence = decode::<Presence>(topic, payload);
                 return presence.map_or(Ok(()), |presence| self.on_presence(&presence));
             }
-            Topic::Batch(_) => decode(topic, payload).map(Event::Batch),
+            Topic::Batch(_) => read(topic, admission::admit(payload, &self.config)),
             Topic::Cancel(_) => decode(topic, payload).map(Event::Cancel),
             Topic::Ack(_) => decode(topic, payload).map(Event::Ack),
             _ => None,
@@ -275,7 +281,7 @@ impl Dispatcher {
                         && !self.store.has_batch(&id)
                     {
                         let error = format!("the device cannot store the batch: {error}; is its disk full?");
-                        events.push_back(Event::Unstorable(id, error));
+                        events.push_back(Event::Barred(id, error));
                     }
                     go_on(done);
                 }
@@ -369,7 +375,13 @@ impl Dispatcher {
         self.will
             .send_replace(offline(&self.device, self.announcements + 1));
         self.presence.on_announced(now);
-        let online = Presence::Online(self.device.clone(), self.announcements, self.board.clone());
+        let online = Presence::Online(
+            self.device.clone(),
+            self.announcements,
+            self.board.clone(),
+            admission::trust(&self.config.controllers),
+            self.meters.clone(),
+        );
         let topic = Topic::Presence(self.config.id.clone());
         self.say(&topic, &online, Qos::AtLeastOnce, true).await
     }
@@ -456,7 +468,11 @@ fn sendable(outcome: Outcome) -> Outcome {
 
 /// A message that cannot be read is one of a newer controller, or of something else; its sender gets no answer.
 fn decode<T: DeserializeOwned>(topic: &Topic, payload: &[u8]) -> Option<T> {
-    wire::decode(payload)
+    read(topic, wire::decode(payload))
+}
+
+fn read<T>(topic: &Topic, message: Result<T, WireError>) -> Option<T> {
+    message
         .inspect_err(|error| tracing::warn!("skipped a message on `{topic}`: {error}"))
         .ok()
 }

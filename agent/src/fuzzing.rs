@@ -27,7 +27,7 @@ pub fn stored_state(device: &DeviceId, next: &BatchId, batch: &[u8], settled: &[
     machine.handle(Event::Connected);
     if let Some(Saved { mut batch, .. }) = saved {
         batch.id = next.clone();
-        machine.handle(Event::Batch(batch));
+        machine.handle(Event::Batch(batch, None));
     }
 }
 

@@ -5,6 +5,7 @@
 //! its own, so that a crash, a hang or a lack of memory costs one job. Outcomes are kept until the controller
 //! has acknowledged them.
 
+mod admission;
 mod board;
 pub mod cli;
 mod clock;
@@ -38,9 +39,10 @@ use store::Store;
 /// started them, so this must run on one that lives as long: a runtime's own, or the main thread.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.state_dir)?;
+    admission::warn_of_everybody(&config);
     let device = device::describe(&config).await;
-    let mut board = board::read(Path::new("/"));
-    (board.rails, board.meter_faults) = meters::announce(&config.system);
-    let (dispatcher, mended) = Dispatcher::start(config, (device, board), store)?;
+    let board = board::read(Path::new("/"));
+    let meters = meters::announce(&config.system);
+    let (dispatcher, mended) = Dispatcher::start(config, (device, board, meters), store)?;
     dispatcher.run(mended, std::pin::pin!(shutdown)).await
 }

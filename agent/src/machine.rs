@@ -15,7 +15,9 @@ mod property;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use edgefront_protocol::outcome::{Failure, Outcome, Stage};
-use edgefront_protocol::{Batch, BatchId, BlobRef, DeviceId, Digest, Job, JobId, JobState, Progress};
+use edgefront_protocol::{
+    Batch, BatchId, BlobRef, DeviceId, Digest, Job, JobId, JobState, Progress, PublicKey,
+};
 
 pub(crate) use event::{Effect, Event, Memory, Saved};
 
@@ -88,8 +90,9 @@ impl Machine {
         match event {
             Event::Started => self.advance(),
             Event::Connected => self.repeat_everything(),
-            Event::Batch(batch) => self.on_batch(batch),
-            Event::Unstorable(batch, error) => self.call_off(&batch, Stage::Fetch, &error),
+            Event::Batch(batch, signer) => self.on_batch(batch, signer),
+            Event::Refused(batch, error) => self.refuse(&batch, &error),
+            Event::Barred(batch, error) => self.call_off(&batch, Stage::Fetch, &error),
             Event::Cancel(cancel) => {
                 self.call_off(&cancel.batch, Stage::Cancelled, "cancelled by the controller");
             }
@@ -111,7 +114,7 @@ impl Machine {
         pending.flat_map(blobs).map(|blob| blob.digest).collect()
     }
 
-    fn on_batch(&mut self, mut batch: Batch) {
+    fn on_batch(&mut self, mut batch: Batch, signer: Option<PublicKey>) {
         if self.settled.contains(&batch.id) {
             return;
         }
@@ -134,11 +137,38 @@ impl Machine {
         let saved = Saved {
             sequence: last.map_or(0, |last| last.saturating_add(1)),
             batch,
+            signer,
         };
         self.effects.push(Effect::SaveBatch(saved.clone()));
         self.batches.push_back(saved);
         self.repeat(&id);
         self.advance();
+    }
+
+    /// Every batch that is kept, and who signed it.
+    pub(crate) fn signers(&self) -> impl Iterator<Item = (&BatchId, Option<PublicKey>)> {
+        self.batches.iter().map(|saved| (&saved.batch.id, saved.signer))
+    }
+
+    /// Nothing of it is kept: should its controller not hear this, it sends the batch again. What was taken goes on,
+    /// whoever sends it again.
+    fn refuse(&mut self, batch: &Batch, error: &str) {
+        if self.settled.contains(&batch.id) {
+            return;
+        }
+        if self.find(&batch.id).is_some() {
+            self.repeat(&batch.id);
+            return;
+        }
+        let unknown = |job: &&Job| self.batch_of(&job.id).is_none();
+        let refused: Vec<Effect> = batch
+            .jobs
+            .iter()
+            .filter(unknown)
+            .map(|job| self.failure(batch, &job.id, Stage::Fetch, error))
+            .map(|outcome| Effect::SayOutcome(batch.controller.clone(), outcome))
+            .collect();
+        self.effects.extend(refused);
     }
 
     fn call_off(&mut self, id: &BatchId, stage: Stage, reason: &str) {
@@ -362,7 +392,11 @@ impl Machine {
 
     fn fail(&mut self, job: &JobId, stage: Stage, error: &str) {
         let Some(batch) = self.batch_of(job) else { return };
-        let outcome = Outcome {
+        self.end(self.failure(batch, job, stage, error));
+    }
+
+    fn failure(&self, batch: &Batch, job: &JobId, stage: Stage, error: &str) -> Outcome {
+        Outcome {
             job: job.clone(),
             batch: batch.id.clone(),
             device: self.device.clone(),
@@ -370,8 +404,7 @@ impl Machine {
                 stage,
                 error: error.to_owned(),
             }),
-        };
-        self.end(outcome);
+        }
     }
 
     /// The one place where a job ends.

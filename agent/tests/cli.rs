@@ -44,6 +44,11 @@ fn what_is_wrong_is_one_line_and_an_exit_code() {
             ":2: unknown field `brokr`, expected one of `broker`",
         ),
         (
+            ["--machine-code", "--broker=mqtt://pi"],
+            2,
+            "error: setting `machine_code`: lets jobs run programs, so it needs `controllers`, or --controller: ",
+        ),
+        (
             ["--state", "/proc/nowhere"],
             1,
             "error: cannot create /proc/nowhere/batches: ",

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgefront_agent::WorkerCommand;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
-use edgefront_protocol::{BlobRef, Measurement, Nanos, Plan, Round, Window};
+use edgefront_protocol::{BlobRef, Bytes, Measurement, Nanos, Plan, Round, Window};
 use edgefront_tests::jobs;
 use tokio::sync::mpsc;
 
@@ -55,7 +55,10 @@ impl Drop for Sensor {
 
 /// Seconds since 1970.
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64()
 }
 
 async fn measured(system: PathBuf) -> Measurement {
@@ -77,6 +80,7 @@ async fn measured(system: PathBuf) -> Measurement {
             args: vec!["worker".into()],
         },
         runtime_path: None,
+        kept_max: Bytes(4 << 30),
         machine_code: false,
         load: Duration::from_mins(1),
         run: Duration::from_mins(1),
@@ -100,7 +104,9 @@ fn integral(watts: impl Fn(f64) -> f64, round: &Round, window: &Window) -> f64 {
     const PART: f64 = 1e-4;
     let begin = round.started.0 as f64 / 1e3;
     let parts = (window.time.0 as f64 / 1e9 / PART) as u32;
-    (0..parts).map(|part| watts(begin + (f64::from(part) + 0.5) * PART) * PART).sum()
+    (0..parts)
+        .map(|part| watts(begin + (f64::from(part) + 0.5) * PART) * PART)
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +132,10 @@ async fn the_energy_of_a_known_curve_is_found_within_one_percent() {
         found += window.energy.as_joules();
         known += integral(watts, round, window);
     }
-    assert!((found / known - 1.0).abs() < 0.01, "{found} J, and it was {known} J");
+    assert!(
+        (found / known - 1.0).abs() < 0.01,
+        "{found} J, and it was {known} J"
+    );
     let idle = [&rail.idle_before, &rail.idle_after].map(|window| window.as_ref().unwrap().mean_watts());
     assert!(idle[0] > 3.0 && idle[1] > idle[0], "{idle:?}");
     assert_eq!(measurement.conditions.notes, Vec::<String>::new());
@@ -142,5 +151,8 @@ async fn a_sensor_that_is_stuck_gives_no_energy_and_a_note() {
     let [note] = &measurement.conditions.notes[..] else {
         panic!("one note: {:?}", measurement.conditions.notes);
     };
-    assert!(note.starts_with("power_meter power1 gave the same value at all of"), "{note}");
+    assert!(
+        note.starts_with("power_meter power1 gave the same value at all of"),
+        "{note}"
+    );
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use edgefront_agent::WorkerCommand;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
-use edgefront_protocol::{BlobRef, Format, JobState, Nanos, Pack, PictureShape, Plan};
+use edgefront_protocol::{BlobRef, Bytes, Format, JobState, Nanos, Pack, PictureShape, Plan};
 use edgefront_tests::jobs::{self, tiny};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -25,6 +25,7 @@ fn limits() -> Limits {
             args: vec!["worker".into()],
         },
         runtime_path: None,
+        kept_max: Bytes(1 << 30),
         machine_code: false,
         load: Duration::from_mins(1),
         run: Duration::from_mins(1),
@@ -143,6 +144,45 @@ async fn machine_code_runs_where_the_agent_was_told_to() {
     };
     let (measured, _) = outcomes(vec![code], told).await;
     assert!(measured["code"].is_ok());
+}
+
+/// Who sends a job chooses what it calls its artifact.
+#[tokio::test]
+async fn machine_code_by_another_name_is_no_way_around() {
+    let disguised = job("disguised", "tvm", &tiny());
+    assert_eq!(disguised.job.artifact.format, Format::Onnx);
+    let (refused, _) = outcomes(vec![disguised], limits()).await;
+    let expected = (Stage::Load, "tvm loads .so files and no .onnx".to_owned());
+    assert_eq!(failure(&refused, "disguised"), expected);
+}
+
+/// What is left of two graphs that workers of two batches keep.
+async fn graphs_left(kept_max: Bytes) -> usize {
+    let cache = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        worker: WorkerCommand {
+            runner: vec!["env".into(), format!("XDG_CACHE_HOME={}", cache.path().display())],
+            ..limits().worker
+        },
+        runtime_path: edgefront_runtimes::folder(),
+        kept_max,
+        ..limits()
+    };
+    for provider in ["cpu+saved=on", "cpu+optimization=basic+saved=on"] {
+        let mut graph = job("graph", "ort", &tiny());
+        provider.clone_into(&mut graph.job.target.provider);
+        let (outcomes, _) = outcomes(vec![graph], limits.clone()).await;
+        assert!(outcomes["graph"].is_ok(), "{:?}", outcomes["graph"]);
+    }
+    std::fs::read_dir(cache.path().join("edgefront/engines/ort"))
+        .unwrap()
+        .count()
+}
+
+#[tokio::test]
+async fn what_workers_keep_has_the_agents_bound_on_ort() {
+    assert_eq!(graphs_left(Bytes(1 << 30)).await, 2);
+    assert_eq!(graphs_left(Bytes(1)).await, 1);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ pub mod data;
 pub mod demo;
 pub mod fleet;
 pub mod frontier;
+pub mod keys;
 pub mod reference;
 pub mod report;
 pub mod results;

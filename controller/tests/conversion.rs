@@ -83,6 +83,39 @@ fn variants_are_converted_for_tflite() {
     }
 }
 
+/// What a device does not get for it is a failure of that device.
+#[test]
+fn a_variant_that_tflite_does_not_take_fails_on_its_device() {
+    let place = place();
+    let study = r#"
+        model = "tiny.onnx"
+        variants = [{ name = "dynamic", steps = [{ pass = "quantize-dynamic" }] }]
+        runtimes = ["tract", "tflite"]
+        [plan]
+        min_runs = 2
+        min_time = "1ms"
+        rounds = 1
+    "#;
+    place.write("study.toml", study.as_bytes());
+    let output = place.run(&["run", "study.toml", "--out", "out", "--json"]);
+    let results: Results = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(results.records.len(), 1, "tract runs it");
+    let [failed] = results.failed.as_slice() else {
+        panic!("{:?}", results.failed);
+    };
+    assert_eq!(
+        (failed.device.as_str(), failed.runtime.as_str()),
+        ("local", "tflite")
+    );
+    assert_eq!(failed.variant, "dynamic");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        words.contains("local: variant dynamic has no .tflite file for 1 at once: "),
+        "{words}"
+    );
+    assert!(failed.error.contains("DynamicQuantizeLinear"), "{}", failed.error);
+}
+
 /// Damaged files of a finished study are made again, those of other formats too.
 #[test]
 fn a_damaged_tflite_file_is_made_again() {

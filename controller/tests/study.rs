@@ -16,7 +16,8 @@ use edgefront_link::{Connection, Event, Qos, Settings};
 use edgefront_protocol::pack::{Pack, PictureShape};
 use edgefront_protocol::results::Results;
 use edgefront_protocol::{
-    Board, Bytes, Device, Incarnation, Presence, RuntimeState, RuntimeStatus, Topic, UnixMillis, wire,
+    Board, Bytes, Device, Incarnation, Meters, Presence, RuntimeState, RuntimeStatus, Topic, Trust,
+    UnixMillis, wire,
 };
 
 /// A folder with a model and data, in which commands run.
@@ -71,6 +72,7 @@ impl Place {
         command
             .args(args.split_whitespace())
             .current_dir(self.0.path())
+            .env("XDG_CONFIG_HOME", self.path("config"))
             .env("EDGEFRONT_CACHE_DIR", self.path("cache"));
         command
     }
@@ -84,7 +86,14 @@ impl Place {
     }
 
     fn agent(&self, broker: &Broker, id: &str) -> Agent {
-        let args = format!("agent --broker {} --id {id} --state state-{id}", broker.url());
+        self.agent_with(broker, id, "")
+    }
+
+    fn agent_with(&self, broker: &Broker, id: &str, more: &str) -> Agent {
+        let args = format!(
+            "agent --broker {} --id {id} --state state-{id} {more}",
+            broker.url()
+        );
         Agent(self.edgefront(&args).spawn().unwrap())
     }
 
@@ -394,6 +403,44 @@ fn a_device_that_is_not_there_does_not_keep_the_others_and_may_come_later() {
 }
 
 #[test]
+fn a_device_of_other_controllers_does_not_keep_the_others_and_may_come_later() {
+    let place = Place::new("tiny.onnx", 8);
+    let broker = broker();
+    let key = place.edgefront("keys").output().unwrap();
+    let key = String::from_utf8(key.stdout).unwrap();
+    let key = key.trim();
+    let others = "ed25519:".to_owned() + &"07".repeat(32);
+    let _pi = place.agent_with(
+        &broker,
+        "pi",
+        &format!("--controller {others} --controller {key}"),
+    );
+    let orin = place.agent_with(&broker, "orin", &format!("--controller {others}"));
+    let args = format!(
+        "--min-runs 4 --min-time 10ms --rounds 2 --variants fp32 --devices pi,orin --broker {}",
+        broker.url()
+    );
+    let partial = place.optimize(&args).output().unwrap();
+    assert_eq!(partial.status.code(), Some(3), "{}", words(&partial));
+    let results = place.results();
+    assert_eq!((results.records.len(), results.failed.len()), (1, 1));
+    let failed = &results.failed[0];
+    assert_eq!(
+        (failed.device.as_str(), failed.stage.as_str()),
+        ("orin", "device")
+    );
+    let mend = format!("the device takes no jobs of this controller; add \"{key}\" to `controllers`");
+    assert!(failed.error.starts_with(&mend), "{}", failed.error);
+
+    drop(orin);
+    let _orin = place.agent_with(&broker, "orin", &format!("--controller {key}"));
+    let complete = place.optimize(&args).arg("--resume").output().unwrap();
+    assert_eq!(complete.status.code(), Some(0), "{}", words(&complete));
+    let results = place.results();
+    assert_eq!((results.records.len(), results.failed.len()), (2, 0));
+}
+
+#[test]
 fn a_study_whose_only_device_is_not_there_says_that_it_waits_and_leaves_nothing() {
     let place = Place::new("tiny.onnx", 8);
     let broker = broker();
@@ -441,7 +488,13 @@ async fn a_device_that_is_there_and_never_answers_fails_its_jobs() {
     assert!(matches!(connection.next().await, Some(Event::Connected)));
     let device = mute();
     let topic = Topic::Presence(device.id.clone());
-    let presence = wire::encode(&Presence::Online(device, 1, Board::default()));
+    let presence = wire::encode(&Presence::Online(
+        device,
+        1,
+        Board::default(),
+        Trust::default(),
+        Meters::default(),
+    ));
     publisher
         .publish(&topic, presence, Qos::AtLeastOnce, true)
         .await

@@ -5,9 +5,9 @@
 mod place;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use edgefront_protocol::results::Results;
 use place::Place;
@@ -67,12 +67,19 @@ fn code_for_tvm_that_does_not_fit_is_refused_before_it_is_loaded() {
     let other_version = changed("0.27.0.post1", "0.26.0.post1");
     let mut other_processor = whole.clone();
     other_processor[18] = 243;
+    // The first instruction of the code, by the program header that lets it be executed.
+    let at = |place: usize| u64::from_le_bytes(whole[place..place + 8].try_into().unwrap()) as usize;
+    let mut headers = whole[at(32)..].chunks_exact(56);
+    let code = headers.position(|header| header[0] == 1 && header[4] & 1 == 1);
+    let mut other_code = whole.clone();
+    other_code[at(at(32) + 56 * code.unwrap() + 8)] ^= 1;
     let cases = [
         (
             other_version,
             "TVM 0.26.0.post1 compiled it, and the runtime here is 0.27.0.post1",
         ),
         (other_processor, "it is compiled for machine 243"),
+        (other_code, "what it says of itself is not of its code"),
         (
             whole[..whole.len() / 2].to_vec(),
             "it says nothing of itself at its end",
@@ -88,6 +95,30 @@ fn code_for_tvm_that_does_not_fit_is_refused_before_it_is_loaded() {
         assert!(!output.status.success());
         assert!(said(&output).contains(words), "{}", said(&output));
     }
+}
+
+/// The folder of a library tells its version, and that of a copy does not.
+#[test]
+fn a_library_of_tvm_without_a_version_is_told_of() {
+    let place = compiled();
+    let search = edgefront_runtimes::Search::default();
+    let registry = edgefront_runtimes::Registry::new(&search);
+    let probe = registry.get("tvm").unwrap().probe().unwrap();
+    let installed = probe.library.unwrap();
+    fs::create_dir(place.path("copied")).unwrap();
+    for name in ["libtvm_runtime.so", "libtvm_ffi.so"] {
+        fs::copy(installed.with_file_name(name), place.path("copied").join(name)).unwrap();
+    }
+    let notes = |more: &[&str]| {
+        let output = bench(&place, more);
+        let results: Results =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+        results.records[0].conditions.notes.join("; ")
+    };
+    let unknown = "the runtime's library does not tell its version";
+    let copied = notes(&["--runtime-path", "copied/libtvm_runtime.so"]);
+    assert!(copied.contains(unknown), "{copied}");
+    assert!(!notes(&[]).contains(unknown));
 }
 
 #[test]
@@ -213,8 +244,9 @@ fn a_search_by_tvm_is_kept_and_its_code_is_tuned() {
         let searches = fs::read_dir(cache.join("edgefront/tvm-tuning")).unwrap();
         searches
             .map(|search| search.unwrap())
-            .map(|search| (search.file_name(), search.metadata().unwrap().modified().unwrap()))
-            .collect::<Vec<_>>()
+            .map(|search| (search.file_name(), search.metadata().unwrap()))
+            .map(|(name, folder)| ((name, folder.ino()), folder.modified().unwrap()))
+            .unzip::<_, _, Vec<_>, Vec<_>>()
     };
     let mut searches = Vec::new();
     for _ in 0..2 {
@@ -224,8 +256,12 @@ fn a_search_by_tvm_is_kept_and_its_code_is_tuned() {
         assert_eq!(made["untuned"], serde_json::Value::Null);
         searches.push(kept());
     }
-    assert_eq!(searches[0].len(), 1);
-    assert_eq!(searches[0], searches[1]);
+    let [(first, made), (second, used)] = &searches[..] else {
+        unreachable!("it was compiled twice");
+    };
+    assert_eq!(first.len(), 1);
+    assert_eq!(first, second, "the same folder");
+    assert!(made < used, "it counts as used");
     let output = run(&[&["bench", "net.so", "--json"], &QUICK[..]].concat());
     let results: Results =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
@@ -236,6 +272,29 @@ fn a_search_by_tvm_is_kept_and_its_code_is_tuned() {
         "{}",
         said(&refused)
     );
+}
+
+/// What the program that compiles makes of two codes whose times are given.
+#[test]
+fn of_two_codes_of_tvm_the_faster_one_is_taken() {
+    const ASK: &str = r#"
+import sys
+program = {"__name__": "compile"}
+exec(open(sys.argv[1]).read(), program)
+times = {"plain": 1.0, "faster": 0.5, "slower": 2.0}
+program["seconds"] = lambda code, ports: times[code]
+for found in ["faster", "slower", "broken"]:
+    print(*program["faster"]("plain", found, {}), sep=" | ")
+"#;
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tvm_compile/compile.py");
+    let output = Command::new("python3")
+        .args(["-c", ASK, program])
+        .output()
+        .unwrap();
+    let expected = "faster | None\n\
+                    plain | the search found no faster order of loops\n\
+                    plain | what the search found could not be timed: 'broken'\n";
+    assert_eq!(said(&output), expected);
 }
 
 /// What is small enough is fast as it is, and what a search finds then is no gain.

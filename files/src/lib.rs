@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 /// What the names of unfinished files begin with; a crash may leave such a file behind.
 pub const UNFINISHED: &str = ".edgefront-";
 
@@ -16,24 +18,43 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let followed = path.is_symlink().then(|| fs::canonicalize(path)).transpose()?;
     let path = followed.as_deref().unwrap_or(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(UNFINISHED);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         // A temporary file is its owner's alone; this one is an ordinary file, which the process's mask bounds.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
+    written_beside(path, &mut builder, content)?.persist(path)?;
+    sync_folder_of(path)
+}
+
+/// Writes a file that its owner alone may read, unless there is one already, which stays; whether it was written.
+pub fn create_private(path: &Path, content: &[u8]) -> io::Result<bool> {
+    // Temporary files are their owner's alone.
+    let file = written_beside(path, &mut tempfile::Builder::new(), content)?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        persisted => persisted?,
+    };
+    sync_folder_of(path)?;
+    Ok(true)
+}
+
+fn written_beside(
+    path: &Path,
+    builder: &mut tempfile::Builder<'_, '_>,
+    content: &[u8],
+) -> io::Result<NamedTempFile> {
     let folder = folder_of(path);
     // The name of a temporary file tells nobody anything; what is wrong with the folder does.
-    let mut file = builder.tempfile_in(folder).map_err(|error| {
+    let mut file = builder.prefix(UNFINISHED).tempfile_in(folder).map_err(|error| {
         let missing = fs::metadata(folder).err();
         missing.unwrap_or_else(|| error.kind().into())
     })?;
     // Not through the wrapper, whose errors name the temporary file.
     file.as_file_mut().write_all(content)?;
     file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_folder_of(path)
+    Ok(file)
 }
 
 /// Why a file could not be read: the system's words, after what to do where that is known.
@@ -111,6 +132,19 @@ mod tests {
         fs::write(&plain, b"x").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_private_file_is_written_once_and_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        assert!(create_private(&path, b"first").unwrap());
+        assert!(!create_private(&path, b"second").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(names(dir.path()), ["key"]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Format {
 /// What runs an artifact, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
-    /// The runtime's name: `tract`, `ort`, `openvino`, `tflite`, `tvm`, `null`.
+    /// The runtime's name: `tract`, `ort`, `openvino`, `tflite`, `tensorrt`, `tvm`, `null`.
     pub runtime: String,
     /// The execution provider asked for: `cpu`.
     pub provider: String,

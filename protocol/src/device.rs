@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, DeviceId, Rail, UnixMillis};
+use crate::{Bytes, DeviceId, PublicKey, Rail, UnixMillis};
 
 /// The retained message on a device's presence topic; the broker publishes `Offline` as its last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one is held at a time")]
 pub enum Presence {
     /// The agent is connected.
-    Online(Device, Announcement, Board),
+    Online(Device, Announcement, Board, Trust, Meters),
     /// The agent left, or its connection broke.
     Offline(DeviceId, Incarnation, Announcement),
 }
@@ -22,10 +22,22 @@ impl Presence {
     /// The run of the agent that says it, and how often that had announced itself.
     pub fn run(&self) -> (Incarnation, Announcement) {
         match self {
-            Self::Online(device, count, _) => (device.incarnation, *count),
+            Self::Online(device, count, ..) => (device.incarnation, *count),
             Self::Offline(_, incarnation, count) => (*incarnation, *count),
         }
     }
+}
+
+/// Whose jobs a device takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trust {
+    /// It does not tell; it is an agent of before there were signatures, and takes everybody's.
+    #[default]
+    NotTold,
+    /// Everybody's who may publish to it.
+    Everybody,
+    /// Those that one of these keys signed.
+    Controllers(Vec<PublicKey>),
 }
 
 /// One run of an agent, told apart from every other one that goes by the same name; the earlier run is the lesser.
@@ -75,10 +87,15 @@ pub struct Board {
     pub jetpack: Option<String>,
     /// Graphics processors, with their drivers.
     pub gpus: Vec<String>,
+}
+
+/// What a device tells of its power.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meters {
     /// What its meters measure.
     pub rails: Vec<Rail>,
     /// Why other meters or rails are not read, a line each.
-    pub meter_faults: Vec<String>,
+    pub faults: Vec<String>,
 }
 
 /// One runtime on one device.

@@ -35,7 +35,7 @@ pub struct Failure {
 pub enum Stage {
     /// The controller could not make the variant.
     Optimize,
-    /// A blob did not arrive, or not as its digest says.
+    /// The device did not take the job, or a blob did not arrive, or not as its digest says.
     Fetch,
     /// The runtime is missing or refused the artifact.
     Load,

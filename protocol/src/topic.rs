@@ -21,7 +21,7 @@ const ROOT: &str = "edgefront/1";
 pub enum Topic {
     /// Device to all, retained: `Presence`.
     Presence(DeviceId),
-    /// Controller to device: `Batch`.
+    /// Controller to device: `SignedBatch`.
     Batch(DeviceId),
     /// Controller to device: `Cancel`.
     Cancel(DeviceId),

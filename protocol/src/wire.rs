@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 /// Wire format generation; readers refuse any other.
 pub const MAJOR: u8 = 1;
 /// Additions within the generation.
-pub const MINOR: u8 = 3;
+pub const MINOR: u8 = 5;
 
 /// Zero bytes that all fields which were ever appended to one message may take.
 const APPENDED: usize = 16;
@@ -45,6 +45,11 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 
 /// Reads a message. Never panics, whatever the bytes.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    decode_counted(bytes).map(|(message, _)| message)
+}
+
+/// As [`decode`], with how many bytes follow that are fields of a newer version.
+pub(crate) fn decode_counted<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), WireError> {
     let [major, minor, body @ ..] = bytes else {
         return Err(WireError::Short(bytes.len()));
     };
@@ -62,7 +67,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     if !may_have_unknown_fields && surplus > 0 {
         return Err(WireError::Surplus(surplus));
     }
-    Ok(message)
+    Ok((message, surplus))
 }
 
 /// The message at the beginning of `body`, and how many bytes follow it.

@@ -34,6 +34,32 @@ pub(crate) fn is_cut_short(library: &Path) -> io::Result<bool> {
     Ok(ends.max().is_some_and(|end| length < end))
 }
 
+/// The code of a 64-bit little-endian ELF image, segment after segment: what the system maps so that it can be executed.
+///
+/// Offsets are those of `Elf64_Ehdr` and `Elf64_Phdr`; `PT_LOAD` is 1, `PF_X` is 1.
+#[cfg(feature = "tvm")]
+pub(crate) fn code(image: &Path) -> io::Result<Vec<u8>> {
+    let image = std::fs::read(image)?;
+    let ends = || io::Error::new(io::ErrorKind::UnexpectedEof, "it ends before its code does");
+    let part = |from: u64, length: u64| {
+        let end = from.checked_add(length).ok_or_else(ends)?;
+        let range = usize::try_from(from).ok().zip(usize::try_from(end).ok());
+        range
+            .and_then(|(from, end)| image.get(from..end))
+            .ok_or_else(ends)
+    };
+    let head = part(0, 64)?;
+    let (size, count) = (number(&head[54..56]), number(&head[56..58]));
+    let table = part(number(&head[32..40]), size * count)?;
+    let mut code = Vec::new();
+    for segment in table.chunks_exact((size as usize).max(56)) {
+        if number(&segment[..4]) == 1 && number(&segment[4..8]) & 1 == 1 {
+            code.extend_from_slice(part(number(&segment[8..16]), number(&segment[32..40]))?);
+        }
+    }
+    Ok(code)
+}
+
 /// The processor that an ELF image is for, as Rust calls it; `None` where the file is none.
 ///
 /// Offsets are those of `Elf32_Ehdr` and `Elf64_Ehdr`, which begin alike.
@@ -101,6 +127,37 @@ mod tests {
         assert!(is_cut_short(&path).unwrap());
     }
 
+    #[cfg(feature = "tvm")]
+    #[test]
+    fn the_code_of_an_image_is_what_is_executed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lib.so");
+        // An image of two segments: data, and code of 4 bytes behind the table.
+        let segment = |flags: u8, from: u8, length: u8| {
+            let mut segment = [0; 56];
+            (segment[0], segment[4], segment[8], segment[32]) = (1, flags, from, length);
+            segment
+        };
+        let mut head = [0; 64];
+        head[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        (head[32], head[54], head[56]) = (64, 56, 2);
+        let image = |code: [u8; 2]| {
+            let parts: [&[u8]; 4] = [
+                &head,
+                &code.map(|length| segment(4 + length % 2, 176, length)).concat(),
+                b"code",
+                b"behind",
+            ];
+            parts.concat()
+        };
+        fs::write(&path, image([2, 3])).unwrap();
+        assert_eq!(code(&path).unwrap(), b"cod");
+        fs::write(&path, image([5, 11])).unwrap();
+        assert!(code(&path).is_err(), "it ends before its code does");
+        fs::write(&path, &image([2, 3])[..100]).unwrap();
+        assert!(code(&path).is_err(), "it ends before its table does");
+    }
+
     #[test]
     fn headers_of_nonsense_are_no_harm() {
         let dir = tempfile::tempdir().unwrap();
@@ -109,6 +166,8 @@ mod tests {
         nonsense[..6].copy_from_slice(b"\x7fELF\x02\x01");
         fs::write(&path, &nonsense).unwrap();
         assert!(is_cut_short(&path).unwrap());
+        #[cfg(feature = "tvm")]
+        assert!(code(&path).is_err());
         nonsense[32..64].fill(0);
         fs::write(&path, &nonsense).unwrap();
         assert!(!is_cut_short(&path).unwrap());

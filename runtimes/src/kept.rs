@@ -2,20 +2,47 @@
 //! has a folder of its own whose name is the digest of all that it was made for and with, and stands there beside the
 //! text of that key, with its own length and digest.
 //!
-//! A folder comes into its place whole, by renaming. Nothing is ever deleted but to make way for the same anew.
+//! A folder comes into its place whole, by renaming. What this process was given stays until it ends; beyond a bound that
+//! is set, the least recently used goes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::digest;
+use crate::room::{self, Held, PARTIAL};
 
 /// What the file was made for, in its folder.
 const KEY: &str = "key.txt";
-/// What stands in the name of a folder that is being filled, before the number of the process that does so.
-const PARTIAL: &str = ".partial-";
+
+/// Bytes that each runtime may keep, unless it is told otherwise: some hundred engines.
+static MOST: AtomicU64 = AtomicU64::new(4 << 30);
+/// What this process uses. It may be loaded from at any time.
+static IN_USE: Mutex<BTreeMap<PathBuf, Held>> = Mutex::new(BTreeMap::new());
+
+/// Sets how many bytes each runtime may keep of what it made of models; 4 GiB where nobody does. What is in use may be more.
+pub fn keep_at_most(bytes: u64) {
+    MOST.store(bytes, Ordering::Relaxed);
+}
+
+/// Keeps a folder from being removed as long as this process runs, and makes room beside it.
+pub(crate) fn use_folder(folder: &Path) -> io::Result<()> {
+    put_to_use(folder, room::hold(folder)?);
+    if let Some(beside) = folder.parent() {
+        room::make_room(beside, MOST.load(Ordering::Relaxed));
+    }
+    Ok(())
+}
+
+fn put_to_use(folder: &Path, held: Held) {
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    in_use.insert(folder.to_owned(), held);
+}
 
 /// All that a file depends on, and its name within its folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,19 +104,19 @@ pub(crate) fn kept(
 ) -> Result<Kept, String> {
     let home = folder.join(key.name());
     let unwritable = |error: io::Error| format!("cannot keep {} in {}: {error}", key.file, home.display());
-    let replaced = match is_whole(&home, key) {
-        Some(true) => {
-            return Ok(Kept {
-                file: home.join(key.file),
-                built: None,
-                replaced: false,
-            });
-        }
-        Some(false) => true,
-        None => false,
-    };
+    // Before it is looked at, so that it is not removed behind that.
+    let held = room::hold(&home).ok();
+    let whole = held.as_ref().and_then(|_| is_whole(&home, key));
+    if let (Some(true), Some(held)) = (whole, held) {
+        put_to_use(&home, held);
+        return Ok(Kept {
+            file: home.join(key.file),
+            built: None,
+            replaced: false,
+        });
+    }
     let partial = folder.join(format!("{}{PARTIAL}{}", key.name(), std::process::id()));
-    remove_left_behind(folder, &key.name());
+    room::remove_left_behind(folder);
     // What is loaded in a model's place is written by nobody else.
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&partial);
     made.map_err(unwritable)?;
@@ -101,7 +128,12 @@ pub(crate) fn kept(
             .map_err(|error| format!("it was built without {}: {error}", key.file))?;
         fs::write(partial.join(KEY), text)
             .and_then(|()| File::open(&file)?.sync_all())
-            .and_then(|()| move_into_place(&partial, &home, key))
+            .and_then(|()| {
+                // The lock moves along.
+                let _held = room::hold(&partial)?;
+                move_into_place(&partial, &home, key)?;
+                use_folder(&home)
+            })
             .map_err(unwritable)
     });
     // Gone, but where it failed or another process came first.
@@ -110,7 +142,7 @@ pub(crate) fn kept(
     Ok(Kept {
         file: home.join(key.file),
         built: Some(start.elapsed()),
-        replaced,
+        replaced: whole == Some(false),
     })
 }
 
@@ -142,24 +174,13 @@ fn move_into_place(partial: &Path, home: &Path, key: &Key) -> io::Result<()> {
     }
 }
 
-/// Removes what builds of this file left that were cut off. Those of processes that live go on.
-fn remove_left_behind(folder: &Path, name: &str) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries {
-        let file_name = entry.file_name();
-        let process = file_name
-            .to_str()
-            .and_then(|entry| entry.strip_prefix(name)?.strip_prefix(PARTIAL));
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-            // What cannot be removed takes room and is never loaded.
-            drop(fs::remove_dir_all(entry.path()));
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::process::{Command, Stdio};
+    use std::time::SystemTime;
+
     use super::*;
 
     fn key(gpu: &str) -> Key {
@@ -228,5 +249,86 @@ mod tests {
             kept(dir.path(), &super::tests::key("7.2"), |_| Ok(())).is_err(),
             "without an engine"
         );
+    }
+
+    /// What one of two processes does in the next test: it waits within its build until the other one builds, too.
+    fn build_beside_another(folder: &Path) {
+        let made = kept(folder, &key("8.7"), |file| {
+            fs::write(file, "whole").map_err(|error| error.to_string())?;
+            println!("\n{BUILDING}");
+            let mut line = String::new();
+            io::stdin()
+                .read_line(&mut line)
+                .map_err(|error| error.to_string())?;
+            Ok(())
+        });
+        println!("\n{MADE}{}", made.unwrap().file.display());
+    }
+
+    const BUILDING: &str = "building";
+    const MADE: &str = "made ";
+    const FOLDER: &str = "EDGEFRONT_KEPT_BY_TWO";
+
+    #[test]
+    fn two_processes_that_build_the_same_end_with_one_file() {
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            return build_beside_another(Path::new(&folder));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let start = || {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command
+                .args(["--exact", "--nocapture"])
+                .arg("kept::tests::two_processes_that_build_the_same_end_with_one_file")
+                .env(FOLDER, dir.path())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let said = BufReader::new(child.stdout.take().unwrap()).lines();
+            (child, said.map(Result::unwrap))
+        };
+        let mut both = [start(), start()];
+        for (_, said) in &mut both {
+            assert!(said.any(|line| line == BUILDING));
+        }
+        let partial = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains(PARTIAL);
+        let entries = || fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
+        assert_eq!(
+            entries().filter(partial).count(),
+            2,
+            "each builds in a place of its own"
+        );
+        for (child, _) in &mut both {
+            child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+        }
+        let made = both.map(|(mut child, mut said)| {
+            let made = said.find_map(|line| line.strip_prefix(MADE).map(str::to_owned));
+            // Its last words are read, so that it can say them.
+            assert!(said.count() < 100 && child.wait().unwrap().success());
+            made.unwrap()
+        });
+        assert_eq!(made[0], made[1]);
+        assert_eq!(fs::read_to_string(&made[0]).unwrap(), "whole");
+        assert_eq!(entries().count(), 1);
+        assert_eq!(cached(dir.path(), &key("8.7")).file, Path::new(&made[0]));
+    }
+
+    #[test]
+    fn what_this_process_was_given_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second, third) = (key("8.7"), key("7.2"), key("6.1"));
+        let file = built(dir.path(), &first, "first").file;
+        built(dir.path(), &second, "second");
+        // As another process leaves it.
+        let third = built(dir.path(), &third, "third").file;
+        let third = third.parent().unwrap();
+        IN_USE.lock().unwrap().remove(third).unwrap();
+        File::open(third)
+            .unwrap()
+            .set_modified(SystemTime::UNIX_EPOCH)
+            .unwrap();
+        room::make_room(dir.path(), 0);
+        assert!(file.exists() && !third.exists());
+        assert_eq!(cached(dir.path(), &second).built, None);
     }
 }

@@ -5,7 +5,7 @@
 //! error: no runtime falls back to another provider, precision or thread count.
 
 mod classes;
-#[cfg(any(feature = "ort", feature = "tensorrt"))]
+#[cfg(any(feature = "ort", feature = "tensorrt", feature = "tvm"))]
 mod digest;
 #[cfg(feature = "library")]
 mod elf;
@@ -21,6 +21,8 @@ mod library;
 #[cfg(feature = "located")]
 mod locate;
 mod null;
+#[cfg(feature = "library")]
+mod once;
 #[cfg(any(feature = "ort", feature = "tensorrt"))]
 mod onnx;
 #[cfg(feature = "openvino")]
@@ -34,6 +36,8 @@ mod port;
 mod protobuf;
 mod record;
 mod registry;
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+mod room;
 mod tensor;
 #[cfg(feature = "tensorrt")]
 mod tensorrt;
@@ -48,10 +52,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use classes::classes;
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+pub use kept::keep_at_most;
 pub use library::{Search, folder};
 pub use port::Declared;
 pub use record::{Record, RecordedFile};
 pub use registry::Registry;
+#[cfg(any(feature = "ort", feature = "tensorrt"))]
+pub use room::make_room;
 pub use tensor::{Data, DataType, Floats, Tensor};
 
 /// A library that runs models.
@@ -67,6 +75,12 @@ pub trait Runtime: Send + Sync {
     /// The provider that is meant where users write the name alone.
     fn default_provider(&self) -> &'static str {
         port::CPU
+    }
+
+    /// A provider as it is written and reported, in one form for all ways of writing the same. What is not known stays
+    /// as it is.
+    fn canonical_provider(&self, written: &str) -> String {
+        written.to_owned()
     }
 
     /// Whether the library is on this machine, and which one it is.
@@ -137,7 +151,7 @@ pub trait Model: Send + Sync {
     fn session(&self) -> Result<Box<dyn Session>, Error>;
 
     /// What data sets are scored with where running a session costs out of proportion to what it computes; `None`
-    /// where [`session`](Self::session) serves.
+    /// where [`session`](Self::session) serves, as it does after an error, in more time.
     fn scoring(&self) -> Result<Option<Scoring>, Error> {
         Ok(None)
     }

@@ -22,9 +22,9 @@ const FLOAT16: u64 = 10;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Interface {
     /// The inputs in order, without those that have a value in the file.
-    pub(crate) inputs: Vec<Declared>,
+    pub(crate) inputs: Vec<ValueInfo>,
     /// The outputs in order.
-    pub(crate) outputs: Vec<Declared>,
+    pub(crate) outputs: Vec<ValueInfo>,
     /// Whether it has nodes that quantize or dequantize.
     pub(crate) is_quantized: bool,
     /// Whether it computes in half precision: an input, an output, or a cast says so. Halves that are stored alone do
@@ -44,6 +44,17 @@ impl Interface {
             *file = folder.join(&file);
         }
         Ok(found)
+    }
+
+    /// The inputs, for a runtime that is given them. The error names one of a type that no runtime here takes.
+    pub(crate) fn declared_inputs(&self) -> Result<Vec<Declared>, String> {
+        self.inputs.iter().map(|input| input.declared("input")).collect()
+    }
+
+    /// The outputs, for a runtime whose outputs are read as such. The error is as that of the inputs.
+    pub(crate) fn declared_outputs(&self) -> Result<Vec<Declared>, String> {
+        let outputs = self.outputs.iter();
+        outputs.map(|output| output.declared("output")).collect()
     }
 
     /// The shapes of those inputs that leave axes open, as `TensorRT` wants them; `None` where none does. `ports` are the
@@ -73,7 +84,7 @@ impl Interface {
                 _ => {}
             }
         }
-        graph.interface()
+        Ok(graph.interface())
     }
 }
 
@@ -143,31 +154,28 @@ impl Graph {
         Ok(())
     }
 
-    fn interface(self) -> io::Result<Interface> {
+    fn interface(self) -> Interface {
         let is_half = |value: &ValueInfo| value.element == FLOAT16;
         let is_half = self.casts_to_half || self.inputs.iter().chain(&self.outputs).any(is_half);
         let inputs = self.inputs.into_iter();
         let inputs = inputs.filter(|input| !self.initialized.contains(&input.name));
-        Ok(Interface {
-            inputs: inputs.map(ValueInfo::declared).collect::<io::Result<_>>()?,
-            outputs: self
-                .outputs
-                .into_iter()
-                .map(ValueInfo::declared)
-                .collect::<io::Result<_>>()?,
+        Interface {
+            inputs: inputs.collect(),
+            outputs: self.outputs,
             is_quantized: self.is_quantized,
             is_half,
             external: self.external,
-        })
+        }
     }
 }
 
-/// A `ValueInfoProto` of a tensor.
-#[derive(Default)]
-struct ValueInfo {
+/// A `ValueInfoProto`, of a tensor or else of type 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ValueInfo {
     name: String,
     element: u64,
-    axes: Vec<Option<usize>>,
+    /// Extents, `None` where the file leaves them open.
+    pub(crate) axes: Vec<Option<usize>>,
 }
 
 impl ValueInfo {
@@ -202,11 +210,19 @@ impl ValueInfo {
         })
     }
 
-    fn declared(self) -> io::Result<Declared> {
+    /// What it is to the model comes into the error.
+    fn declared(&self, what: &str) -> Result<Declared, String> {
+        let (name, element) = (&self.name, self.element);
+        let data_type = data_type(element).ok_or_else(|| {
+            format!(
+                "{what} `{name}` is of the unsupported type {}",
+                type_name(element)
+            )
+        })?;
         Ok(Declared {
-            data_type: data_type(self.element).ok_or(io::ErrorKind::InvalidData)?,
-            name: self.name,
-            axes: self.axes,
+            data_type,
+            name: name.clone(),
+            axes: self.axes.clone(),
         })
     }
 }
@@ -223,6 +239,27 @@ fn data_type(element: u64) -> Option<DataType> {
         FLOAT16 => DataType::F16,
         _ => return None,
     })
+}
+
+/// What people call a `TensorProto.DataType` that is none of ours.
+fn type_name(element: u64) -> String {
+    let known = match element {
+        0 => "none, for it is no tensor",
+        4 => "uint16",
+        5 => "int16",
+        8 => "string",
+        11 => "float64",
+        12 => "uint32",
+        13 => "uint64",
+        14 => "complex64",
+        15 => "complex128",
+        16 => "bfloat16",
+        17..=20 => "float8",
+        21 => "uint4",
+        22 => "int4",
+        _ => return format!("{element} of ONNX"),
+    };
+    known.to_owned()
 }
 
 /// The size of a dimension, `None` where it has a name or nothing.
@@ -328,7 +365,7 @@ impl<F: BufRead + Seek> Walk<F> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Cursor;
 
     use proptest::prelude::*;
@@ -344,7 +381,8 @@ mod tests {
     #[test]
     fn a_network_declares_its_pictures_and_classes() {
         let found = Interface::read(&fixture("tiny.onnx")).unwrap();
-        let [input] = found.inputs.as_slice() else {
+        let inputs = found.declared_inputs().unwrap();
+        let [input] = inputs.as_slice() else {
             panic!("{found:?}");
         };
         assert_eq!(input.data_type, DataType::F32);
@@ -362,7 +400,7 @@ mod tests {
     }
 
     /// A message: its fields, each a key and bytes with their length before them.
-    fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
+    pub(crate) fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
         let field = |(number, bytes): &(u8, &[u8])| {
             let head = [number << 3 | 2, u8::try_from(bytes.len()).unwrap()];
             [&head, *bytes].concat()
@@ -389,6 +427,25 @@ mod tests {
         assert_eq!(found.external, [PathBuf::from("weights.bin")]);
         let names: Vec<_> = found.inputs.iter().map(|input| input.name.as_str()).collect();
         assert_eq!(names, ["x"], "an input with a value in the file is none");
+    }
+
+    #[test]
+    fn a_type_that_is_not_supported_is_named_and_hides_nothing_else() {
+        let of = |element: u8| message(&[(1, &[1 << 3, element])]);
+        let graph = message(&[
+            (11, &message(&[(1, b"mask"), (2, &of(4))])),
+            (12, &message(&[(1, b"exact"), (2, &of(11))])),
+            (12, &message(&[(1, b"short"), (2, &of(16))])),
+        ]);
+        let found = Interface::of(Cursor::new(message(&[(7, &graph)]))).unwrap();
+        let said = found.declared_inputs().unwrap_err();
+        assert_eq!(said, "input `mask` is of the unsupported type uint16");
+        let said = found.declared_outputs().unwrap_err();
+        assert_eq!(said, "output `exact` is of the unsupported type float64");
+        assert_eq!(
+            found.outputs[1].declared("output").unwrap_err(),
+            "output `short` is of the unsupported type bfloat16"
+        );
     }
 
     proptest! {

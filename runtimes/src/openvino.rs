@@ -10,12 +10,11 @@ mod half_precision;
 mod library;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+mod on_openvino;
 mod words;
 
 use std::ffi::{CStr, CString, OsStr, c_int};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use half::f16;
 
@@ -23,6 +22,7 @@ use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
 use crate::locate;
+use crate::once::{Once, reason};
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use ffi::{Compiled, Core, Interface, Lent, Request};
@@ -208,24 +208,11 @@ fn version(build: &str, library: &Path) -> Result<String, String> {
     ))
 }
 
-static LOADED: OnceLock<Result<(PathBuf, Loaded), String>> = OnceLock::new();
+static LOADED: Once<Loaded> = Once::new(NAME);
 
-/// OpenVINO in this process, which holds one library, so that another one cannot take its place unseen.
+/// OpenVINO in this process.
 fn loaded(library: &Path) -> Result<&'static Loaded, Error> {
-    let open = || match Loaded::new(library) {
-        Ok(loaded) => Ok((library.to_owned(), loaded)),
-        Err(Error::Unusable { reason, .. }) => Err(reason),
-        Err(other) => Err(other.to_string()),
-    };
-    match LOADED.get_or_init(open) {
-        Ok((path, loaded)) if path == library => Ok(loaded),
-        Ok((path, _)) => Err(unusable(format!(
-            "this process has already loaded {}, and {} is asked for",
-            path.display(),
-            library.display()
-        ))),
-        Err(reason) => Err(unusable(reason.clone())),
-    }
+    LOADED.get(library, || Loaded::new(library).map_err(reason))
 }
 
 fn unusable(reason: String) -> Error {
@@ -460,4 +447,25 @@ fn read_back(name: &str, lent: &Lent<'_>) -> Result<Tensor, String> {
         DataType::Bool => Data::Bool(lent.elements::<u8>().iter().map(|&byte| byte != 0).collect()),
     };
     Tensor::new(lent.shape.clone(), data).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_library_is_refused_with_the_mend() {
+        let library = Path::new("/lib/x.so");
+        let refused = version("2025.4.1-20426-82bbf0292c5-releases/2025/4", library).unwrap_err();
+        let expected = "/lib/x.so is version 2025.4.1, 2026.0 or newer is needed; `edgefront runtimes install \
+                        openvino` gets one";
+        assert_eq!(refused, expected);
+        for build in ["2026.0.0-20965-c6d6a13a886", "2026.4.1", "2027.0"] {
+            assert!(version(build, library).is_ok(), "{build}");
+        }
+        for build in ["", "nonsense", "2026", "2025.5.9"] {
+            assert!(version(build, library).is_err(), "{build}");
+        }
+    }
 }

@@ -4,6 +4,9 @@
 //! loaded, ONNX Runtime is asked which provider took its nodes: one that took none is an error, and of one that left
 //! some to the CPU the remark says how many.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod on_ort;
 mod provider;
 mod saved;
 mod settings;
@@ -12,7 +15,7 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProviderDispatch};
@@ -23,8 +26,10 @@ use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 
 use crate::guard::one_line;
 use crate::handle::Handle;
+use crate::kept;
 use crate::library::Search;
 use crate::locate;
+use crate::once::Once;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use provider::{Assignment, Provider};
@@ -38,6 +43,8 @@ const NAME: &str = locate::ORT.name;
 #[derive(Debug)]
 pub(crate) struct Ort {
     search: Search,
+    /// Where graphs are saved. The error is one line.
+    folder: Result<PathBuf, String>,
     /// The saved graph of each model and provider as it is written, which were checked to the last bit.
     saved: Mutex<BTreeMap<(PathBuf, String), Graph>>,
 }
@@ -46,6 +53,7 @@ impl Ort {
     pub(crate) fn new(search: &Search) -> Self {
         Self {
             search: search.clone(),
+            folder: kept::folder(NAME),
             saved: Mutex::default(),
         }
     }
@@ -67,7 +75,10 @@ impl Ort {
         }
         let library = self.library()?;
         let version = version(&Handle::open(NAME, &library)?)?;
-        let graph = saved::graph(environment(&library)?, &version, path, provider, settings)
+        let folder = self.folder.as_deref().map_err(String::clone);
+        let environment = environment(&library)?;
+        let graph = folder
+            .and_then(|folder| saved::graph(environment, folder, &version, path, provider, settings))
             .map_err(|reason| refused(path, reason))?;
         saved.insert(key, graph.clone());
         Ok(Some(graph))
@@ -91,6 +102,11 @@ fn not_by_it(options: &Options, reason: String) -> Error {
 impl Runtime for Ort {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn canonical_provider(&self, written: &str) -> String {
+        let known = Settings::split(written).map(|(name, settings)| settings.behind(name));
+        known.unwrap_or_else(|_| written.to_owned())
     }
 
     fn probe(&self) -> Result<Probe, Error> {
@@ -130,11 +146,16 @@ impl Runtime for Ort {
         let session = open(builder, file, settings, options).map_err(|error| refused(file, words(&error)))?;
         let assigned = Assignment::of(&session).map_err(|error| not_by_it(words(&error)))?;
         let left = assigned.check(provider).map_err(not_by_it)?;
-        let known = [provider.remark(), saved.as_ref().map(|graph| graph.remark)];
+        let known = [
+            provider.remark(),
+            saved.as_ref().map(|graph| graph.remark.as_str()),
+        ];
         let known = known.into_iter().flatten().map(str::to_owned);
         let remarks: Vec<String> = left.into_iter().chain(known).collect();
         let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
-        let model = OrtModel::new(session, remark, options).map_err(|reason| refused(path, reason))?;
+        let written = self.canonical_provider(&options.provider);
+        let model =
+            OrtModel::new(session, written, remark, options).map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))
     }
 }
@@ -188,35 +209,22 @@ fn words<T>(error: &ort::Error<T>) -> String {
     one_line(&error.to_string())
 }
 
-static LOADED: OnceLock<Result<(PathBuf, Environment), String>> = OnceLock::new();
+static LOADED: Once<Environment> = Once::new(NAME);
 
-/// The process's environment. A process holds one library, so that another one cannot take its place unseen.
+/// The process's environment.
 fn environment(library: &Path) -> Result<&'static Environment, Error> {
-    let open = || {
+    LOADED.get(library, || {
         let builder = ort::init_from(library).map_err(|error| one_line(&error.to_string()))?;
-        let environment = builder
-            .with_name("edgefront")
-            .with_telemetry(false)
-            .build()
-            .map_err(|error| words(&error))?;
-        Ok((library.to_owned(), environment))
-    };
-    match LOADED.get_or_init(open) {
-        Ok((loaded, environment)) if loaded == library => Ok(environment),
-        Ok((loaded, _)) => Err(unusable(format!(
-            "this process has already loaded {}, and {} is asked for",
-            loaded.display(),
-            library.display()
-        ))),
-        Err(reason) => Err(unusable(reason.clone())),
-    }
+        let builder = builder.with_name("edgefront").with_telemetry(false);
+        builder.build().map_err(|error| words(&error))
+    })
 }
 
 struct OrtModel {
     session: Arc<Mutex<ort::session::Session>>,
     inputs: Vec<Port>,
     outputs: Vec<String>,
-    /// With its settings, as it was asked for.
+    /// With those settings that are not ONNX Runtime's own.
     provider: String,
     remark: Option<String>,
 }
@@ -228,6 +236,9 @@ fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder, 
         .with_parallel_execution(false)?;
     Ok(builder)
 }
+
+/// Whether threads without work keep their cores busy, to ONNX Runtime.
+const SPINNING: &str = "session.intra_op.allow_spinning";
 
 /// A builder of sessions that compute with a provider, or an error where that cannot be used.
 fn with_provider(
@@ -249,19 +260,27 @@ fn open(
     settings: Settings,
     options: &Options,
 ) -> Result<ort::session::Session, ort::Error> {
+    configured(builder, settings, options)?.commit_from_file(path)
+}
+
+/// The builder with what is set of ONNX Runtime itself, but for the arena, which belongs to the provider.
+fn configured(
+    builder: SessionBuilder,
+    settings: Settings,
+    options: &Options,
+) -> Result<SessionBuilder, ort::Error> {
     let switch = |on: bool| if on { "1" } else { "0" };
-    let session = builder
+    Ok(builder
         .with_optimization_level(settings.optimization.level())?
         .with_config_entry(provider::RECORD.0, provider::RECORD.1)?
-        .with_config_entry("session.intra_op.allow_spinning", switch(settings.spin))?
-        .with_config_entry("session.force_spinning_stop", switch(!options.spin))?
-        .commit_from_file(path)?;
-    Ok(session)
+        .with_config_entry(SPINNING, switch(settings.spin))?
+        .with_config_entry("session.force_spinning_stop", switch(!options.spin))?)
 }
 
 impl OrtModel {
     fn new(
         session: ort::session::Session,
+        provider: String,
         remark: Option<String>,
         options: &Options,
     ) -> Result<Self, String> {
@@ -270,7 +289,7 @@ impl OrtModel {
             inputs: port::resolve(&declared?, options)?,
             outputs: session.outputs().iter().map(|o| o.name().to_owned()).collect(),
             session: Arc::new(Mutex::new(session)),
-            provider: options.provider.clone(),
+            provider,
             remark,
         })
     }
@@ -443,5 +462,28 @@ fn from_ort(element: TensorElementType) -> Option<DataType> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_library_is_told_from_none() {
+        let runtime = Ort::new(&Search {
+            runtime_path: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")),
+        });
+        let error = runtime
+            .probe()
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(
+            error.starts_with("runtime `ort` cannot be used: cannot load "),
+            "{error}"
+        );
+        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        assert!(
+            error.ends_with(&format!("cannot load {}: invalid ELF header", library.display())),
+            "{error}"
+        );
+        assert!(!error.contains('\n'));
+    }
+}

@@ -4,6 +4,7 @@
 //! shipped. Every order is a process of `trtexec`, which makes the GPU's context anew, so latency is what it measures itself:
 //! see [`Session::time`](crate::Session::time). Data sets are scored in large batches, on an engine of their own.
 
+mod capture;
 mod engine;
 mod exchange;
 mod files;
@@ -88,7 +89,9 @@ impl Runtime for TensorRt {
         if interface.outputs.is_empty() {
             return Err(refused("it has no outputs".to_owned()));
         }
-        let inputs = port::resolve(&interface.inputs, options).map_err(refused)?;
+        let inputs = interface.declared_inputs();
+        let inputs = inputs.and_then(|inputs| port::resolve(&inputs, options));
+        let inputs = inputs.map_err(refused)?;
         let source = Source {
             flags: provider.flags(tool.version, &interface)?,
             path: std::path::absolute(path).map_err(|error| refused(error.to_string()))?,

@@ -14,18 +14,19 @@ mod flat;
 mod memory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+mod on_tflite;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
 use crate::locate;
+use crate::once::{Once, reason};
 use crate::plain::Plain;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
@@ -174,30 +175,11 @@ fn version(library: &Path) -> Option<String> {
     })
 }
 
-static LOADED: OnceLock<Result<(PathBuf, Api), String>> = OnceLock::new();
+static LOADED: Once<Api> = Once::new(NAME);
 
-/// LiteRT in this process, which holds one library, so that another one cannot take its place unseen.
+/// LiteRT in this process.
 fn api(library: &Path) -> Result<&'static Api, Error> {
-    let open = || {
-        let handle = Handle::open(NAME, library).map_err(reason)?;
-        Ok((library.to_owned(), Api::new(handle)?))
-    };
-    match LOADED.get_or_init(open) {
-        Ok((loaded, api)) if loaded == library => Ok(api),
-        Ok((loaded, _)) => Err(unusable(format!(
-            "this process has already loaded {}, and {} is asked for",
-            loaded.display(),
-            library.display()
-        ))),
-        Err(reason) => Err(unusable(reason.clone())),
-    }
-}
-
-fn reason(error: Error) -> String {
-    match error {
-        Error::Unusable { reason, .. } => reason,
-        other => other.to_string(),
-    }
+    LOADED.get(library, || Api::new(Handle::open(NAME, library).map_err(reason)?))
 }
 
 fn unusable(reason: String) -> Error {

@@ -9,12 +9,12 @@ mod ffi;
 mod file;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
 use crate::locate;
+use crate::once::{Once, reason};
 use crate::plain::Plain;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
@@ -121,26 +121,17 @@ fn version(library: &Path) -> Option<String> {
     })
 }
 
-static LOADED: OnceLock<Result<(PathBuf, Api), String>> = OnceLock::new();
+static LOADED: Once<Api> = Once::new(NAME);
 
-/// TVM in this process, which holds one library, so that another one cannot take its place unseen.
+/// TVM in this process.
 fn api(library: &Path) -> Result<&'static Api, Error> {
-    let open = || {
+    LOADED.get(library, || {
         // Both are seen by the libraries that come after them: the runtime's finds this one's functions by name, and
         // compiled ones find those of both.
         let interface = Handle::open_for_all(NAME, &interface(library)).map_err(reason)?;
         let runtime = Handle::open_for_all(NAME, library).map_err(reason)?;
-        Ok((library.to_owned(), Api::new(interface, runtime)?))
-    };
-    match LOADED.get_or_init(open) {
-        Ok((loaded, api)) if loaded == library => Ok(api),
-        Ok((loaded, _)) => Err(unusable(format!(
-            "this process has already loaded {}, and {} is asked for",
-            loaded.display(),
-            library.display()
-        ))),
-        Err(reason) => Err(unusable(reason.clone())),
-    }
+        Api::new(interface, runtime)
+    })
 }
 
 /// The library of TVM's interface: beside the runtime's as both are installed, or where pip puts it.
@@ -151,20 +142,6 @@ fn interface(library: &Path) -> PathBuf {
     match of_pip {
         Some(of_pip) if !beside.exists() && of_pip.exists() => of_pip,
         _ => beside,
-    }
-}
-
-fn reason(error: Error) -> String {
-    match error {
-        Error::Unusable { reason, .. } => reason,
-        other => other.to_string(),
-    }
-}
-
-fn unusable(reason: String) -> Error {
-    Error::Unusable {
-        runtime: NAME,
-        reason,
     }
 }
 
@@ -198,7 +175,7 @@ impl TvmModel {
         if crate::elf::is_cut_short(path).unwrap_or(false) {
             return Err("it is shorter than its own headers say; copy it anew".to_owned());
         }
-        let remark = record.untuned.as_ref();
+        record.check_code(path)?;
         Ok(Self {
             api,
             module: api.load(path)?,
@@ -206,14 +183,29 @@ impl TvmModel {
             names: outputs.iter().map(|output| output.name.clone()).collect(),
             outputs,
             threads: options.threads,
-            // The file says it, which anybody may have written.
-            remark: remark.map(|why| one_line(&format!("its code is not tuned: {why}"))),
+            remark: remark(&record, version),
             record,
         })
     }
 }
 
-/// Compiled code calls what its own version of the runtime has.
+/// What a reader of its figures must know. The file says it, which anybody may have written.
+fn remark(record: &Record, installed: Option<&str>) -> Option<String> {
+    let untuned = record
+        .untuned
+        .as_ref()
+        .map(|why| format!("its code is not tuned: {why}"));
+    let unknown = installed.is_none().then(|| {
+        format!(
+            "the runtime's library does not tell its version, which was not compared with that of the compiler, {}",
+            record.tvm
+        )
+    });
+    let remarks: Vec<String> = untuned.into_iter().chain(unknown).collect();
+    (!remarks.is_empty()).then(|| one_line(&remarks.join("; ")))
+}
+
+/// Compiled code calls what its own version of the runtime has. One that is not known is told by [`remark`].
 fn check_version(compiled: &str, installed: Option<&str>) -> Result<(), String> {
     match installed {
         Some(installed) if installed != compiled => Err(format!(

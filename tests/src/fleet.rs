@@ -96,7 +96,7 @@ pub fn agent_of(device: &str, broker: &BrokerUrl, state: &Path) -> Running {
 
 /// Starts `edgefront bench` of the tiny fixture on [`DEVICE`], for `time`.
 pub fn bench(broker: &BrokerUrl, time: &str) -> Running {
-    let mut command = Command::new(program::path("edgefront"));
+    let mut command = program::edgefront();
     command
         .arg("bench")
         .arg(tiny())
@@ -114,7 +114,7 @@ pub fn bench(broker: &BrokerUrl, time: &str) -> Running {
 
 /// Starts `edgefront bench` of a model on a runtime of [`DEVICE`], as short as it may be.
 pub fn short_bench(model: &Path, runtime: &str, broker: &BrokerUrl) -> Running {
-    let mut command = Command::new(program::path("edgefront"));
+    let mut command = program::edgefront();
     command.arg("bench").arg(model).args(["--runtime", runtime]);
     command.args(["--device", DEVICE, "--broker", &broker.to_string()]);
     command.args(["--min-time", "20ms", "--max-time", "1s"]);
@@ -232,7 +232,7 @@ impl Study {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(program::path("edgefront"));
+        let mut command = program::edgefront();
         command
             .arg("run")
             .arg(self.folder.path().join("study.toml"))

@@ -156,7 +156,7 @@ pub fn is_measuring(said: &Said) -> bool {
 fn read(topic: &Topic, payload: &[u8]) -> Option<Said> {
     match topic {
         Topic::Presence(_) => match wire::decode(payload).expect("a presence arrives whole") {
-            Presence::Online(device, _, board) => Some(Said::Online(Box::new(device), board)),
+            Presence::Online(device, _, board, ..) => Some(Said::Online(Box::new(device), board)),
             Presence::Offline(id, ..) => Some(Said::Offline(id)),
         },
         Topic::Progress(..) => {

@@ -1,6 +1,7 @@
 //! The programs under test, as built beside the tests.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The path of a program of this workspace, such as `edgefront`. It must have been built: `cargo build`.
 ///
@@ -19,6 +20,17 @@ pub fn path(name: &str) -> PathBuf {
         program.display()
     );
     program
+}
+
+/// `edgefront`, whose key is that of all tests and not the user's.
+///
+/// # Panics
+/// As [`path`].
+pub fn edgefront() -> Command {
+    let program = path("edgefront");
+    let mut command = Command::new(&program);
+    command.env("XDG_CONFIG_HOME", program.with_file_name("tests-config"));
+    command
 }
 
 /// The folder of the workspace.

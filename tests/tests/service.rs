@@ -41,7 +41,7 @@ fn a_service_manager_hears_of_the_agent() {
 }
 
 fn edgefront(args: &[&str], folder: &Path) -> (bool, String) {
-    let output = Command::new(program::path("edgefront"))
+    let output = program::edgefront()
         .args(args)
         .current_dir(folder)
         .output()

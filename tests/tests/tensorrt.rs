@@ -18,6 +18,8 @@ struct Machine {
     folder: TempDir,
     version: &'static str,
     gpu: &'static str,
+    /// The largest batch for which an engine can be built.
+    largest: usize,
 }
 
 impl Machine {
@@ -28,6 +30,7 @@ impl Machine {
             folder,
             version,
             gpu: "Orin/8.7/16",
+            largest: usize::MAX,
         }
     }
 
@@ -41,6 +44,7 @@ impl Machine {
             .env("TEST_DOUBLE_LOG", self.folder.path().join("log"))
             .env("TEST_DOUBLE_TENSORRT", self.version)
             .env("TEST_DOUBLE_GPU", self.gpu)
+            .env("TEST_DOUBLE_LARGEST", self.largest.to_string())
             .output();
         output.unwrap()
     }
@@ -224,6 +228,46 @@ fn pack(folder: &Path) -> PathBuf {
     path
 }
 
+/// A latency that was measured is not lost for an engine that only makes scoring faster.
+#[test]
+fn without_an_engine_for_large_batches_the_timed_one_scores() {
+    let machine = Machine {
+        largest: 30,
+        ..Machine::new("100300")
+    };
+    let (model, pack) = (tiny(), pack(machine.folder.path()));
+    let output = machine.edgefront(&[
+        "optimize",
+        model.to_str().unwrap(),
+        "--val",
+        pack.to_str().unwrap(),
+        "--variants",
+        "fp32",
+        "--runtimes",
+        "tensorrt",
+        "--batch",
+        "30",
+        "--min-time",
+        "20ms",
+        "--rounds",
+        "2",
+        "--json",
+    ]);
+    let results: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{results}");
+    let record = &results["records"][0];
+    assert_eq!(record["accuracy"]["samples"], 150);
+    assert!(record["latency_ms"]["p50"].as_f64().unwrap() > 0.0);
+    let note = "scored 30 at a time, as it is timed, since larger batches failed: for 64 pictures at once: ";
+    assert!(notes(record).contains(note), "{record}");
+    assert!(notes(record).contains("OutOfMemory"), "{record}");
+    let calls = machine.calls();
+    let scored = calls
+        .iter()
+        .filter(|call| call.contains("--exportOutput=") && call.contains("--loadInputs="));
+    assert_eq!(scored.count(), 5, "150 pictures: {calls:?}");
+}
+
 #[test]
 fn a_data_set_is_scored_in_large_batches_with_the_answers_of_tract() {
     let machine = Machine::new("100300");
@@ -255,4 +299,71 @@ fn a_data_set_is_scored_in_large_batches_with_the_answers_of_tract() {
         .filter(|call| call.contains("--shapes=") && call.contains("64x3x8x8"));
     assert_eq!(scored.count(), 3, "150 pictures: {calls:?}");
     assert_eq!(builds(&calls).len(), 2, "one engine to time, one to score");
+}
+
+/// `TensorRT` refuses the integers that are fastest on a processor, so it gets others; both are told apart.
+#[test]
+fn tensorrt_gets_its_own_form_of_integers_in_a_study() {
+    let machine = Machine::new("100300");
+    let (model, pack) = (tiny(), pack(machine.folder.path()));
+    let output = machine.edgefront(&[
+        "optimize",
+        model.to_str().unwrap(),
+        "--val",
+        pack.to_str().unwrap(),
+        "--calib",
+        pack.to_str().unwrap(),
+        "--variants",
+        "fp32,ptq-int8-pc",
+        "--runtimes",
+        "tract,tensorrt",
+        "--min-time",
+        "20ms",
+        "--rounds",
+        "2",
+        "--json",
+    ]);
+    let results: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{results}");
+    assert_eq!(results["failed"], Value::Array(Vec::new()));
+    let records = results["records"].as_array().unwrap();
+    let of = |variant: &str, runtime: &str| {
+        let mut records = records.iter();
+        let found = records.find(|record| record["variant"] == variant && record["runtime"] == runtime);
+        found.unwrap_or_else(|| panic!("{variant} on {runtime}: {results}"))
+    };
+    let digest = |record: &Value| record["artifact"]["sha256"].clone();
+    assert_eq!(digest(of("fp32", "tract")), digest(of("fp32", "tensorrt")));
+    let [plain, own] = ["tract", "tensorrt"].map(|runtime| of("ptq-int8-pc", runtime));
+    assert_ne!(
+        digest(plain),
+        digest(own),
+        "tract's has u8 on x86, and 32-bit biases"
+    );
+    let form = "in the form that TensorRT takes";
+    assert!(
+        notes(own).contains(form) && !notes(plain).contains(form),
+        "{results}"
+    );
+    assert!(!notes(of("fp32", "tensorrt")).contains(form), "{results}");
+    let listed = results["variants"].as_array().unwrap();
+    let listed: Vec<_> = listed
+        .iter()
+        .filter(|entry| entry["variant"] == "ptq-int8-pc")
+        .collect();
+    assert_eq!(listed.len(), 2, "each file says how it was made: {results}");
+    let said = |record: &Value| {
+        let entry = listed.iter().find(|entry| entry["sha256"] == digest(record));
+        entry.unwrap()["passes"].to_string()
+    };
+    assert!(
+        said(own).contains("s8 activations with zero in the middle"),
+        "{}",
+        said(own)
+    );
+    assert!(
+        !said(plain).contains("with zero in the middle"),
+        "{}",
+        said(plain)
+    );
 }

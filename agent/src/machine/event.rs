@@ -2,7 +2,7 @@
 
 use edgefront_protocol::outcome::Outcome;
 use edgefront_protocol::{
-    Ack, Batch, BatchId, BlobRef, Cancel, ControllerId, Digest, JobId, JobState, Progress,
+    Ack, Batch, BatchId, BlobRef, Cancel, ControllerId, Digest, JobId, JobState, Progress, PublicKey,
 };
 
 /// What happened.
@@ -12,10 +12,12 @@ pub(crate) enum Event {
     Started,
     /// The broker is there, for the first time or again.
     Connected,
-    /// A controller sent a batch.
-    Batch(Batch),
-    /// A batch cannot be stored, and why.
-    Unstorable(BatchId, String),
+    /// A controller sent a batch, and the key that signed it, if one did.
+    Batch(Batch, Option<PublicKey>),
+    /// A batch came that this device does not take, and why.
+    Refused(Batch, String),
+    /// A batch cannot be stored, or is one that this device takes no more, and why.
+    Barred(BatchId, String),
     /// A controller wants no more of a batch.
     Cancel(Cancel),
     /// A controller has an outcome.
@@ -71,6 +73,8 @@ pub(crate) struct Saved {
     /// Place in the order of arrival.
     pub(crate) sequence: u64,
     pub(crate) batch: Batch,
+    /// Who signed it; `None` where nobody did.
+    pub(crate) signer: Option<PublicKey>,
 }
 
 /// All that is stored.

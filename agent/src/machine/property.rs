@@ -12,12 +12,15 @@ use super::*;
 
 const BATCHES: usize = 3;
 const JOBS: usize = 3;
+const REFUSED: &str = "it is not signed";
 
 #[derive(Debug, Clone)]
 enum Step {
     Send(Index),
     Cancel(Index),
     Ack(Index),
+    /// A batch came that is not signed, or not rightly.
+    Refuse(Index),
     Connected,
     BlobGrew,
     BlobReady,
@@ -38,6 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<Index>().prop_map(Step::Send),
         1 => any::<Index>().prop_map(Step::Cancel),
         3 => any::<Index>().prop_map(Step::Ack),
+        1 => any::<Index>().prop_map(Step::Refuse),
         1 => Just(Step::Connected),
         1 => Just(Step::BlobGrew),
         8 => Just(Step::BlobReady),
@@ -87,7 +91,7 @@ impl World {
 
     fn take(&mut self, step: &Step) {
         let event = match step {
-            Step::Send(index) => Event::Batch(self.send(index.index(BATCHES))),
+            Step::Send(index) => Event::Batch(self.send(index.index(BATCHES)), None),
             Step::Cancel(index) => Event::Cancel(Cancel {
                 batch: batch(index.index(BATCHES)).id,
             }),
@@ -95,6 +99,7 @@ impl World {
                 Some(event) => event,
                 None => return,
             },
+            Step::Refuse(index) => Event::Refused(batch(index.index(BATCHES)), REFUSED.to_owned()),
             Step::Connected => Event::Connected,
             Step::BlobGrew => match self.fetching {
                 Some(blob) => Event::BlobGrew(blob.digest, 1),
@@ -205,6 +210,13 @@ impl World {
                 );
                 self.disk.outcomes.retain(|outcome| outcome.job != job);
             }
+            Effect::SayOutcome(_, outcome) if is_refusal(&outcome) => {
+                let has = |saved: &Saved| saved.batch.jobs.iter().any(|job| job.id == outcome.job);
+                assert!(
+                    !self.disk.batches.iter().any(has),
+                    "a job that was taken is refused"
+                );
+            }
             Effect::SayOutcome(_, outcome) => {
                 assert!(self.disk.outcomes.contains(&outcome), "said before it was stored");
                 self.heard.insert(outcome.job.clone(), outcome);
@@ -253,7 +265,7 @@ impl World {
         for index in 0..BATCHES {
             if batch(index).jobs.iter().any(|job| self.sent.contains(&job.id)) {
                 let batch = self.send(index);
-                let effects = self.machine.handle(Event::Batch(batch));
+                let effects = self.machine.handle(Event::Batch(batch, None));
                 self.carry_out(effects);
             }
         }
@@ -268,6 +280,13 @@ impl World {
             self.take(&Step::Measured);
         }
     }
+}
+
+fn is_refusal(outcome: &Outcome) -> bool {
+    outcome
+        .result
+        .as_ref()
+        .is_err_and(|failure| failure.error == REFUSED)
 }
 
 fn device() -> DeviceId {
@@ -311,6 +330,29 @@ fn batch(index: usize) -> Batch {
         seed: 1,
         jobs: (0..JOBS).map(job).collect(),
     }
+}
+
+#[test]
+fn a_refused_batch_ends_its_jobs_and_leaves_nothing() {
+    let (mut machine, _) = Machine::restore(device(), Memory::default());
+    let refused = batch(0);
+    let effects = machine.handle(Event::Refused(refused.clone(), REFUSED.to_owned()));
+    let said: Vec<&JobId> = effects
+        .iter()
+        .map(|effect| match effect {
+            Effect::SayOutcome(controller, outcome) if *controller == refused.controller => {
+                assert!(is_refusal(outcome));
+                &outcome.job
+            }
+            other => panic!("unexpected: {other:?}"),
+        })
+        .collect();
+    let jobs: Vec<&JobId> = refused.jobs.iter().map(|job| &job.id).collect();
+    assert_eq!(said, jobs);
+    assert!(machine.needed_blobs().is_empty());
+    // Signed, it is taken.
+    let effects = machine.handle(Event::Batch(refused, None));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch(..))));
 }
 
 proptest! {

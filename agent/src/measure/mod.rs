@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
-use edgefront_protocol::{Job, JobId, JobState, Pack, PictureShape};
+use edgefront_protocol::{Bytes, Job, JobId, JobState, Pack, PictureShape};
 use tokio::sync::mpsc;
 
 pub(crate) use child::{Worker, failure};
@@ -54,6 +54,8 @@ pub struct Limits {
     pub worker: WorkerCommand,
     /// A runtime's library or a folder of such, looked into first.
     pub runtime_path: Option<PathBuf>,
+    /// Largest size of what each runtime made of models and keeps.
+    pub kept_max: Bytes,
     /// Whether jobs may bring machine code of their own.
     pub machine_code: bool,
     /// Longest time to load an artifact.
@@ -71,6 +73,7 @@ impl Limits {
         Self {
             worker: config.worker.clone(),
             runtime_path: config.runtime_path.clone(),
+            kept_max: config.kept_max,
             machine_code: config.machine_code,
             load: config.load_timeout,
             run: config.run_timeout,
@@ -82,7 +85,7 @@ impl Limits {
 
 /// Why a job that brings machine code is not measured.
 pub(crate) const NO_MACHINE_CODE: &str = "this agent runs no machine code that jobs bring; `machine_code = true` in its \
-     agent.toml lets everybody who may publish to it run programs as its user";
+     agent.toml lets the `controllers` that it names there run programs as its user";
 
 /// What is told while a batch is measured.
 #[derive(Debug, Clone, PartialEq)]

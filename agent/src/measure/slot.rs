@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
-use edgefront_protocol::{Bytes, Format, JobId, Nanos, RailEnergy, UnixMillis};
+use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
+use edgefront_runtimes::{Registry, Search};
 
 use super::child::{Worker, failure};
 use super::conditions::Observer;
@@ -40,22 +41,14 @@ impl Slot {
     /// Starts a worker, loads the artifact and warms it up.
     pub(super) async fn load(assignment: Assignment, feed: Feed, limits: Limits) -> Result<Self, Failure> {
         let job = &assignment.job;
-        let positive = [job.target.threads, job.target.batch, job.plan.rounds];
-        if positive.contains(&0) {
-            return Err(failure(
-                Stage::Load,
-                "threads, batch and rounds must be at least 1",
-            ));
-        }
-        if job.artifact.format == Format::So && !limits.machine_code {
-            return Err(failure(Stage::Load, NO_MACHINE_CODE));
-        }
+        allow(job, &limits).map_err(|why| failure(Stage::Load, why))?;
         let mut worker = Worker::start(&limits.worker)?;
         let order = Load {
             artifact: utf8(&assignment.artifact),
             target: job.target.clone(),
             inputs: job.inputs.clone(),
             runtime_path: limits.runtime_path.as_deref().map(utf8),
+            kept_max: limits.kept_max,
             feed,
         };
         let order = Order::Load(Box::new(order));
@@ -215,6 +208,33 @@ impl Slot {
             other => Err(surprise(Stage::Score, &other)),
         }
     }
+}
+
+/// Refuses what no worker should be started for.
+fn allow(job: &Job, limits: &Limits) -> Result<(), String> {
+    let positive = [job.target.threads, job.target.batch, job.plan.rounds];
+    if positive.contains(&0) {
+        return Err("threads, batch and rounds must be at least 1".to_owned());
+    }
+    let registry = Registry::new(&Search {
+        runtime_path: limits.runtime_path.clone(),
+    });
+    let runtime = registry
+        .get(&job.target.runtime)
+        .map_err(|error| error.to_string())?;
+    // Before the next check, which believes the format: a runtime runs its artifact whatever the job calls it.
+    let (formats, format) = (runtime.formats(), job.artifact.format.as_str());
+    if !formats.contains(&format) {
+        return Err(format!(
+            "{} loads .{} files and no .{format}",
+            runtime.name(),
+            formats.join(", .")
+        ));
+    }
+    if job.artifact.format == Format::So && !limits.machine_code {
+        return Err(NO_MACHINE_CODE.to_owned());
+    }
+    Ok(())
 }
 
 fn round(tally: &Tally, position: u32, started: UnixMillis) -> Result<Round, Failure> {

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, io};
 
-use edgefront_protocol::Rail;
+use edgefront_protocol::{Meters, Rail};
 
 pub(crate) use sampler::Sampler;
 
@@ -128,13 +128,13 @@ pub(crate) fn find(root: &Path) -> Found {
 }
 
 /// Every rail that is there, and why others are not, as the device tells its fleet.
-pub(crate) fn announce(root: &Path) -> (Vec<Rail>, Vec<String>) {
+pub(crate) fn announce(root: &Path) -> Meters {
     let found = find(root);
     let channels = found.meters.iter().flat_map(|meter| meter.rails());
-    (
-        channels.map(|channel| channel.rail.clone()).collect(),
-        found.faults.iter().map(ToString::to_string).collect(),
-    )
+    Meters {
+        rails: channels.map(|channel| channel.rail.clone()).collect(),
+        faults: found.faults.iter().map(ToString::to_string).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -163,8 +163,8 @@ fn remove(path: &Path) -> Result<(), Error> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use edgefront_protocol::Batch;
     use edgefront_protocol::outcome::{Failure, Stage};
+    use edgefront_protocol::{Batch, PublicKey};
 
     use super::*;
 
@@ -177,6 +177,7 @@ mod tests {
                 seed: 9,
                 jobs: Vec::new(),
             },
+            signer: Some(PublicKey::from_bytes([7; 32])),
         }
     }
 

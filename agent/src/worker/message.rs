@@ -42,6 +42,8 @@ pub(crate) struct Load {
     pub(crate) target: Target,
     pub(crate) inputs: Vec<Shape>,
     pub(crate) runtime_path: Option<String>,
+    /// Largest size of what the runtime made of models and keeps.
+    pub(crate) kept_max: Bytes,
     pub(crate) feed: Feed,
 }
 

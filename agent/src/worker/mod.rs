@@ -53,6 +53,8 @@ fn follow(order: Order, bench: &mut Option<Bench>, voice: &mut Voice) -> Result<
             runtime_path,
         } => probe(&runtime, runtime_path),
         Order::Load(order) => {
+            #[cfg(any(feature = "ort", feature = "tensorrt"))]
+            edgefront_runtimes::keep_at_most(order.kept_max.0);
             let registry = registry(order.runtime_path.clone());
             let runtime = registry.get(&order.target.runtime);
             let runtime = runtime.map_err(|error| failure(Stage::Load, &error))?;

@@ -108,14 +108,16 @@ impl Bench {
             inputs::tensors(&order.feed, model.inputs()).map_err(|error| failure(Stage::Score, &error))?;
         session.bind(&tensors).map_err(failed)?;
         // Now, for making it may take as long as loading.
-        let scoring = match order.feed {
-            Feed::Pictures { .. } => model.scoring().map_err(failed)?,
-            Feed::Random { .. } => None,
+        let (scoring, unmade) = match order.feed {
+            Feed::Pictures { .. } => scoring(&*model, options.batch),
+            Feed::Random { .. } => (None, None),
         };
+        let remarks = model.remark().map(str::to_owned).into_iter().chain(unmade);
+        let remarks: Vec<String> = remarks.collect();
         let loaded = Loaded {
             runtime_version: opened.version,
             provider: model.provider().to_owned(),
-            remark: model.remark().map(str::to_owned),
+            remark: (!remarks.is_empty()).then(|| remarks.join("; ")),
             emulated: emulation::is_emulated(),
             time,
             peak_rss: peak_rss(),
@@ -259,6 +261,18 @@ impl Bench {
     }
 }
 
+/// What scores faster than the model's session, and where that could not be made, what a reader must know: latency can
+/// be measured all the same, and the session scores as well.
+fn scoring(model: &dyn Model, batch: usize) -> (Option<Scoring>, Option<String>) {
+    let reason = match model.scoring() {
+        Ok(scoring) => return (scoring, None),
+        Err(edgefront_runtimes::Error::Load { reason, .. }) => reason,
+        Err(other) => other.to_string(),
+    };
+    let unmade = format!("scored {batch} at a time, as it is timed, since larger batches failed: {reason}");
+    (None, Some(unmade))
+}
+
 fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(since.as_millis() as u64)
@@ -316,6 +330,7 @@ mod tests {
             },
             inputs: vec![vec![1, 3, 8, 8]],
             runtime_path: None,
+            kept_max: edgefront_protocol::Bytes(0),
             feed: Feed::Random { seed: 0 },
         }
     }

@@ -11,6 +11,8 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use edgefront_protocol::PublicKey;
+
 pub use arch::Arch;
 pub use error::BundleError;
 
@@ -35,10 +37,14 @@ pub struct Bundle {
     pub agent: PathBuf,
     /// The broker as the agent is to reach it, with the device's credentials.
     pub broker: String,
+    /// Whose jobs alone the agent takes.
+    pub controller: PublicKey,
     /// Name of the device; its host name where there is none.
     pub id: Option<String>,
     /// Folders of libraries, each named `NAME-VERSION`.
     pub runtimes: Vec<PathBuf>,
+    /// Whether the controller's jobs may bring machine code, as those of TVM do.
+    pub machine_code: bool,
     /// When it is made, in seconds since 1970: the later package of one version is the newer one to the device.
     pub made: u32,
 }
@@ -120,17 +126,21 @@ impl Bundle {
 
     /// The agent's configuration.
     fn settings(&self) -> String {
-        let line = |key: &str, value: &str| format!("{key} = {}\n", toml::Value::from(value));
+        let line = |key: &str, value: toml::Value| format!("{key} = {value}\n");
         let mut text =
-            "# Made by `edgefront bundle`. `edgefront-agent --help` names the settings that may be added.\n"
+            "# Made by `edgefront bundle`. Edgefront's configs/agent.toml has all settings that may be added.\n"
                 .to_owned();
-        text += &line("broker", &self.broker);
+        text += &line("broker", self.broker.as_str().into());
         if let Some(id) = &self.id {
-            text += &line("id", id);
+            text += &line("id", id.as_str().into());
         }
-        text += &line("state_dir", STATE);
+        text += &line("controllers", vec![self.controller.to_string()].into());
+        if self.machine_code {
+            text += &line("machine_code", true.into());
+        }
+        text += &line("state_dir", STATE.into());
         if !self.runtimes.is_empty() {
-            text += &line("runtime_path", &format!("/{HOME}/runtimes"));
+            text += &line("runtime_path", format!("/{HOME}/runtimes").into());
         }
         text
     }
@@ -209,8 +219,10 @@ mod tests {
             arch: Arch::Aarch64,
             agent,
             broker: "mqtt://pi:se\"cret@10.0.0.1".to_owned(),
+            controller: PublicKey::from_bytes([7; 32]),
             id: Some("pi".to_owned()),
             runtimes: vec![library],
+            machine_code: false,
             made: 1_800_000_000,
         }
     }
@@ -225,6 +237,15 @@ mod tests {
             .map(|entry| format!("{:o} {}", entry.mode, entry.path))
             .collect();
         insta::assert_snapshot!(format!("{}\n\n{}", listed.join("\n"), bundle.settings()));
+    }
+
+    #[test]
+    fn a_device_for_machine_code_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bundle = bundle(dir.path());
+        assert!(!bundle.settings().contains("machine_code"));
+        bundle.machine_code = true;
+        assert!(bundle.settings().contains("\nmachine_code = true\n"));
     }
 
     #[test]

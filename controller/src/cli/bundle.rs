@@ -11,12 +11,14 @@ use serde::Serialize;
 use super::runtimes::install;
 use crate::bundle::{Arch, Bundle, Written};
 use crate::ui::{Exit, Ui, UsageError};
+use crate::{keys, tvm_compile};
 
 /// Makes what turns a board into a device of the fleet: a folder with an installer, and a Debian package.
 ///
-/// Both hold the agent, the libraries of runtimes, the agent's settings with the broker's address and the device's
-/// credentials, and a systemd service under a user of its own. On the board, `sudo ./install.sh` or
-/// `sudo apt install ./edgefront-agent_*.deb` is all, and `edgefront devices` lists it.
+/// Both hold the agent, the libraries of runtimes, the agent's settings with the broker's address, the device's
+/// credentials and the public key of this controller, whose jobs alone it takes, and a systemd service under a user of
+/// its own. On the board, `sudo ./install.sh` or `sudo apt install ./edgefront-agent_*.deb` is all, and
+/// `edgefront devices` lists it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +30,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     pub arch: Option<Arch>,
 
-    /// Runtimes whose libraries go along; tract is in the agent.
+    /// Runtimes whose libraries go along; tract is in the agent. With tvm this controller's jobs may bring machine code
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub runtimes: Vec<String>,
 
@@ -87,8 +89,10 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         arch,
         agent,
         broker: args.broker,
+        controller: keys::of_user()?.public(),
         id: args.id.map(|id| id.to_string()),
         runtimes: args.runtimes.iter().map(folder).collect::<Result<_, _>>()?,
+        machine_code: args.runtimes.iter().any(|name| name == tvm_compile::RUNTIME),
         made: time_of_making()?,
     };
     let Written {

@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tflite_file_has_the_format_of_the_model_or_half_precision() {
+    fn a_file_for_litert_has_the_format_of_the_model_or_half_precision() {
         let half = |output: &str, to| args(output, to).tflite_options().map(|options| options.half);
         assert!(args("m.tflite", None).ends_in(Tflite) && !args("m.onnx", None).ends_in(Tflite));
         assert!(!half("m.tflite", None).unwrap());

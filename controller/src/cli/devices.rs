@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use comfy_table::CellAlignment::{Left, Right};
 use edgefront_link::BrokerUrl;
-use edgefront_protocol::{Board, Device, DeviceId, Presence, RuntimeState};
+use edgefront_protocol::{Board, Device, DeviceId, Meters, Presence, PublicKey, RuntimeState, Trust};
 use serde::Serialize;
 
 use crate::fleet::Survey;
@@ -56,7 +56,23 @@ struct Description {
     memory_bytes: u64,
     os: String,
     agent_version: String,
+    /// The rails whose power it measures.
+    rails: Vec<Rail>,
+    /// Why it does not measure others, a line each.
+    meter_faults: Vec<String>,
+    /// Whose jobs alone it takes; empty where it takes everybody's, `null` where it does not tell.
+    controllers: Option<Vec<PublicKey>>,
     runtimes: Vec<Runtime>,
+}
+
+#[derive(Debug, Serialize)]
+struct Rail {
+    meter: String,
+    rail: Option<String>,
+    /// What it feeds: `module`.
+    scope: &'static str,
+    /// Whether it holds all that its meter measures.
+    total: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,10 +128,10 @@ fn line(row: &Row, ui: &Ui) -> anyhow::Result<()> {
 
 fn row(presence: Presence) -> Row {
     match presence {
-        Presence::Online(device, _, board) => Row {
+        Presence::Online(device, _, board, trust, meters) => Row {
             id: device.id.clone(),
             online: true,
-            device: Some(description(device, board)),
+            device: Some(description(device, board, trust, meters)),
         },
         Presence::Offline(id, ..) => Row {
             id,
@@ -125,7 +141,16 @@ fn row(presence: Presence) -> Row {
     }
 }
 
-fn description(device: Device, board: Board) -> Description {
+fn rail(rail: edgefront_protocol::Rail) -> Rail {
+    Rail {
+        meter: rail.meter,
+        rail: rail.name,
+        scope: rail.scope.as_str(),
+        total: rail.is_total,
+    }
+}
+
+fn description(device: Device, board: Board, trust: Trust, meters: Meters) -> Description {
     let runtime = |status: edgefront_protocol::RuntimeStatus| match status.state {
         RuntimeState::Ready { version, providers } => Runtime {
             name: status.name,
@@ -153,11 +178,18 @@ fn description(device: Device, board: Board) -> Description {
         memory_bytes: device.memory.0,
         os: device.os,
         agent_version: device.agent_version,
+        rails: meters.rails.into_iter().map(rail).collect(),
+        meter_faults: meters.faults,
+        controllers: match trust {
+            Trust::NotTold => None,
+            Trust::Everybody => Some(Vec::new()),
+            Trust::Controllers(keys) => Some(keys),
+        },
         runtimes: device.runtimes.into_iter().map(runtime).collect(),
     }
 }
 
-const COLUMNS: [Column<Row>; 8] = [
+const COLUMNS: [Column<Row>; 9] = [
     Column {
         head: "device",
         side: Left,
@@ -179,7 +211,7 @@ const COLUMNS: [Column<Row>; 8] = [
     Column {
         head: "board",
         side: Left,
-        gives_way: Some(5),
+        gives_way: Some(6),
         cell: |row| row.described(|device| device.board.clone().unwrap_or_default()),
     },
     Column {
@@ -206,6 +238,12 @@ const COLUMNS: [Column<Row>; 8] = [
         gives_way: Some(1),
         cell: |row| row.described(|device| device.agent_version.clone()),
     },
+    Column {
+        head: "jobs of",
+        side: Left,
+        gives_way: Some(5),
+        cell: |row| row.described(|device| jobs_of(device.controllers.as_deref())),
+    },
 ];
 
 impl Row {
@@ -224,10 +262,34 @@ impl Description {
     }
 }
 
+/// Whose jobs a device takes, in few words.
+fn jobs_of(controllers: Option<&[PublicKey]>) -> String {
+    match controllers {
+        None => String::new(),
+        Some([]) => "everybody".to_owned(),
+        Some([_]) => "1 key".to_owned(),
+        Some(keys) => format!("{} keys", keys.len()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::fixture::{device, incarnation};
+
+    fn meters() -> Meters {
+        Meters {
+            rails: vec![edgefront_protocol::Rail {
+                meter: "ina3221".to_owned(),
+                name: Some("VDD_IN".to_owned()),
+                scope: edgefront_protocol::Scope::Module,
+                is_total: true,
+                is_estimate: false,
+                step: None,
+            }],
+            faults: vec!["/sys/class/powercap/intel-rapl:0/energy_uj may not be read".to_owned()],
+        }
+    }
 
     fn board() -> Board {
         Board {
@@ -236,14 +298,23 @@ mod tests {
             max_mhz: Some(1800),
             jetpack: None,
             gpus: vec!["v3d".to_owned()],
-            ..Board::default()
         }
+    }
+
+    fn trust() -> Trust {
+        Trust::Controllers(vec![PublicKey::from_bytes([7; 32])])
     }
 
     #[test]
     fn online_and_offline_devices_stand_in_one_table() {
         let rows = [
-            row(Presence::Online(device("pi-kitchen"), 1, board())),
+            row(Presence::Online(
+                device("pi-kitchen"),
+                1,
+                board(),
+                trust(),
+                meters(),
+            )),
             row(Presence::Offline("orin".parse().unwrap(), incarnation(), 1)),
         ];
         let lines: Vec<String> = rows
@@ -258,7 +329,11 @@ mod tests {
     fn a_long_processor_name_gives_way_and_the_runtimes_stay() {
         let mut described = device("pi-kitchen");
         described.cpu = "Example Computer Company (R) Many-Core Processor 9000 @ 2.60 GHz".to_owned();
-        let text = fitted(&[row(Presence::Online(described, 1, board()))], &COLUMNS, 80);
+        let text = fitted(
+            &[row(Presence::Online(described, 1, board(), trust(), meters()))],
+            &COLUMNS,
+            80,
+        );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("tract 0.23.9"), "{text}");
     }

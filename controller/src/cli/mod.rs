@@ -14,6 +14,7 @@ pub mod devices;
 pub mod export;
 mod files;
 pub mod frontier;
+pub mod keys;
 pub mod optimize;
 pub mod pack;
 pub mod prune;
@@ -86,6 +87,7 @@ enum Command {
     Runtimes(runtimes::Args),
     Bundle(bundle::Args),
     Broker(broker::Args),
+    Keys(keys::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Agent(agent::Args),
@@ -141,6 +143,7 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Runtimes(args) => runtimes::run(args, ui),
         Command::Bundle(args) => bundle::run(args, ui),
         Command::Broker(args) => broker::run(args, ui),
+        Command::Keys(args) => keys::run(args, ui),
         Command::Completions(args) => completions::run(args, ui),
         Command::Agent(args) => agent::run(args, ui),
         Command::Worker(args) => worker::run(args, ui),

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
+use edgefront_protocol::PublicKey;
 use tokio::process::{Child, Command};
 
 use crate::broker::Broker;
@@ -20,8 +21,8 @@ pub struct Local {
 }
 
 impl Local {
-    /// Starts both. What the agent knows survives in `state`.
-    pub fn start(state: &Path, runtime_path: Option<&Path>) -> anyhow::Result<Self> {
+    /// Starts both. What the agent knows survives in `state`; it takes the jobs of `controller` alone.
+    pub fn start(state: &Path, controller: PublicKey, runtime_path: Option<&Path>) -> anyhow::Result<Self> {
         let broker = Broker::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let program = std::env::current_exe().context("cannot find this program, to run it as the agent")?;
         let mut command = Command::new(program);
@@ -30,6 +31,7 @@ impl Local {
             .arg(broker.url().to_string())
             .arg("--state")
             .arg(state)
+            .args(["--controller", &controller.to_string()])
             // What this program compiled itself.
             .arg("--machine-code")
             // Ctrl-C in the terminal is for the controller, which ends the agent in order.

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use edgefront_protocol::{Board, Failure, JobState, Stage};
+use edgefront_protocol::{Board, Failure, JobState, Meters, Stage, Trust};
 use proptest::prelude::*;
 
 use super::*;
@@ -13,7 +13,13 @@ fn at(seconds: u64) -> Duration {
 }
 
 fn online(name: &str) -> Event {
-    Event::Presence(Presence::Online(device(name), 1, Board::default()))
+    Event::Presence(Presence::Online(
+        device(name),
+        1,
+        Board::default(),
+        Trust::default(),
+        Meters::default(),
+    ))
 }
 
 fn offline(name: &str) -> Event {

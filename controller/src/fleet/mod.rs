@@ -18,7 +18,8 @@ use edgefront_link::transfer::Serve;
 use edgefront_link::{BrokerUrl, Connection, Event as LinkEvent, Publisher, Qos, Settings};
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
-    Ack, Batch, BatchId, Cancel, ControllerId, DeviceId, JobId, Outcome, Presence, Progress, Topic, wire,
+    Ack, Batch, BatchId, Cancel, ControllerId, DeviceId, JobId, Outcome, Presence, Progress, SigningKey,
+    Topic, wire,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -48,6 +49,8 @@ pub struct Work<'a> {
     pub devices: BTreeSet<&'a DeviceId>,
     /// The blobs that devices will ask for.
     pub blobs: &'a mut Blobs,
+    /// By which the devices know who asks.
+    pub key: &'a SigningKey,
     /// Batches of an earlier study of this directory, to be called off.
     pub cancelled: Vec<(DeviceId, BatchId)>,
     /// How long a device may be out of reach, or owe an answer, before its open jobs are given up.
@@ -73,6 +76,7 @@ pub async fn run(work: Work<'_>, store: &Store, ui: &Ui) -> anyhow::Result<BTree
     let mut session = Session {
         store,
         blobs: work.blobs,
+        key: work.key,
         publisher,
         serve,
         fleet,
@@ -141,6 +145,7 @@ fn settings(url: &BrokerUrl, controller: &ControllerId) -> Settings {
 struct Session<'a> {
     store: &'a Store,
     blobs: &'a mut Blobs,
+    key: &'a SigningKey,
     publisher: Publisher,
     serve: Serve,
     fleet: Fleet,
@@ -265,7 +270,12 @@ impl Session<'_> {
 
     async fn send(&self, device: DeviceId, batch: &Batch) -> anyhow::Result<()> {
         tracing::debug!("{} jobs of batch {} go to {device}", batch.jobs.len(), batch.id);
-        self.publish(&Topic::Batch(device), batch, Qos::AtLeastOnce).await
+        let message = self.key.seal(batch, &device);
+        let topic = Topic::Batch(device);
+        self.publisher
+            .publish(&topic, message, Qos::AtLeastOnce, false)
+            .await?;
+        Ok(())
     }
 
     async fn publish(&self, topic: &Topic, message: &impl serde::Serialize, qos: Qos) -> anyhow::Result<()> {

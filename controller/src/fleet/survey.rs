@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use edgefront_link::{BrokerUrl, Connection, Event, Settings};
-use edgefront_protocol::{Device, DeviceId, Presence, Topic};
+use edgefront_protocol::{Device, DeviceId, Presence, Topic, Trust};
 use tokio::time::Instant;
 
 use super::decoded;
@@ -13,7 +13,7 @@ use super::decoded;
 #[derive(Debug)]
 pub struct Survey {
     connection: Connection,
-    found: BTreeMap<DeviceId, Device>,
+    found: BTreeMap<DeviceId, (Device, Trust)>,
 }
 
 impl Survey {
@@ -55,8 +55,8 @@ impl Survey {
                 break;
             };
             match presence? {
-                Presence::Online(device, ..) if devices.contains(&device.id) => {
-                    self.found.insert(device.id.clone(), device);
+                Presence::Online(device, _, _, trust, _) if devices.contains(&device.id) => {
+                    self.found.insert(device.id.clone(), (device, trust));
                 }
                 Presence::Online(..) => {}
                 Presence::Offline(id, ..) => {
@@ -74,8 +74,8 @@ impl Survey {
         names.join(", ")
     }
 
-    /// What was gathered.
-    pub fn into_found(self) -> BTreeMap<DeviceId, Device> {
+    /// What was gathered, and whose jobs each takes.
+    pub fn into_found(self) -> BTreeMap<DeviceId, (Device, Trust)> {
         self.found
     }
 }

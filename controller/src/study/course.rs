@@ -3,34 +3,27 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
 use edgefront_protocol::results::{FailedJob, Results};
-use edgefront_protocol::{Batch, BatchId, Device, DeviceId};
+use edgefront_protocol::{Batch, BatchId, Device, DeviceId, SigningKey};
 use tokio::runtime::Runtime;
-use tokio::time::Instant;
 
+use super::form::Group;
 use super::place::Place;
 use super::plan::{Common, Variant, choose_runtimes, new_batch_id, new_jobs};
 use super::prepare::{Prepared, prepare};
-use super::variants::{Kind, Made, Maker};
-use super::{Options, Study, findings};
-use crate::fleet::{self, Blobs, Local, Survey, Work};
+use super::reach::Reach;
+use super::variants::{Made, Maker};
+use super::{Options, Study, findings, reach};
+use crate::fleet::{self, Blobs, Local, Work};
 use crate::store::{Store, StoredJob};
 use crate::ui::{Exit, Ui, one_line};
-use crate::{report, results};
+use crate::{keys, report};
 
-/// How long the devices of a study have to show themselves.
-const PRESENCE_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a study waits for them without a word.
-const UNSAID: Duration = Duration::from_secs(1);
 /// What the local agent knows, in the study's directory; removed when nothing is left to do.
 const AGENT_STATE: &str = ".agent";
-
-/// Devices that are there.
-type Devices = BTreeMap<DeviceId, Device>;
 
 /// What came of a study.
 #[derive(Debug)]
@@ -106,8 +99,12 @@ pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Find
     };
     let runtime = Runtime::new().context("cannot start the threads of the controller")?;
     // Before anything is written.
-    let devices = match &study.broker {
-        Some(url) if !is_finished => Some(runtime.block_on(course.find_devices(url))?),
+    let found = match &study.broker {
+        Some(url) if !is_finished => {
+            let key = keys::of_user()?;
+            let reach = runtime.block_on(reach::find(study, options, url, key.public(), ui))?;
+            Some((key, reach))
+        }
         _ => None,
     };
     let (mut store, cancelled) = place.start(&prepared.definition, ui)?;
@@ -119,10 +116,9 @@ pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Find
     if is_finished {
         runtime.block_on(course.mend(&store))?;
     } else {
-        let fleet = match (&study.broker, devices) {
-            (Some(url), Some(devices)) => Fleet::Remote {
-                url,
-                devices,
+        let fleet = match (&study.broker, &found) {
+            (Some(url), Some((key, reach))) => Fleet::Remote {
+                to: To { url, key, reach },
                 cancelled,
             },
             _ => Fleet::Local { state: &state },
@@ -142,12 +138,20 @@ pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Find
 enum Fleet<'a> {
     /// On the devices that were found at a broker; `cancelled` are batches to call off.
     Remote {
-        url: &'a BrokerUrl,
-        devices: Devices,
+        to: To<'a>,
         cancelled: Vec<(DeviceId, BatchId)>,
     },
     /// On this machine, by an agent that keeps its state in a folder.
     Local { state: &'a Path },
+}
+
+/// Whom the jobs go to.
+#[derive(Clone, Copy)]
+struct To<'a> {
+    url: &'a BrokerUrl,
+    /// By which the devices know who asks.
+    key: &'a SigningKey,
+    reach: &'a Reach,
 }
 
 /// One process's part of a study.
@@ -167,11 +171,7 @@ impl Course<'_> {
     ) -> anyhow::Result<Option<anyhow::Error>> {
         let stopped = runtime.block_on(async {
             match fleet {
-                Fleet::Remote {
-                    url,
-                    devices,
-                    cancelled,
-                } => self.remotely(store, url, &devices, cancelled).await,
+                Fleet::Remote { to, cancelled } => self.remotely(store, to, cancelled).await,
                 Fleet::Local { state } => self.locally(store, state).await,
             }
         });
@@ -193,29 +193,35 @@ impl Course<'_> {
     async fn remotely(
         &self,
         store: &mut Store,
-        url: &BrokerUrl,
-        devices: &Devices,
+        to: To<'_>,
         cancelled: Vec<(DeviceId, BatchId)>,
     ) -> anyhow::Result<()> {
         tokio::select! {
-            ended = self.steps(store, url, devices, cancelled) => return ended,
+            ended = self.steps(store, to, cancelled) => return ended,
             () = interrupted() => {}
         }
         if self.options.resumable {
             anyhow::bail!("interrupted, and devices go on with the jobs that they have");
         }
         // Nobody could collect their outcomes.
-        let called_off = fleet::call_off(url, store).await;
+        let called_off = fleet::call_off(to.url, store).await;
         called_off.context("interrupted, and devices go on with the jobs that they have")?;
         anyhow::bail!("interrupted, and the jobs were called off");
     }
 
     async fn locally(&self, store: &mut Store, state: &Path) -> anyhow::Result<()> {
-        let mut local = Local::start(state, self.options.search.runtime_path.as_deref())?;
+        let key = keys::of_study(state)?;
+        let runtime_path = self.options.search.runtime_path.as_deref();
+        let mut local = Local::start(state, key.public(), runtime_path)?;
         let url = local.url();
         let measured = async {
-            let devices = self.find_devices(&url).await?;
-            self.steps(store, &url, &devices, Vec::new()).await
+            let reach = reach::find(self.prepared.study, self.options, &url, key.public(), self.ui).await?;
+            let to = To {
+                url: &url,
+                key: &key,
+                reach: &reach,
+            };
+            self.steps(store, to, Vec::new()).await
         };
         let ended = tokio::select! {
             ended = measured => ended,
@@ -229,15 +235,18 @@ impl Course<'_> {
     async fn steps(
         &self,
         store: &mut Store,
-        url: &BrokerUrl,
-        devices: &Devices,
+        to: To<'_>,
         cancelled: Vec<(DeviceId, BatchId)>,
     ) -> anyhow::Result<()> {
+        let Reach { devices, failed } = to.reach;
+        for entry in failed {
+            self.ui.warn(format_args!("{}: {}", entry.device, entry.error));
+        }
         // One on which nothing runs is known by its machine, too.
         for device in devices.values() {
             store.put_device(device)?;
         }
-        let mut failures = self.absent(devices);
+        let mut failures = failed.clone();
         let is_complete = failures.is_empty();
         let choices = self.choices(devices, &mut failures);
         let maker = Maker::new(self.prepared, self.options)?;
@@ -246,9 +255,10 @@ impl Course<'_> {
 
         let mut blobs = offered(store, &maker)?;
         let work = Work {
-            url,
+            url: to.url,
             devices: devices.keys().collect(),
             blobs: &mut blobs,
+            key: to.key,
             cancelled,
             device_timeout: self.options.device_timeout,
         };
@@ -259,63 +269,10 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// The devices of the study that are there, at least one.
-    async fn find_devices(&self, url: &BrokerUrl) -> anyhow::Result<Devices> {
-        let wanted = &self.prepared.study.devices;
-        let is_remote = self.prepared.study.broker.is_some();
-        let patience = PRESENCE_PATIENCE.min(self.options.device_timeout);
-        let spinner = self.ui.spinner("waiting for devices");
-        let mut survey = Survey::open(url).await?;
-        let begun = Instant::now();
-        survey.gather(wanted, begun + UNSAID.min(patience)).await?;
-        let missing = survey.missing(wanted);
-        if !missing.is_empty() {
-            if is_remote {
-                let patience = humantime::format_duration(patience);
-                self.ui
-                    .note(format_args!("waiting up to {patience} for {missing}"));
-            }
-            spinner.set_message(format!("waiting for {missing}"));
-            survey.gather(wanted, begun + patience).await?;
-        }
-        let missing = survey.missing(wanted);
-        let found = survey.into_found();
-        spinner.finish_and_clear();
-        anyhow::ensure!(is_remote || !found.is_empty(), "the local agent did not come up");
-        anyhow::ensure!(!found.is_empty(), "{missing}: {}", absent_mend(url));
-        Ok(found)
-    }
-
-    /// An entry of the results for each device that is not there.
-    fn absent(&self, found: &Devices) -> Vec<FailedJob> {
-        let study = self.prepared.study;
-        let (Some(url), missing) = (
-            &study.broker,
-            study.devices.iter().filter(|id| !found.contains_key(*id)),
-        ) else {
-            return Vec::new();
-        };
-        let failed = |device: &DeviceId| FailedJob {
-            study: None,
-            device: device.to_string(),
-            variant: String::new(),
-            runtime: String::new(),
-            threads: None,
-            batch: None,
-            stage: results::DEVICE.to_owned(),
-            error: absent_mend(url),
-        };
-        let failed: Vec<FailedJob> = missing.map(failed).collect();
-        for entry in &failed {
-            self.ui.warn(format_args!("{}: {}", entry.device, entry.error));
-        }
-        failed
-    }
-
     /// Each device with the runtimes that it measures.
     fn choices<'d>(
         &self,
-        devices: &'d Devices,
+        devices: &'d BTreeMap<DeviceId, Device>,
         failures: &mut Vec<FailedJob>,
     ) -> Vec<(&'d Device, Vec<String>)> {
         let mut choices = Vec::new();
@@ -332,26 +289,22 @@ impl Course<'_> {
         choices
     }
 
-    /// Makes the variants, once for each kind of device.
-    async fn make_variants(
+    /// Makes the variants, once for each group of devices and runtimes.
+    async fn make_variants<'d>(
         &self,
         store: &Store,
         maker: &Maker<'_>,
-        choices: &[(&Device, Vec<String>)],
+        choices: &'d [(&'d Device, Vec<String>)],
         failures: &mut Vec<FailedJob>,
-    ) -> anyhow::Result<Vec<(Kind, Vec<Variant>)>> {
-        let mut kinds: Vec<(Kind, Vec<Variant>)> = Vec::new();
-        for (device, runtimes) in choices {
-            let kind = Kind::of(self.prepared.study, device, runtimes);
-            if kinds.iter().any(|(known, _)| *known == kind) {
-                continue;
-            }
-            let Made { variants, mut failed } = maker.make_all(&kind, store, self.ui).await?;
+    ) -> anyhow::Result<Vec<(Group<'d>, Vec<Variant>)>> {
+        let mut groups = Vec::new();
+        for group in Group::all(self.prepared.study, choices) {
+            let Made { variants, mut failed } = maker.make_all(&group, store, self.ui).await?;
             failed.retain(|entry| !failures.contains(entry));
             failures.append(&mut failed);
-            kinds.push((kind, variants));
+            groups.push((group, variants));
         }
-        Ok(kinds)
+        Ok(groups)
     }
 
     /// Makes the files of a finished study again that were cut, altered or removed since.
@@ -364,7 +317,7 @@ impl Course<'_> {
             return Ok(());
         }
         let devices = store.devices()?;
-        let runtimes = self.prepared.study.runtimes.clone().unwrap_or_default();
+        let runtimes = self.prepared.study.wanted_runtimes();
         let choices: Vec<(&Device, Vec<String>)> =
             devices.iter().map(|device| (device, runtimes.clone())).collect();
         self.make_variants(store, &maker, &choices, &mut Vec::new())
@@ -394,20 +347,26 @@ impl Course<'_> {
         failures: &mut Vec<FailedJob>,
     ) -> anyhow::Result<()> {
         let validation = maker.write_validation()?;
-        let kinds = self.make_variants(store, maker, choices, failures).await?;
+        let groups = self.make_variants(store, maker, choices, failures).await?;
         let stored = store.jobs()?;
         for (device, runtimes) in choices {
-            let kind = Kind::of(self.prepared.study, device, runtimes);
-            let made = kinds.iter().find(|(known, _)| *known == kind);
-            let (_, variants) = made.expect("invariant: variants were made for every device");
+            let made = |written: &'_ str| {
+                let made = groups.iter().find(|(group, _)| group.has(&device.id, written));
+                let (_, variants) = made.expect("invariant: variants were made for every runtime");
+                variants.as_slice()
+            };
+            let runtimes: Vec<(&str, &[Variant])> = runtimes
+                .iter()
+                .map(|written| (written.as_str(), made(written)))
+                .collect();
             let common = Common {
                 study: self.prepared.study,
-                variants,
+                runtimes: &runtimes,
                 validation,
                 interface: &self.prepared.interface,
             };
             let existing: Vec<&StoredJob> = stored.iter().filter(|job| job.device == device.id).collect();
-            let jobs = new_jobs(common, runtimes, &existing);
+            let jobs = new_jobs(common, &existing);
             if jobs.is_empty() {
                 continue;
             }
@@ -435,10 +394,6 @@ fn offered(store: &Store, maker: &Maker<'_>) -> anyhow::Result<Blobs> {
         }
     }
     Ok(blobs)
-}
-
-fn absent_mend(url: &BrokerUrl) -> String {
-    format!("the device is not there; is `edgefront-agent --broker {url}` running on it?")
 }
 
 /// Ends when the user or the system asks the process to.

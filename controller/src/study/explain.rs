@@ -17,6 +17,7 @@ use edgefront_protocol::{Digest, Format};
 use serde::{Deserialize, Serialize};
 
 use super::findings::REFERENCE;
+use super::form::{FOR_TENSORRT, is_tensorrt};
 
 /// A variant is called slower, or no faster, where its median differs by more than this share: two
 /// measurements of the same file differ by less.
@@ -32,10 +33,13 @@ pub(super) struct Making {
     /// Names the constants that hold NaN or infinity, if any do.
     #[serde(default)]
     pub(super) not_finite: Option<String>,
+    /// Whether it is quantized in the form that `TensorRT` takes.
+    #[serde(default)]
+    pub(super) for_tensorrt: bool,
 }
 
-/// Adds to the results how their artifacts were made, to each record what is wrong with its constants, and to each
-/// quantized or pruned variant that is no faster than the model what was found to be in the way.
+/// Adds to the results how their artifacts were made, to each record what is wrong with its constants and whether
+/// its integers are in a form of their own, and to each quantized or pruned variant that is no faster than the model what was found to be in the way.
 pub(super) fn add(results: &mut Results, makings: &[(Digest, Making)]) {
     let of = |record: &Record| {
         let mut all = makings.iter();
@@ -70,8 +74,13 @@ pub(super) fn add(results: &mut Results, makings: &[(Digest, Making)]) {
     results.variants = variants;
     for (record, explanation) in results.records.iter_mut().zip(explanations) {
         record.explanation = explanation;
-        let finding = of(record).and_then(|making| making.not_finite.clone());
+        let making = of(record);
+        let finding = making.and_then(|making| making.not_finite.clone());
         record.conditions.notes.extend(finding);
+        if is_tensorrt(&record.runtime, &record.provider) && making.is_some_and(|making| making.for_tensorrt)
+        {
+            record.conditions.notes.push(FOR_TENSORRT.to_owned());
+        }
     }
 }
 

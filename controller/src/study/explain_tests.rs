@@ -23,6 +23,7 @@ fn making(obstacles: Obstacles) -> Making {
         passes: Vec::new(),
         obstacles,
         not_finite: None,
+        for_tensorrt: false,
     }
 }
 

@@ -110,7 +110,23 @@ fn a_runtime_that_is_named_in_two_ways_is_refused() {
 }
 
 #[test]
-fn code_of_tvm_is_measured_as_it_was_compiled_and_once() {
+fn a_setting_that_spells_out_a_default_is_no_other_configuration() {
+    assert_eq!(
+        runtime_and_provider("ort:cpu+arena=on"),
+        runtime_and_provider("ort")
+    );
+    let study = Study {
+        runtimes: Some(vec!["ort".into(), "ort:cpu+arena=on+spin=on".into()]),
+        ..of("m.onnx")
+    };
+    assert_eq!(
+        refused(&study),
+        "runtimes: `ort` and `ort:cpu+arena=on+spin=on` are the same"
+    );
+}
+
+#[test]
+fn one_compiled_file_is_measured_under_one_name() {
     let study = Study {
         runtimes: Some(vec!["tvm".into(), "ort".into(), "tvm:untuned".into()]),
         ..of("m.onnx")
@@ -120,4 +136,17 @@ fn code_of_tvm_is_measured_as_it_was_compiled_and_once() {
         why.starts_with("runtimes: `tvm` and `tvm:untuned` are the same code"),
         "{why}"
     );
+}
+
+#[test]
+fn code_of_tvm_that_is_to_be_untuned_is_not_searched_for() {
+    let trials = |runtime: &str| {
+        let study = Study {
+            runtimes: Some(vec!["ort".into(), runtime.into()]),
+            tvm_trials: 200,
+            ..of("m.onnx")
+        };
+        study.search_trials()
+    };
+    assert_eq!((trials("tvm"), trials("tvm:untuned")), (200, 0));
 }

@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod file;
 mod findings;
+mod form;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod formats_tests;
@@ -16,6 +17,7 @@ mod order;
 mod place;
 mod plan;
 mod prepare;
+mod reach;
 mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +30,7 @@ use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_optimizer::train;
 use edgefront_protocol::{DeviceId, Format, Plan, Shape, Target};
-use edgefront_runtimes::{Registry, Runtime, Search};
+use edgefront_runtimes::{Registry, Search};
 
 use crate::ui::UsageError;
 use findings::REFERENCE;
@@ -278,6 +280,12 @@ impl Study {
         }
     }
 
+    /// The runtimes that are measured, as they are written.
+    fn wanted_runtimes(&self) -> Vec<String> {
+        let defaults = || self.default_runtimes().iter().map(|&name| name.to_owned());
+        self.runtimes.clone().unwrap_or_else(|| defaults().collect())
+    }
+
     /// The format in which a runtime, as users write it, gets what is made of the model: its own where the runtime
     /// loads that, else the one to which variants are converted.
     fn format_for(&self, written: &str) -> Format {
@@ -296,6 +304,13 @@ impl Study {
         let runtimes = self.runtimes.iter().flatten();
         let formats = runtimes.map(|written| (written.as_str(), self.format_for(written)));
         formats.filter(|(_, format)| *format != self.format()).collect()
+    }
+
+    /// Trials of TVM's search: none for code that is to be without one.
+    fn search_trials(&self) -> u32 {
+        let untuned = format!("{}:untuned", crate::tvm_compile::RUNTIME);
+        let is_untuned = self.runtimes.iter().flatten().any(|written| *written == untuned);
+        if is_untuned { 0 } else { self.tvm_trials }
     }
 
     fn validate_plan(&self) -> anyhow::Result<()> {
@@ -382,13 +397,19 @@ fn is_printable(name: &str) -> bool {
 }
 
 /// A runtime as users write it, `tflite` or `tflite:builtin`: its name and its provider, the runtime's own choice where
-/// none is written.
-pub(crate) fn runtime_and_provider(written: &str) -> (&str, &str) {
-    written.split_once(':').unwrap_or_else(|| {
-        let registry = Registry::new(&Search::default());
-        let by_default = registry.get(written).map(Runtime::default_provider);
-        (written, by_default.unwrap_or(Target::CPU))
-    })
+/// none is written, in the one form that stands for all that mean the same.
+pub(crate) fn runtime_and_provider(written: &str) -> (&str, String) {
+    let (name, provider) = match written.split_once(':') {
+        Some((name, provider)) => (name, Some(provider)),
+        None => (written, None),
+    };
+    let registry = Registry::new(&Search::default());
+    let provider = match (registry.get(name), provider) {
+        (Ok(runtime), Some(provider)) => runtime.canonical_provider(provider),
+        (Ok(runtime), None) => runtime.default_provider().to_owned(),
+        (Err(_), provider) => provider.unwrap_or(Target::CPU).to_owned(),
+    };
+    (name, provider)
 }
 
 /// The name of a provider, without the settings that may stand behind it as in `cpu+arena=off`.

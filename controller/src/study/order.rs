@@ -127,6 +127,7 @@ impl Order {
         let making = Making {
             obstacles: Obstacles::of(&variant)?,
             not_finite: not_finite(&variant),
+            for_tensorrt: self.recipe.is_for_tensorrt(),
             passes: reports,
         };
         Ok(Entry {

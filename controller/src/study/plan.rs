@@ -35,7 +35,8 @@ impl Variant {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Common<'a> {
     pub(super) study: &'a Study,
-    pub(super) variants: &'a [Variant],
+    /// The runtimes that it measures, as they are written, each with the variants that were made for it.
+    pub(super) runtimes: &'a [(&'a str, &'a [Variant])],
     pub(super) validation: Option<BlobRef>,
     pub(super) interface: &'a Interface,
 }
@@ -56,8 +57,7 @@ pub(super) struct Choice {
 pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
     let mut choice = Choice::default();
     let by_default = study.default_runtimes();
-    let defaults = || by_default.iter().map(|&name| name.to_owned()).collect();
-    for name in study.runtimes.clone().unwrap_or_else(defaults) {
+    for name in study.wanted_runtimes() {
         match (absence(device, &name), &study.runtimes) {
             (None, _) => choice.ready.push(name),
             (Some(reason), None) => {
@@ -81,7 +81,7 @@ pub(super) fn choose_runtimes(study: &Study, device: &Device) -> Choice {
 /// Why the device cannot run the runtime; `None` if it can.
 fn absence(device: &Device, written: &str) -> Option<String> {
     let (name, provider) = runtime_and_provider(written);
-    let provider = provider_name(provider);
+    let provider = provider_name(&provider);
     match device.runtimes.iter().find(|status| status.name == name) {
         Some(status) => match &status.state {
             RuntimeState::Ready { providers, .. } if !providers.iter().any(|own| own == provider) => {
@@ -114,11 +114,14 @@ fn missing(device: &Device, runtime: &str, reason: &str) -> FailedJob {
 }
 
 /// The jobs that the device does not have yet, in the order in which the results list them.
-pub(super) fn new_jobs(common: Common<'_>, runtimes: &[String], existing: &[&StoredJob]) -> Vec<Job> {
+pub(super) fn new_jobs(common: Common<'_>, existing: &[&StoredJob]) -> Vec<Job> {
     let study = common.study;
     let mut jobs = Vec::new();
-    for variant in common.variants {
-        for written in runtimes {
+    for recipe in &study.variants {
+        for &(written, variants) in common.runtimes {
+            let Some(variant) = variants.iter().find(|variant| variant.name == recipe.name) else {
+                continue;
+            };
             let (runtime, provider) = runtime_and_provider(written);
             let format = study.format_for(written);
             for &threads in &study.threads {
@@ -128,7 +131,7 @@ pub(super) fn new_jobs(common: Common<'_>, runtimes: &[String], existing: &[&Sto
                     };
                     let target = Target {
                         runtime: runtime.to_owned(),
-                        provider: provider.to_owned(),
+                        provider: provider.clone(),
                         precision: variant.precision,
                         threads,
                         batch,
@@ -254,12 +257,11 @@ mod tests {
         let interface = Interface::default();
         let common = Common {
             study: &study,
-            variants: &variants,
+            runtimes: &[("tract", &variants), ("ort", &variants)],
             validation: None,
             interface: &interface,
         };
-        let runtimes = ["tract".to_owned(), "ort".to_owned()];
-        let jobs = new_jobs(common, &runtimes, &[]);
+        let jobs = new_jobs(common, &[]);
         assert_eq!(jobs.len(), 16);
         let ids: std::collections::BTreeSet<_> = jobs.iter().map(|job| &job.id).collect();
         assert_eq!(ids.len(), 16);
@@ -273,7 +275,7 @@ mod tests {
             outcome: None,
         };
         let existing: Vec<StoredJob> = jobs[..5].iter().map(stored).collect();
-        let rest = new_jobs(common, &runtimes, &existing.iter().collect::<Vec<_>>());
+        let rest = new_jobs(common, &existing.iter().collect::<Vec<_>>());
         let targets = |jobs: &[Job]| -> Vec<_> {
             jobs.iter()
                 .map(|job| (job.variant.clone(), job.target.clone()))
@@ -297,13 +299,14 @@ mod tests {
             batch: vec![1, 8],
             ..Study::new("test", "m.onnx")
         };
+        let variants = [converted, variant("prune50")];
         let common = Common {
             study: &study,
-            variants: &[converted, variant("unconvertible")],
+            runtimes: &[("tflite:builtin", &variants), ("ort", &variants)],
             validation: None,
             interface: &Interface::default(),
         };
-        let jobs = new_jobs(common, &["tflite:builtin".to_owned(), "ort".to_owned()], &[]);
+        let jobs = new_jobs(common, &[]);
         let of = |job: &Job| (job.target.provider.clone(), job.target.batch, job.artifact);
         let own = |name: &str| variant(name).artifact;
         let expected = [
@@ -311,8 +314,8 @@ mod tests {
             ("builtin".to_owned(), 8, file("eight")),
             ("cpu".to_owned(), 1, own("fp32")),
             ("cpu".to_owned(), 8, own("fp32")),
-            ("cpu".to_owned(), 1, own("unconvertible")),
-            ("cpu".to_owned(), 8, own("unconvertible")),
+            ("cpu".to_owned(), 1, own("prune50")),
+            ("cpu".to_owned(), 8, own("prune50")),
         ];
         assert_eq!(jobs.iter().map(of).collect::<Vec<_>>(), expected);
     }
@@ -330,11 +333,11 @@ mod tests {
             };
             let common = Common {
                 study: &study,
-                variants: &[variant("fp32")],
+                runtimes: &[("tract", &[variant("fp32")])],
                 validation: None,
                 interface: &Interface::default(),
             };
-            new_jobs(common, &["tract".to_owned()], &[])[0].plan.rounds
+            new_jobs(common, &[])[0].plan.rounds
         };
         assert_eq!((rounds_of(200, 100_000), rounds_of(200, 10)), (200, 10));
     }

@@ -6,22 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use edgefront_optimizer::quantize::ActivationType;
 use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_protocol::results::FailedJob;
-use edgefront_protocol::{Artifact, BlobRef, Device, Digest, Format, Job, Precision, Stage};
+use edgefront_protocol::{Artifact, BlobRef, Digest, Format, Job, Precision, Stage};
 use indicatif::ProgressBar;
 
+use super::Options;
 use super::cache::Entry;
 use super::convert::{Code, Conversion, Converted};
 use super::explain::Making;
+use super::form::{Group, Integers};
 use super::order::{self, Order, Source};
 use super::plan::Variant;
 use super::prepare::{Encoded, Prepared};
-use super::{Options, Study};
 use crate::data::Pictures;
 use crate::store::{Store, StoredJob};
-use crate::tvm_compile::Processor;
 use crate::ui::{Ui, one_line};
 
 /// The folder of artifacts in a study's directory.
@@ -39,28 +38,6 @@ pub(super) struct Maker<'a> {
 pub(super) struct Made {
     pub(super) variants: Vec<Variant>,
     pub(super) failed: Vec<FailedJob>,
-}
-
-/// Devices that get the same files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kind {
-    /// The type of quantized activations that they compute fastest with.
-    activations: ActivationType,
-    /// For which machine code is made; `None` where none is measured.
-    processor: Option<Processor>,
-}
-
-impl Kind {
-    /// Of a device on which these runtimes are measured.
-    pub(super) fn of(study: &Study, device: &Device, runtimes: &[String]) -> Self {
-        let converting = study.converting_runtimes();
-        let mut code = converting.iter().filter(|(_, format)| *format == Format::So);
-        let runs_code = code.any(|(runtime, _)| runtimes.iter().any(|own| own == runtime));
-        Self {
-            activations: ActivationType::for_architecture(&device.arch),
-            processor: runs_code.then(|| Processor::of(device)),
-        }
-    }
 }
 
 impl<'a> Maker<'a> {
@@ -110,24 +87,28 @@ impl<'a> Maker<'a> {
     }
 
     /// Makes every variant that is not made already. One that fails does not keep the others.
-    pub(super) async fn make_all(&self, kind: &Kind, store: &Store, ui: &Ui) -> anyhow::Result<Made> {
+    pub(super) async fn make_all(&self, group: &Group<'_>, store: &Store, ui: &Ui) -> anyhow::Result<Made> {
+        let integers = group.kind.integers;
         let recipes = &self.prepared.study.variants;
         let bar = ui.bar(recipes.len() as u64, "variants");
         let mut made = Made::default();
         let mut cached: Vec<&str> = Vec::new();
         for recipe in recipes {
             bar.set_message(recipe.name.clone());
-            match self.make(recipe, kind.activations, store, &bar).await {
+            match self.make(&integers.fit(recipe), integers, store, &bar).await {
                 Ok((mut variant, source)) => {
                     made.failed
-                        .append(&mut self.convert_all(&mut variant, kind, store, ui).await?);
+                        .append(&mut self.convert_all(&mut variant, group, store, ui).await?);
                     made.variants.push(variant);
                     if source == Source::Cache {
                         cached.push(&recipe.name);
                     }
                 }
                 Err(error) => {
-                    let error = one_line(&error);
+                    let error = integers.form().map_or_else(
+                        || one_line(&error),
+                        |form| format!("{form}: {}", one_line(&error)),
+                    );
                     ui.warn(format_args!("variant {} failed: {error}", recipe.name));
                     made.failed.push(failed(&recipe.name, "", error));
                 }
@@ -144,16 +125,16 @@ impl<'a> Maker<'a> {
     async fn make(
         &self,
         recipe: &Recipe,
-        activations: ActivationType,
+        integers: Integers,
         store: &Store,
         bar: &ProgressBar,
     ) -> anyhow::Result<(Variant, Source)> {
-        let key = self.key(recipe, activations)?;
+        let key = self.key(recipe, integers)?;
         let format = self.prepared.study.format();
         let (artifact, source) = if let Some(artifact) = self.known(&key, format, store)? {
             (artifact, Source::Study)
         } else {
-            let (entry, source) = self.fill(recipe, activations, key, bar).await?;
+            let (entry, source) = self.fill(recipe, integers, key, bar).await?;
             (self.keep(&key, format, entry, store)?, source)
         };
         let variant = Variant {
@@ -170,28 +151,23 @@ impl<'a> Maker<'a> {
     async fn convert_all(
         &self,
         variant: &mut Variant,
-        kind: &Kind,
+        group: &Group<'_>,
         store: &Store,
         ui: &Ui,
     ) -> anyhow::Result<Vec<FailedJob>> {
         let study = self.prepared.study;
-        let runtimes = study.converting_runtimes();
+        let runtimes = group.converting(study);
         let mut failures = Vec::new();
         for format in runtimes
             .iter()
             .map(|(_, format)| *format)
             .collect::<BTreeSet<_>>()
         {
-            let code = kind.processor.as_ref().map(|processor| Code {
+            let code = group.kind.processor.as_ref().map(|processor| Code {
                 processor: processor.clone(),
-                trials: study.tvm_trials,
+                trials: study.search_trials(),
             });
-            let code = match (format, code) {
-                // No device of this kind runs it.
-                (Format::So, None) => continue,
-                (Format::So, code) => code,
-                _ => None,
-            };
+            let code = code.filter(|_| format == Format::So);
             for &batch in &study.batch {
                 match self
                     .convert(variant, format, batch, code.clone(), store, ui)
@@ -201,15 +177,23 @@ impl<'a> Maker<'a> {
                     Err(error) => {
                         let error = one_line(&error);
                         let name = &variant.name;
-                        ui.warn(format_args!(
-                            "variant {name} has no .{} file for {batch} at once: {error}",
-                            format.as_str()
-                        ));
                         let without = runtimes.iter().filter(|(_, other)| *other == format);
-                        failures.extend(without.map(|(runtime, _)| FailedJob {
+                        let jobs = without.flat_map(|(runtime, _)| {
+                            group.devices(runtime).map(move |device| (*runtime, device))
+                        });
+                        let lost = jobs.map(|(runtime, device)| FailedJob {
+                            device: device.to_string(),
                             batch: Some(batch),
                             ..failed(name, runtime, error.clone())
-                        }));
+                        });
+                        let lost: Vec<FailedJob> = lost.collect();
+                        let devices: BTreeSet<&str> = lost.iter().map(|job| job.device.as_str()).collect();
+                        ui.warn(format_args!(
+                            "{}: variant {name} has no .{} file for {batch} at once: {error}",
+                            devices.into_iter().collect::<Vec<_>>().join(", "),
+                            format.as_str()
+                        ));
+                        failures.extend(lost);
                     }
                 }
             }
@@ -269,7 +253,7 @@ impl<'a> Maker<'a> {
     async fn fill(
         &self,
         recipe: &Recipe,
-        activations: ActivationType,
+        integers: Integers,
         key: Digest,
         bar: &ProgressBar,
     ) -> anyhow::Result<(Entry, Source)> {
@@ -277,7 +261,7 @@ impl<'a> Maker<'a> {
             key,
             subject: self.prepared.subject.clone(),
             recipe: recipe.clone(),
-            activations,
+            activations: integers.activations(),
             calibration: pictures(self.prepared.calibration.as_ref()),
             training: pictures(self.prepared.training.as_ref()),
             search: self.options.search.clone(),
@@ -289,10 +273,12 @@ impl<'a> Maker<'a> {
     }
 
     /// All that decides the bytes of a variant: another version's passes may give others.
-    fn key(&self, recipe: &Recipe, activations: ActivationType) -> anyhow::Result<Digest> {
+    fn key(&self, recipe: &Recipe, integers: Integers) -> anyhow::Result<Digest> {
         let digest = |data: &Option<(Arc<Pictures>, Digest)>| data.as_ref().map(|(_, digest)| *digest);
         let calibration = digest(&self.prepared.calibration);
-        let quantized = recipe.needs_calibration().then_some((calibration, activations));
+        let quantized = recipe
+            .needs_calibration()
+            .then_some((calibration, integers.activations()));
         let training = digest(&self.prepared.training);
         let device = self.options.train_device.to_string();
         let trained = recipe

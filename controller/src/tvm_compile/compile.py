@@ -14,6 +14,8 @@ and prints one line of JSON: why the code is not tuned, or null where it is, and
 nothing. What the library says of itself stands at
 its end: JSON, its length in 8 bytes, and the mark. Standard error ends in `error: ` and the reason where it fails."""
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -44,10 +46,8 @@ def main():
         found, untuned, left = tuned(module, target, order)
         executable = tvm.compile(found, target)
         if untuned is None:
-            # The search keeps its best, which need not be better than what was there before it.
-            plain = tvm.compile(module, target)
-            if seconds(plain, ports) < seconds(executable, ports):
-                executable, untuned, left = plain, "the search found no faster order of loops", 0
+            executable, untuned = faster(tvm.compile(module, target), executable, ports)
+            left = left if untuned is None else 0
     record = {
         "tvm": tvm.__version__,
         "cpu": order["cpu"],
@@ -158,6 +158,16 @@ def tuned(module, target, order):
         return module, f"the search failed: {one_line(error)}", 0
 
 
+def faster(plain, found, ports):
+    """What the search found, whose best need not be better than what was there before it; or that, and why."""
+    try:
+        if seconds(plain, ports) < seconds(found, ports):
+            return plain, "the search found no faster order of loops"
+        return found, None
+    except Exception as error:
+        return plain, f"what the search found could not be timed: {one_line(error)}"
+
+
 def seconds(executable, ports):
     """The least time of one inference on this machine, on one thread."""
     tvm.get_global_func("runtime.config_threadpool")(1, 1)
@@ -173,14 +183,15 @@ def searched(meta_schedule, module, target, order):
     """The database of a search that an earlier run made, or of a new one, and how many functions it has nothing of."""
     functions = meta_schedule.relax_integration.extract_tasks(module, target, {})
     work = Path(order["work"])
-    if not work.exists():
+    if not held(work):
         folder = begun(work)
+        held(folder)
         try:
             search(meta_schedule, functions, order["trials"], folder)
             os.rename(folder, work)
         except OSError:
             # What another run has found meanwhile serves as well.
-            if not work.exists():
+            if not held(work):
                 raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -192,12 +203,25 @@ def searched(meta_schedule, module, target, order):
     return database, left
 
 
+def held(folder):
+    """Whether the folder is there. Until this process ends nobody removes it then, and it counts as used now."""
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        os.utime(folder)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def begun(work):
     """A folder for a search that is under way, named after this process. Those of processes that are gone are removed."""
     begin = f"{work.name}.partial-"
     work.parent.mkdir(parents=True, exist_ok=True)
     for left in work.parent.glob(f"{begin}*"):
-        if not Path("/proc", left.name.removeprefix(begin)).exists():
+        process = left.name.removeprefix(begin)
+        # In a container a process that is gone may have had this one's number.
+        if process == str(os.getpid()) or not Path("/proc", process).exists():
             shutil.rmtree(left, ignore_errors=True)
     folder = work.parent / f"{begin}{os.getpid()}"
     folder.mkdir()
@@ -283,10 +307,22 @@ def write(executable, output, compiler, record):
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         path = Path(folder) / "library.so"
         executable.export_library(str(path), fcompile=cc.cross_compiler(compiler))
-        text = json.dumps(record).encode()
+        text = json.dumps(record | {"code": code(path.read_bytes())}).encode()
         with path.open("ab") as file:
             file.write(text + struct.pack("<Q", len(text)) + MARK)
         os.replace(path, output)
+
+
+def code(image):
+    """The SHA-256 of the executable segments of a 64-bit ELF image of the lower bytes first, which is what it is said of."""
+    (table,) = struct.unpack_from("<Q", image, 32)
+    size, count = struct.unpack_from("<HH", image, 54)
+    digest = hashlib.sha256()
+    for at in range(table, table + size * count, size):
+        kind, flags, offset, _, _, length = struct.unpack_from("<IIQQQQ", image, at)
+        if kind == 1 and flags & 1:
+            digest.update(image[offset : offset + length])
+    return digest.hexdigest()
 
 
 def one_line(error):

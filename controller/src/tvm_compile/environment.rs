@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::{CompileError, VERSION, last_line};
 
-/// Versions that were tested together.
+/// Versions that were tested together, and the digest of each wheel.
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 /// Written last, so that an environment with it is whole; of other requirements it is another one.
 const STAMP: &str = "requirements.txt";
@@ -59,7 +59,7 @@ impl Environment {
             "--quiet",
         ];
         let mut arguments: Vec<&OsStr> = install.iter().map(OsStr::new).collect();
-        arguments.extend(["--only-binary=:all:", "--requirement"].map(OsStr::new));
+        arguments.extend(["--only-binary=:all:", "--require-hashes", "--requirement"].map(OsStr::new));
         arguments.push(wanted.as_os_str());
         run(&self.python(), &arguments)?;
         fs::rename(&wanted, self.stamp()).map_err(write(&self.stamp()))
@@ -114,10 +114,33 @@ mod tests {
     }
 
     #[test]
+    fn every_requirement_has_a_digest_for_each_processor() {
+        let entries = REQUIREMENTS.lines().filter(|line| !line.starts_with('#'));
+        let entries: Vec<&str> = entries.collect();
+        let begins = |line: &&str| !line.starts_with(' ');
+        for entry in entries.chunk_by(|_, next| !begins(next)) {
+            let digests = entry[1..]
+                .iter()
+                .map(|line| line.trim().strip_prefix("--hash=sha256:").unwrap());
+            let digests: Vec<&str> = digests.map(|digest| digest.trim_end_matches(" \\")).collect();
+            let is_digest =
+                |digest: &&str| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(digests.iter().all(is_digest), "{entry:?}");
+            // One wheel for both where it holds no machine code.
+            let fewest = if entry[0].starts_with("typing-extensions") {
+                1
+            } else {
+                2
+            };
+            assert!(digests.len() >= fewest, "{entry:?}");
+        }
+    }
+
+    #[test]
     fn the_requirements_are_of_the_runtimes_version() {
         for pin in [
-            format!("apache-tvm=={VERSION}\n"),
-            format!("apache-tvm-ffi=={}\n", super::super::INTERFACE_VERSION),
+            format!("\napache-tvm=={VERSION} \\\n"),
+            format!("\napache-tvm-ffi=={} \\\n", super::super::INTERFACE_VERSION),
         ] {
             assert!(REQUIREMENTS.contains(&pin), "{pin}");
         }

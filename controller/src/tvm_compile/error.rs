@@ -14,14 +14,14 @@ pub enum CompileError {
     #[error("TVM's compiler is not installed; run `edgefront runtimes install tvm`")]
     NotInstalled,
     /// Python is not there.
-    #[error("python3 is needed for TVM's compiler; install Python 3.10 or newer with its module venv")]
+    #[error("python3 is needed for TVM's compiler; install Python 3.10 to 3.13 with its module venv")]
     NoPython {
         /// Why it could not be started.
         source: io::Error,
     },
     /// Python could not make the environment.
     #[error(
-        "python3 could not make an environment for TVM's compiler: {words}; check that Python is 3.10 or newer, has \
+        "python3 could not make an environment for TVM's compiler: {words}; check that Python is 3.10 to 3.13, has \
          its module venv (python3-venv), and that pip reaches PyPI"
     )]
     Environment {

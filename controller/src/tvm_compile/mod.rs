@@ -26,6 +26,8 @@ const PROGRAM: &str = include_str!("compile.py");
 
 /// Processors that TVM's runtime is published for.
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
+/// Bytes that searches may take which are kept for the next run: some hundred of them.
+const MOST_SEARCHES: u64 = 256 << 20;
 /// Instructions that every processor of an architecture has.
 const GENERIC: &str = "generic";
 
@@ -120,6 +122,9 @@ pub fn compile(order: &Order<'_>) -> Result<Compiled, CompileError> {
     let unsearched = order.unsearched();
     let searches = unsearched.is_none();
     let output = run(&environment, order, unsearched)?;
+    if searches {
+        edgefront_runtimes::make_room(&searches_folder()?, MOST_SEARCHES);
+    }
     if searches && let Some(signal) = output.status.signal() {
         // Code that was tried has ended it.
         let why = format!("the search ended with signal {signal}");
@@ -209,10 +214,13 @@ fn work_folder(order: &Order<'_>) -> Result<PathBuf, CompileError> {
     let model = Digest::of(&std::fs::read(order.model).map_err(read)?);
     let parts = (recipe(), model, order.shapes, order.processor, order.trials);
     let key = serde_json::to_vec(&parts).expect("invariant: numbers and texts can be written");
+    Ok(searches_folder()?.join(Digest::of(&key).to_string()))
+}
+
+/// Where they all lie.
+fn searches_folder() -> Result<PathBuf, CompileError> {
     let cache = dirs::cache_dir().ok_or(CompileError::NoHome)?;
-    Ok(cache
-        .join("edgefront/tvm-tuning")
-        .join(Digest::of(&key).to_string()))
+    Ok(cache.join("edgefront/tvm-tuning"))
 }
 
 fn last_line(said: &[u8]) -> String {

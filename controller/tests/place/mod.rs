@@ -52,6 +52,8 @@ impl Place {
             .args(args)
             .current_dir(self.0.path())
             .env("EDGEFRONT_LOG", "off")
+            // Not the user's; nor in this folder, whose files are listed.
+            .env("XDG_CONFIG_HOME", env!("CARGO_TARGET_TMPDIR"))
             .envs(environment.iter().copied())
             .output()
             .unwrap()

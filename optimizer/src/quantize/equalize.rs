@@ -338,21 +338,35 @@ mod tests {
     use crate::quantize::tests::networks::{mobilenet, mobilenet_v3, resnet};
     use crate::testing::{difference, run};
 
-    /// Multiplies output channels of the model's convolutions by factors between 1/16 and 16.
+    /// The model with the channels of each group multiplied by factors between 1/16 and 16, and divided by them where
+    /// they are read.
     fn unevenly(model: &Model, seed: u64) -> Model {
         let mut graph = Graph::new(model.clone()).unwrap();
+        let mut layers = Layers::of(&graph).unwrap();
         let mut noise = crate::testing::Noise(seed);
-        for (_, mut layer) in Layers::of(&graph).unwrap().0 {
-            let factors: Vec<f32> = noise
-                .between(layer.outputs, -4.0, 4.0)
-                .iter()
-                .map(|e| e.exp2())
-                .collect();
-            layer.scale(true, &factors);
+        for group in groups(&graph, &layers, &channels(model)) {
+            let factors = noise.between(group.channels, -4.0, 4.0);
+            let factors: Vec<f32> = factors.iter().map(|exponent| exponent.exp2()).collect();
+            for (nodes, made) in [(&group.makers, true), (&group.readers, false)] {
+                for id in nodes {
+                    layers.0.get_mut(id).unwrap().scale(made, &factors);
+                }
+            }
+        }
+        for (_, layer) in layers.0 {
             layer.store(&mut graph);
         }
         graph.finish().unwrap()
     }
+
+    /// How far results of one network with other factors may be apart. A factor moves a channel's values and their
+    /// rounding errors alike, so what differs is what single precision loses in one network: a rounding (2^-24) or two in
+    /// each of at most 14 layers, 2e-6. The largest of 900 was 3e-7; a factor that is wrong by as little as ends the
+    /// sweeps moves results by 1e-3.
+    ///
+    /// Convolutions that no group holds keep their weights. Larger ones would be tested for their condition alone: with
+    /// values of thousands before a gate, weights that differ by half of their last bit moved results by 6e-4.
+    const ROUNDING: f32 = 1e-5;
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
@@ -364,7 +378,11 @@ mod tests {
                 let (even, changed) = equalize(&uneven).unwrap();
                 prop_assert!(!changed.is_empty());
                 let shape = [2, 3, 8, 8];
-                prop_assert!(difference(&run(&uneven, &shape), &run(&even, &shape)) < 1e-4);
+                let wanted = run(&model, &shape);
+                for found in [run(&uneven, &shape), run(&even, &shape)] {
+                    let difference = difference(&wanted, &found);
+                    prop_assert!(difference < ROUNDING, "{difference}");
+                }
             }
         }
     }

@@ -355,7 +355,17 @@ fn describe(form: Form, options: &Options, kind: ActivationType) -> String {
             } else {
                 "per tensor"
             };
-            format!("{kind} activations, s8 weights {scales}")
+            let middle = if options.symmetric {
+                " with zero in the middle"
+            } else {
+                ""
+            };
+            let biases = if options.float_biases {
+                ", float biases"
+            } else {
+                ""
+            };
+            format!("{kind} activations{middle}, s8 weights {scales}{biases}")
         }
         Form::Contraction | Form::Merge | Form::Map | Form::Swish => format!("{kind} activations"),
         Form::Gate(_) => format!("its input's {kind} integers, read otherwise"),

@@ -88,6 +88,22 @@ impl Options {
         self.floor().map(drop)
     }
 
+    /// The same in the form that `TensorRT` takes: it refuses others.
+    #[must_use]
+    pub fn for_tensorrt(self) -> Self {
+        Self {
+            activations: Activations::S8,
+            symmetric: true,
+            float_biases: true,
+            ..self
+        }
+    }
+
+    /// Whether they give that form.
+    pub fn is_for_tensorrt(&self) -> bool {
+        *self == self.clone().for_tensorrt()
+    }
+
     /// What the model must keep, where nodes are to stay in float for it.
     ///
     /// # Errors

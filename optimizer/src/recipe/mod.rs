@@ -173,6 +173,15 @@ impl Step {
         }
     }
 
+    /// How the pass quantizes on samples of the model's input, where it does.
+    fn quantization(&self) -> Option<&quantize::Options> {
+        match self {
+            Self::Quantize(options) => Some(options),
+            Self::Train(options) => options.qat.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether weights that were float32 are so after the pass.
     fn keeps_floats(&self) -> bool {
         self.computes_in().is_none() && !matches!(self, Self::QuantizeWeights(_))
@@ -245,11 +254,25 @@ impl Recipe {
 
     /// Whether a step needs samples of the model's input.
     pub fn needs_calibration(&self) -> bool {
-        self.steps.iter().any(|step| match step {
-            Step::Quantize(_) => true,
-            Step::Train(options) => options.qat.is_some(),
-            _ => false,
-        })
+        self.steps.iter().any(|step| step.quantization().is_some())
+    }
+
+    /// Quantizes in the form that `TensorRT` takes, where the type of the activations is left open.
+    pub fn for_tensorrt(&mut self) {
+        let options = self.steps.iter_mut().filter_map(|step| match step {
+            Step::Quantize(options) => Some(options),
+            Step::Train(options) => options.qat.as_mut(),
+            _ => None,
+        });
+        for options in options.filter(|options| options.activations == quantize::Activations::Auto) {
+            *options = options.clone().for_tensorrt();
+        }
+    }
+
+    /// Whether what it makes is quantized in the form that `TensorRT` takes.
+    pub fn is_for_tensorrt(&self) -> bool {
+        let mut options = self.steps.iter().filter_map(Step::quantization).peekable();
+        options.peek().is_some() && options.all(quantize::Options::is_for_tensorrt)
     }
 
     /// Whether a step makes use of the labels of those samples, where they have any.

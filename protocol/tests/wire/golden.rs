@@ -7,7 +7,7 @@
 use std::fmt::{Debug, Write as _};
 use std::path::PathBuf;
 
-use edgefront_protocol::wire;
+use edgefront_protocol::{seal, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -47,7 +47,13 @@ fn from_hex(text: &str) -> Vec<u8> {
 
 #[test]
 fn batch() {
-    check("batch", &samples::batch());
+    let signed = samples::signed_batch();
+    check("batch", &signed);
+    // Its key signed it, so a change of what is signed shows in the golden bytes, too.
+    let (device, key) = ("pi4".parse().unwrap(), samples::key().public());
+    let opened = seal::open(&wire::encode(&signed), &device).unwrap();
+    assert_eq!(opened, (samples::batch(), Ok(key)));
+    check("batch_unsigned", &samples::unsigned_batch());
 }
 
 #[test]

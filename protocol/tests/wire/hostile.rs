@@ -2,7 +2,9 @@
 
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::wire::{self, MAJOR, MINOR};
-use edgefront_protocol::{Ack, Batch, Cancel, DeviceId, Digest, Outcome, Presence, Progress, Topic};
+use edgefront_protocol::{
+    Ack, Batch, Cancel, DeviceId, Digest, Outcome, Presence, Progress, SignedBatch, Topic,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -11,6 +13,7 @@ use crate::strategies;
 /// Runs every decoder; whether one accepts the bytes does not matter here.
 fn decode_as_everything(bytes: &[u8]) {
     let _ = wire::decode::<Batch>(bytes);
+    let _ = wire::decode::<SignedBatch>(bytes);
     let _ = wire::decode::<Ack>(bytes);
     let _ = wire::decode::<Cancel>(bytes);
     let _ = wire::decode::<Want>(bytes);

@@ -7,4 +7,5 @@ mod golden;
 mod hostile;
 mod round_trip;
 mod samples;
+mod seal;
 mod strategies;

@@ -22,6 +22,11 @@ proptest! {
     }
 
     #[test]
+    fn signed_batch(message in strategies::signed_batch()) {
+        survives(&message)?;
+    }
+
+    #[test]
     fn ack(message in strategies::ack()) {
         survives(&message)?;
     }

@@ -1,12 +1,16 @@
 //! One fixed sample of each message, every optional field present.
 
+use std::ops::Range;
+
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
-    Format, Incarnation, Job, JobState, Latency, Measurement, Microjoules, Microwatts, Nanos, Outcome, Plan,
-    Precision, Presence, Progress, Rail, RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, Stage,
-    Step, Target, UnixMillis, Window,
+    Format, Incarnation, Job, JobState, Latency, Measurement, Meters, Microjoules, Microwatts, Nanos,
+    Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
+    RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Step, Target, Trust, UnixMillis, Window,
+    wire,
 };
+use ring::signature::Ed25519KeyPair;
 
 fn blob(content: &[u8]) -> BlobRef {
     BlobRef {
@@ -46,6 +50,47 @@ pub(crate) fn batch() -> Batch {
             job("job-2", Precision::Fp16, None),
             job("job-3", Precision::Int8, None),
         ],
+    }
+}
+
+/// Seed and public key of the first test of RFC 8032, section 7.1.
+const SEED: [u8; 32] = [
+    0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44,
+    0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
+];
+const PUBLIC: [u8; 32] = [
+    0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a, 0x0e,
+    0xe1, 0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a,
+];
+
+/// A controller's key that is the same for ever; as PKCS#8 of version 2 (RFC 8410, section 7).
+pub(crate) fn key() -> SigningKey {
+    let head = [
+        0x30, 0x51, 0x02, 0x01, 0x01, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+    ];
+    let pkcs8 = [&head[..], &SEED, &[0x81, 0x21, 0x00], &PUBLIC].concat();
+    SigningKey::from_pkcs8(&pkcs8).unwrap()
+}
+
+/// Signs a message by the key of [`key`], as the head of `protocol/src/seal.rs` says, at a place of its choice.
+pub(crate) fn sign_as_rfc_8032(message: &mut [u8], place: Range<usize>, device: &str) {
+    message[place.clone()].fill(0);
+    let mut signed = b"edgefront batch 1\n".to_vec();
+    signed.push(u8::try_from(device.len()).unwrap());
+    signed.extend_from_slice(device.as_bytes());
+    signed.extend_from_slice(message);
+    let key = Ed25519KeyPair::from_seed_and_public_key(&SEED, &PUBLIC).unwrap();
+    message[place].copy_from_slice(key.sign(&signed).as_ref());
+}
+
+pub(crate) fn signed_batch() -> SignedBatch {
+    wire::decode(&key().seal(&batch(), &"pi4".parse().unwrap())).unwrap()
+}
+
+pub(crate) fn unsigned_batch() -> SignedBatch {
+    SignedBatch {
+        batch: batch(),
+        seal: None,
     }
 }
 
@@ -113,10 +158,13 @@ pub(crate) fn presence_online() -> Presence {
         max_mhz: Some(1800),
         jetpack: None,
         gpus: vec!["v3d".to_owned()],
-        rails: vec![rail()],
-        meter_faults: vec!["/sys/class/powercap/intel-rapl:0/energy_uj may not be read".to_owned()],
     };
-    Presence::Online(device, 2, board)
+    let meters = Meters {
+        rails: vec![rail()],
+        faults: vec!["/sys/class/powercap/intel-rapl:0/energy_uj may not be read".to_owned()],
+    };
+    let trust = Trust::Controllers(vec![PublicKey::from_bytes(PUBLIC)]);
+    Presence::Online(device, 2, board, trust, meters)
 }
 
 pub(crate) fn presence_offline() -> Presence {

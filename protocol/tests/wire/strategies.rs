@@ -3,11 +3,13 @@
 //! Each is written field by field, so that a new field fails to compile here until it is generated too.
 
 use edgefront_protocol::blob::{Chunk, Want};
+use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
-    DeviceId, Digest, Failure, Format, Incarnation, Job, JobId, JobState, Latency, Measurement, Microjoules,
-    Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, Rail, RailEnergy, Round, RuntimeState,
-    RuntimeStatus, Scope, Score, Stage, Step, Target, Topic, UnixMillis, Window,
+    DeviceId, Digest, Failure, Format, Incarnation, Job, JobId, JobState, Latency, Measurement, Meters,
+    Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
+    RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, Stage, Step, Target, Topic,
+    Trust, UnixMillis, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -16,7 +18,8 @@ use proptest::prelude::*;
 const ID: &str = "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}";
 const TEXT: &str = "\\PC{0,24}";
 
-fn device_id() -> impl Strategy<Value = DeviceId> {
+/// Any name of a device.
+pub(crate) fn device_id() -> impl Strategy<Value = DeviceId> {
     ID.prop_map(|id| id.parse().unwrap())
 }
 
@@ -190,18 +193,19 @@ fn device() -> impl Strategy<Value = Device> {
 
 fn board() -> impl Strategy<Value = Board> {
     let texts = [option::of(TEXT), option::of(TEXT), option::of(TEXT)];
-    let meters = (vec(rail(), 0..3), vec(TEXT, 0..2));
-    (texts, option::of(any::<u32>()), vec(TEXT, 0..3), meters).prop_map(
-        |([model, governor, jetpack], max_mhz, gpus, (rails, meter_faults))| Board {
+    (texts, option::of(any::<u32>()), vec(TEXT, 0..3)).prop_map(
+        |([model, governor, jetpack], max_mhz, gpus)| Board {
             model,
             governor,
             max_mhz,
             jetpack,
             gpus,
-            rails,
-            meter_faults,
         },
     )
+}
+
+fn meters() -> impl Strategy<Value = Meters> {
+    (vec(rail(), 0..3), vec(TEXT, 0..2)).prop_map(|(rails, faults)| Meters { rails, faults })
 }
 
 fn rail() -> impl Strategy<Value = Rail> {
@@ -249,11 +253,30 @@ fn rail_energy() -> impl Strategy<Value = RailEnergy> {
         })
 }
 
+fn public_key() -> impl Strategy<Value = PublicKey> {
+    any::<[u8; 32]>().prop_map(PublicKey::from_bytes)
+}
+
+fn trust() -> impl Strategy<Value = Trust> {
+    prop_oneof![
+        Just(Trust::NotTold),
+        Just(Trust::Everybody),
+        vec(public_key(), 0..3).prop_map(Trust::Controllers),
+    ]
+}
+
+/// Any batch as it travels.
+pub(crate) fn signed_batch() -> impl Strategy<Value = SignedBatch> {
+    let seal = (public_key(), any::<[[u8; 32]; 2]>()).prop_map(|(key, signature)| Seal { key, signature });
+    (batch(), option::of(seal)).prop_map(|(batch, seal)| SignedBatch { batch, seal })
+}
+
 /// Any presence.
 pub(crate) fn presence() -> impl Strategy<Value = Presence> {
     prop_oneof![
-        (device(), any::<u32>(), board())
-            .prop_map(|(device, count, board)| Presence::Online(device, count, board)),
+        (device(), any::<u32>(), board(), trust(), meters()).prop_map(
+            |(device, count, board, trust, meters)| Presence::Online(device, count, board, trust, meters)
+        ),
         (device_id(), incarnation(), any::<u32>()).prop_map(|(id, incarnation, count)| Presence::Offline(
             id,
             incarnation,

@@ -6,8 +6,8 @@ use ort::environment::Environment;
 
 use super::provider::Provider;
 use super::settings::Settings;
-use super::{NAME, builder, words};
-use crate::kept::{self, Key, kept};
+use super::{builder, words};
+use crate::kept::{Key, kept};
 use crate::onnx::Interface;
 
 /// A graph that is there.
@@ -15,16 +15,18 @@ use crate::onnx::Interface;
 pub(super) struct Graph {
     pub(super) file: PathBuf,
     /// What a reader of its figures must know.
-    pub(super) remark: &'static str,
+    pub(super) remark: String,
 }
 
 const BEFORE: &str = "loaded as ONNX Runtime rewrote and saved it on this device before";
 const NOW: &str = "ONNX Runtime rewrote and saved it just now, in the process that then loaded it: the next job's loading \
      time is that of a fresh one";
+const DAMAGED: &str = "the graph that was saved is damaged and made way for this one";
 
-/// The saved graph of the model at `path`, which is made where it is not there. The error is one line.
+/// The saved graph of the model at `path` below `folder`, which is made where it is not there. The error is one line.
 pub(super) fn graph(
     environment: &Environment,
+    folder: &Path,
     version: &str,
     path: &Path,
     provider: Provider,
@@ -51,11 +53,14 @@ pub(super) fn graph(
         drop(session);
         Ok(())
     };
-    let graph = kept(&kept::folder(NAME)?, &key, |file| {
+    let graph = kept(folder, &key, |file| {
         rewrite(file).map_err(|error: ort::Error| words(&error))
     })?;
+    let made = if graph.built.is_some() { NOW } else { BEFORE };
+    let damaged = graph.replaced.then_some(DAMAGED);
+    let remark: Vec<&str> = damaged.into_iter().chain([made]).collect();
     Ok(Graph {
-        remark: if graph.built.is_some() { NOW } else { BEFORE },
+        remark: remark.join("; "),
         file: graph.file,
     })
 }

@@ -77,6 +77,32 @@ impl Settings {
         }
         Ok((name, settings))
     }
+
+    /// The provider with these settings behind it, in one order and without those that are so by default.
+    pub(super) fn behind(self, provider: &str) -> String {
+        let Self {
+            optimization,
+            arena,
+            spin,
+            saved,
+        } = self;
+        let default = Self::default();
+        let level =
+            (optimization != default.optimization).then(|| name_of(optimization, &Optimization::NAMES));
+        let switch = |on: bool, by_default: bool| (on != by_default).then(|| name_of(on, &SWITCH));
+        let settings = [
+            ("optimization", level),
+            ("arena", switch(arena, default.arena)),
+            ("spin", switch(spin, default.spin)),
+            ("saved", switch(saved, default.saved)),
+        ];
+        let settings = settings
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)));
+        settings.fold(provider.to_owned(), |written, (key, value)| {
+            format!("{written}+{key}={value}")
+        })
+    }
 }
 
 const SWITCH: [(&str, bool); 2] = [("on", true), ("off", false)];
@@ -87,6 +113,11 @@ fn one_of<T: Copy>(key: &str, value: &str, names: &[(&str, T)]) -> Result<T, Str
         let known: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
         format!("`{key}` is one of {}, not `{value}`", known.join(", "))
     })
+}
+
+fn name_of<T: PartialEq + Copy>(value: T, names: &[(&'static str, T)]) -> &'static str {
+    let found = names.iter().find(|(_, meant)| *meant == value);
+    found.expect("invariant: every value is listed").0
 }
 
 fn unknown(part: &str) -> String {
@@ -109,6 +140,19 @@ mod tests {
         };
         let written = "cpu+optimization=basic+arena=off+spin=off+saved=on";
         assert_eq!(Settings::split(written), Ok(("cpu", set)));
+    }
+
+    #[test]
+    fn one_configuration_is_written_in_one_way() {
+        let written = |written| {
+            let (name, settings) = Settings::split(written).unwrap();
+            settings.behind(name)
+        };
+        assert_eq!(written("cpu+arena=on+optimization=all+saved=off+spin=on"), "cpu");
+        assert_eq!(written("cuda"), "cuda");
+        let all = "cpu+optimization=basic+arena=off+spin=off+saved=on";
+        assert_eq!(written("cpu+saved=on+spin=off+arena=off+optimization=basic"), all);
+        assert_eq!(written(all), all);
     }
 
     #[test]

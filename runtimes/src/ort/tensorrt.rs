@@ -34,11 +34,12 @@ pub(super) fn dispatch(
     }
     let model = Interface::read(path)?;
     // Without shapes for open axes engines are built in the first inference.
-    let shapes = model.open_shapes(&port::resolve(&model.inputs, options)?);
+    let shapes = model.open_shapes(&port::resolve(&model.declared_inputs()?, options)?);
     let digest = model.digest(path).map_err(|error| error.to_string())?;
     let key = [&digest, &version, shapes.as_deref().unwrap_or_default()].join("\n");
     let folder = folder(&key)?;
     fs::create_dir_all(&folder)
+        .and_then(|()| kept::use_folder(&folder))
         .map_err(|error| format!("cannot keep its engines in {}: {error}", folder.display()))?;
     let asked = ep::TensorRT::default()
         .with_fp16(model.is_half)

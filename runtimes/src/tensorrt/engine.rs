@@ -39,14 +39,13 @@ impl Loaded {
     /// Takes the engine for these inputs from `cache`, or builds it. The error is one line.
     pub(super) fn new(source: Source, inputs: Vec<Port>, cache: &Path) -> Result<Self, String> {
         check_names(&inputs)?;
+        // Before an engine is built in minutes.
+        let outputs = source.interface.declared_outputs()?.into_iter();
         let shapes = source.interface.open_shapes(&inputs);
         let key = source.key(&inputs)?;
         let engine = kept(cache, &key, |file| source.build(file, shapes.as_deref()))?;
-        let outputs = source.interface.outputs.iter();
         Ok(Self {
-            outputs: outputs
-                .map(|output| (output.name.clone(), output.data_type))
-                .collect(),
+            outputs: outputs.map(|output| (output.name, output.data_type)).collect(),
             source,
             engine,
             inputs,

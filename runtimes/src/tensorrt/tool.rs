@@ -1,12 +1,15 @@
 //! The program `trtexec`: where it is, and running it.
 
 use std::env;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use super::NAME;
+use super::capture::head_and_tail;
 use super::said::{self, Gpu, Version};
 use crate::locate::TENSORRT;
 use crate::{Error, Search};
@@ -82,20 +85,28 @@ fn is_program(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(may_run)
 }
 
-/// Whether it succeeded, and all that it printed. The error is why it could not be started.
+/// Whether it succeeded, and the head and tail of what it printed. The error is why it could not be run.
 fn said(program: &Path, arguments: &[String]) -> Result<(bool, String), String> {
     let mut command = Command::new(program);
     // It is given whole paths, and leaves no files in the folder of whoever started this process.
     command.args(arguments).current_dir("/").stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     ends_with_parent(&mut command);
-    let output = command
-        .output()
+    let mut child = command
+        .spawn()
         .map_err(|error| format!("it cannot be started: {error}"))?;
-    let text = [output.stdout, b"\n".to_vec(), output.stderr].concat();
-    Ok((
-        output.status.success(),
-        String::from_utf8_lossy(&text).into_owned(),
-    ))
+    let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
+        unreachable!("both streams are piped");
+    };
+    let (output, errors) = thread::scope(|scope| {
+        let errors = scope.spawn(|| head_and_tail(errors));
+        let output = head_and_tail(output);
+        (output, errors.join().expect("invariant: reading does not panic"))
+    });
+    let unheard = |error: io::Error| format!("it cannot be listened to: {error}");
+    let status = child.wait().map_err(unheard)?;
+    let text = [output.map_err(unheard)?, b"\n".to_vec(), errors.map_err(unheard)?].concat();
+    Ok((status.success(), String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// A worker that is killed takes it along, so that it does not keep the GPU.

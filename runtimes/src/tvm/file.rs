@@ -10,9 +10,9 @@ use serde::Deserialize;
 
 use super::ffi::Element;
 use crate::DataType;
-use crate::elf;
 use crate::guard::one_line;
 use crate::port::Declared;
+use crate::{digest, elf};
 
 /// The last bytes of a library that Edgefront had compiled.
 const MARK: &[u8; 8] = b"EDGE:TVM";
@@ -30,6 +30,8 @@ pub(super) struct Record {
     pub(super) cpu: String,
     /// Why its code is not tuned; `None` where it is.
     pub(super) untuned: Option<String>,
+    /// SHA-256 of the code that all this is said of.
+    code: String,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
 }
@@ -60,8 +62,22 @@ impl Record {
     }
 
     fn parse(text: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(text)
-            .map_err(|error| format!("what it says of itself cannot be read: {error}"))
+        serde_json::from_slice(text).map_err(|error| {
+            format!("what it says of itself cannot be read: {error}; make it anew with `edgefront convert`")
+        })
+    }
+
+    /// Refuses other code than what the record is of. The error is a reason in one line.
+    pub(super) fn check_code(&self, path: &Path) -> Result<(), String> {
+        let code = elf::code(path).map_err(|error| one_line(&error.to_string()))?;
+        if digest::of(&code) == self.code {
+            return Ok(());
+        }
+        Err(
+            "what it says of itself is not of its code, or the code is damaged; make it anew with `edgefront convert`, \
+             or copy it anew"
+                .to_owned(),
+        )
     }
 
     pub(super) fn inputs(&self) -> Result<Ports, String> {
@@ -158,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    const TEXT: &str = r#"{"tvm": "0.27.0", "cpu": "generic", "untuned": "no budget",
+    const TEXT: &str = r#"{"tvm": "0.27.0", "cpu": "generic", "untuned": "no budget", "code": "CODE",
         "inputs": [{"name": "image", "type": "float32", "shape": [1, 3, 8, 8]}],
         "outputs": [{"name": "scores", "type": "int8", "shape": [1, 10]}]}"#;
 
@@ -226,6 +242,22 @@ mod tests {
                 "it is compiled for machine 243, and this machine is {}",
                 std::env::consts::ARCH
             )
+        );
+    }
+
+    #[test]
+    fn a_record_behind_other_code_is_refused() {
+        let image = elf::code(&std::env::current_exe().unwrap()).unwrap();
+        assert!(!image.is_empty());
+        let checked = |text: &str| {
+            let file = library(&with_length(text.as_bytes(), text.len() as u64));
+            Record::read(file.path()).unwrap().check_code(file.path())
+        };
+        assert_eq!(checked(&TEXT.replace("CODE", &digest::of(&image))), Ok(()));
+        let refused = checked(TEXT).unwrap_err();
+        assert!(
+            refused.starts_with("what it says of itself is not of its code"),
+            "{refused}"
         );
     }
 

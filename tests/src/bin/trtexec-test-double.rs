@@ -3,7 +3,8 @@
 //! inputs that it is given, so that a wrong binding shows. The times that it writes are made up and mean nothing.
 //!
 //! `TEST_DOUBLE_TENSORRT` is the number in its banner, `TEST_DOUBLE_GPU` the GPU's name, capability and multiprocessors,
-//! and `TEST_DOUBLE_LOG` a file to which it adds its command line.
+//! `TEST_DOUBLE_LOG` a file to which it adds its command line, and `TEST_DOUBLE_LARGEST` the largest batch for which there
+//! is memory.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -166,7 +167,11 @@ impl Double {
         if [self.flag("--optShapes"), self.flag("--maxShapes")] != [shapes; 2] {
             return Err("the profile has more than one shape".to_owned());
         }
-        Self::ports(&model, shapes)?;
+        let ports = Self::ports(&model, shapes)?;
+        let largest = env::var("TEST_DOUBLE_LARGEST").map_or(usize::MAX, |text| text.parse().unwrap());
+        if ports.iter().any(|port| port.shape.first() > Some(&largest)) {
+            return Err("[TRT] Error Code 2: OutOfMemory (no further information)".to_owned());
+        }
         let head = serde_json::to_string(&self.head(shapes)).unwrap();
         let engine = [head.as_bytes(), b"\n", &bytes].concat();
         fs::write(self.flag("--saveEngine").ok_or("no engine is saved")?, engine)

@@ -132,7 +132,7 @@ impl Drop for Board {
 /// As a user makes it, for a board that reaches the broker through [`GATEWAY`].
 fn make_bundle(kind: &[&str], agent: &Path, broker: &BrokerUrl, folder: &Path) {
     let broker = BrokerUrl::new(GATEWAY, broker.port).to_string();
-    let made = Command::new(program::path("edgefront"))
+    let made = program::edgefront()
         .arg("bundle")
         .args(kind)
         .args(["--broker", &broker, "--id", DEVICE, "--agent"])

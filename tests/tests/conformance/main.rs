@@ -20,6 +20,11 @@ fn tract_conforms() {
 }
 
 #[test]
+fn threads_of_tract_change_nothing() {
+    networks::threads_of_tract_change_nothing();
+}
+
+#[test]
 fn ort_conforms() {
     conforms("ort");
 }

@@ -116,6 +116,23 @@ fn variant(network: &str, name: &str, activations: ActivationType, target: &str,
     std::fs::write(file, variant.encode()).unwrap();
 }
 
+/// Tract divides a matrix product, and each operation on many elements, among its threads; how many there are changes no
+/// bit. The input is so large that it does divide them.
+pub(crate) fn threads_of_tract_change_nothing() {
+    for network in ["mobilenet_v2", "resnet18"] {
+        let path = folder().join(format!("{network}.onnx"));
+        let [_, channels, rows, columns] = reference(network).input[..] else {
+            panic!("pictures have four axes");
+        };
+        let input = [target::wave(&[16, channels, rows, columns], 0)];
+        let alone = target::run_on(1, "tract", &path, &input).unwrap();
+        for threads in [2, 3, 8] {
+            let together = target::run_on(threads, "tract", &path, &input).unwrap();
+            assert_eq!(together, alone, "{network} on {threads} threads");
+        }
+    }
+}
+
 /// Whether a runtime gives the references of every network and variant.
 pub(crate) fn conforms(target: &str) {
     let dir = tempfile::tempdir().unwrap();

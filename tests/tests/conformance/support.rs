@@ -42,10 +42,14 @@ fn table() -> String {
     }
     let targets = all.keys().map(String::as_str).collect::<Vec<_>>();
     let mut table = format!(
-        "Each of {} runs {} groups of operators, but for these:\n\n| group | refused by | because |\n|---|---|---|\n",
+        "Each of {} runs {} groups of operators",
         listed(&targets),
         groups.len()
     );
+    if lines.is_empty() {
+        return table + ".\n";
+    }
+    table += ", but for these:\n\n| group | refused by | because |\n|---|---|---|\n";
     for ((name, why), targets) in lines {
         writeln!(table, "| `{name}` | {} | {why} |", listed(&targets)).unwrap();
     }

@@ -27,6 +27,16 @@ pub(crate) fn wave(shape: &[usize], phase: usize) -> Tensor {
 /// What the ONNX model gives on a runtime, for which it is converted where that loads another format. The provider
 /// that computes must be the one that is asked for.
 pub(crate) fn run(target: &str, model: &Path, inputs: &[Tensor]) -> Result<Vec<Tensor>, Refused> {
+    run_on(1, target, model, inputs)
+}
+
+/// The same on so many threads.
+pub(crate) fn run_on(
+    threads: usize,
+    target: &str,
+    model: &Path,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, Refused> {
     let registry = Registry::new(&Search::default());
     let name = target.split_once(':').map_or(target, |(name, _)| name);
     let runtime = registry.get(name)?;
@@ -37,7 +47,7 @@ pub(crate) fn run(target: &str, model: &Path, inputs: &[Tensor]) -> Result<Vec<T
     let file = converted(model, runtime.formats(), &shapes)?;
     let options = Options {
         provider: provider.to_owned(),
-        threads: 1,
+        threads,
         inputs: shapes,
         batch: inputs[0].shape()[0],
         spin: true,

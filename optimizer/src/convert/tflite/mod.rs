@@ -10,6 +10,7 @@
 //! tensor the axis of the ONNX value, `{"inputs": [{"name": "x", "axes": [0, 2, 3, 1]}], "outputs": [...]}`.
 
 mod axes;
+mod blocks;
 mod composed;
 mod file;
 mod fixed;
@@ -82,6 +83,7 @@ pub fn convert(model: &Model, options: &Options) -> Result<Converted, Error> {
     gates::rewrite(&mut graph)?;
     pooled::flatten(&mut graph, &values)?;
     heads::reorder(&mut graph, &values)?;
+    blocks::reorder(&mut graph)?;
     let model = graph.finish()?;
     let values = shape::infer(&model, &BTreeMap::new())?;
     let graph = Graph::new(model)?;

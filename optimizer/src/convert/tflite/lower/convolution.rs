@@ -1,13 +1,12 @@
 //! Convolutions.
 
+use super::picture::{only_pictures, pair};
 use super::{Lowering, Step};
-use crate::convert::tflite::axes::CHANNELS_LAST;
 use crate::convert::tflite::padding::{Window, Windows};
 use crate::convert::tflite::program::TensorId;
 use crate::convert::tflite::schema::{Code, Options, Padding};
 use crate::error::Error;
 use crate::graph::NodeId;
-use crate::proto::NodeProto;
 
 /// Weights `[O, I, H, W]` as `CONV_2D` takes them, `[O, H, W, I]`.
 const OHWI: [usize; 4] = [0, 2, 3, 1];
@@ -15,18 +14,20 @@ const OHWI: [usize; 4] = [0, 2, 3, 1];
 const IHWO: [usize; 4] = [1, 2, 3, 0];
 
 impl Lowering<'_> {
-    /// `Conv` in two dimensions.
+    /// `Conv` in one or two dimensions.
     pub(super) fn convolution(&mut self, step: &Step) -> Result<(), Error> {
         let node = self.graph.node(step.id);
         let weights = self.weight_shape(step.id)?;
-        let &[outputs, inputs, height, width] = weights.as_slice() else {
-            return Err(only_pictures(node));
+        let (outputs, inputs, kernel) = match *weights.as_slice() {
+            [outputs, inputs, width] => (outputs, inputs, [1, width]),
+            [outputs, inputs, height, width] => (outputs, inputs, [height, width]),
+            _ => return Err(only_pictures(node)),
         };
         if step.integer && !self.has_integer_weights(step.id) {
             return self.convolution(&self.in_float(step, "its weights are not symmetric 8-bit constants"));
         }
         let group = usize::try_from(node.int("group").unwrap_or(1)).unwrap_or(1);
-        let windows = self.windows(step.id, [height, width])?;
+        let windows = self.windows(step.id, kernel)?;
         let (picture, padding) = self.padded(step, &windows)?;
         let activation = step.activation;
         let (strides, dilations) = (windows.strides(), windows.dilations());
@@ -43,7 +44,7 @@ impl Lowering<'_> {
                 multiplier: (outputs / group) as i32,
                 activation,
             };
-            return self.emit(step, &CHANNELS_LAST, Code::DepthwiseConv2d, call, options);
+            return self.emit_picture(step, Code::DepthwiseConv2d, call, options);
         }
         let options = Options::Conv2d {
             padding,
@@ -51,17 +52,19 @@ impl Lowering<'_> {
             dilations,
             activation,
         };
-        self.emit(step, &CHANNELS_LAST, Code::Conv2d, call, options)
+        self.emit_picture(step, Code::Conv2d, call, options)
     }
 
-    /// `ConvTranspose` in two dimensions.
+    /// `ConvTranspose` in one or two dimensions.
     pub(super) fn transposed_convolution(&mut self, step: &Step) -> Result<(), Error> {
         let node = self.graph.node(step.id);
         let weights = self.weight_shape(step.id)?;
-        let &[_, outputs, height, width] = weights.as_slice() else {
-            return Err(only_pictures(node));
+        let (outputs, kernel) = match *weights.as_slice() {
+            [_, outputs, width] => (outputs, [1, width]),
+            [_, outputs, height, width] => (outputs, [height, width]),
+            _ => return Err(only_pictures(node)),
         };
-        if node.int("group").unwrap_or(1) != 1 || node.ints("dilations").is_some_and(|by| by != [1, 1]) {
+        if node.int("group").unwrap_or(1) != 1 || pair(node, "dilations")?.is_some_and(|by| by != [1, 1]) {
             return Err(Error::node(
                 node,
                 "TFLite has no grouped or dilated transposed convolution; replace it by a Resize and a Conv",
@@ -79,11 +82,12 @@ impl Lowering<'_> {
             );
         }
         // Read backwards it is a convolution, of which the result is the input.
-        let (from, to) = (self.shape(&node.input[0])?, self.shape(&node.output[0])?);
-        let [from, to] = [&from, &to].map(|shape| [shape[2], shape[3]]);
+        let (from, to) = (
+            self.plane(node, &node.input[0])?,
+            self.plane(node, &node.output[0])?,
+        );
         let strides = pair(node, "strides")?.unwrap_or([1, 1]);
         let before = self.begins(step.id)?;
-        let kernel = [height, width];
         let window = |axis: usize| Window {
             input: to[axis],
             output: from[axis],
@@ -94,22 +98,28 @@ impl Lowering<'_> {
         };
         let windows = Windows([window(0), window(1)]);
         let whole = [0, 1].map(|axis| (from[axis] - 1) * strides[axis] + kernel[axis]);
-        // What TFLite cuts off follows from the extents; without a word for it there is none.
-        let padding = match windows.padding() {
-            Some(Padding::Valid) if whole == to => Padding::Valid,
-            Some(Padding::Same) => Padding::Same,
-            _ => {
-                return Err(Error::node(
-                    node,
-                    "TFLite cannot cut off as much as its pads say; replace it by a Resize and a Conv",
-                ));
-            }
+        // What TFLite cuts off by a word follows from the extents; anything else is cut behind it, off the whole, which
+        // the kernel makes longer by what its input does not reach.
+        let (padding, made) = if windows.padding() == Some(Padding::Same) {
+            (Padding::Same, to)
+        } else {
+            (
+                Padding::Valid,
+                [0, 1].map(|axis| whole[axis].max(before[axis] + to[axis])),
+            )
         };
+        if (0..2).any(|axis| made[axis] >= whole[axis] + strides[axis] && padding == Padding::Valid) {
+            return Err(Error::node(
+                node,
+                "its `output_padding` is not less than its strides, which TFLite does not take; export it with less",
+            ));
+        }
         let picture = self.picture(step)?;
         let weights = self.weights(step, &[1, 2, 3, 0])?;
-        let mut extents: Vec<i32> = vec![self.shape(&node.output[0])?[0] as i32];
-        extents.extend([to[0] as i32, to[1] as i32, outputs as i32]);
-        let mut call = vec![self.program.ints(&extents), weights, picture];
+        let batch = self.shape(&node.output[0])?[0];
+        let extents = |[height, width]: [usize; 2]| [batch, height, width, outputs];
+        let numbers = extents(made).map(|extent| extent as i32);
+        let mut call = vec![self.program.ints(&numbers), weights, picture];
         if node.input_name(2).is_some() {
             call.push(self.bias(step, weights, outputs)?);
         }
@@ -117,32 +127,39 @@ impl Lowering<'_> {
             padding,
             strides: windows.strides(),
         };
-        self.emit(step, &CHANNELS_LAST, Code::TransposeConv, call, options)
+        if made == to {
+            return self.emit_picture(step, Code::TransposeConv, call, options);
+        }
+        let (picture, output) = self.place_picture(step)?;
+        let uncut = self.between(picture, "uncut", extents(made).to_vec());
+        self.push(Code::TransposeConv, call, uncut, options);
+        let begins = self.program.ints(&[0, before[0] as i32, before[1] as i32, 0]);
+        let sizes = self.program.ints(&extents(to).map(|extent| extent as i32));
+        self.push(Code::Slice, vec![uncut, begins, sizes], picture, Options::None);
+        self.settle_picture(picture, output);
+        self.done(step, Code::TransposeConv);
+        Ok(())
     }
 
     /// The windows of a convolution or pooling with this kernel.
     pub(super) fn windows(&self, id: NodeId, kernel: [usize; 2]) -> Result<Windows, Error> {
         let node = self.graph.node(id);
-        let (from, to) = (self.shape(&node.input[0])?, self.shape(&node.output[0])?);
-        let (&[_, _, height, width], &[_, _, out_height, out_width]) = (from.as_slice(), to.as_slice())
-        else {
-            return Err(only_pictures(node));
-        };
+        let (from, to) = (
+            self.plane(node, &node.input[0])?,
+            self.plane(node, &node.output[0])?,
+        );
         let strides = pair(node, "strides")?.unwrap_or([1, 1]);
         let dilations = pair(node, "dilations")?.unwrap_or([1, 1]);
         let before = self.begins(id)?;
-        let window = |axis: usize, input, output| Window {
-            input,
-            output,
+        let window = |axis: usize| Window {
+            input: from[axis],
+            output: to[axis],
             kernel: kernel[axis],
             stride: strides[axis],
             dilation: dilations[axis],
             before: before[axis],
         };
-        Ok(Windows([
-            window(0, height, out_height),
-            window(1, width, out_width),
-        ]))
+        Ok(Windows([window(0), window(1)]))
     }
 
     /// What ONNX adds before each axis of the picture.
@@ -160,6 +177,7 @@ impl Lowering<'_> {
         let pads = node.ints("pads").unwrap_or(&[0; 4]);
         let extents: Option<Vec<usize>> = pads.iter().map(|&pad| usize::try_from(pad).ok()).collect();
         match extents.as_deref() {
+            Some(&[left, _]) => Ok([0, left]),
             Some(&[top, left, _, _]) => Ok([top, left]),
             _ => Err(Error::node(node, "its pads are not four numbers of at least 0")),
         }
@@ -200,26 +218,5 @@ impl Lowering<'_> {
         call.extend(value);
         self.push(code, call, output, Options::None);
         output
-    }
-}
-
-fn only_pictures(node: &NodeProto) -> Error {
-    Error::node(
-        node,
-        "only pictures, of four axes, are converted; give the model an axis of extent 1",
-    )
-}
-
-/// A list of two numbers of at least 1.
-pub(super) fn pair(node: &NodeProto, name: &str) -> Result<Option<[usize; 2]>, Error> {
-    let Some(values) = node.ints(name).filter(|values| !values.is_empty()) else {
-        return Ok(None);
-    };
-    match *values {
-        [height, width] if height > 0 && width > 0 => Ok(Some([height as usize, width as usize])),
-        _ => Err(Error::node(
-            node,
-            format!("`{name}` is not two numbers of at least 1"),
-        )),
     }
 }

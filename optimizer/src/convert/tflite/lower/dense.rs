@@ -50,18 +50,27 @@ impl Lowering<'_> {
     /// A node's weights in this order of axes.
     pub(super) fn weights(&mut self, step: &Step, layout: &[usize]) -> Result<TensorId, Error> {
         let name = self.graph.node(step.id).input[1].clone();
-        if step.integer {
-            let (constant, pair) = self
-                .weight_constant(step.id, 1)
-                .expect("integer steps have weights");
-            let (constant, pair) = (
-                constant.clone(),
-                pair.expect("integer steps have quantized weights"),
-            );
-            return self.constant_integers(&constant, pair, layout);
+        let (constant, pair) = self
+            .weight_constant(step.id, 1)
+            .expect("their shape was asked for before");
+        // Those of a row, `[O, I, W]`, are of a picture of one line.
+        let is_row = constant.dims.len() + 1 == layout.len();
+        if !step.integer && !is_row {
+            let tensor = self.read(&name, layout)?;
+            return Ok(self.stored_in_half(tensor));
         }
-        let tensor = self.read(&name, layout)?;
-        Ok(self.stored_in_half(tensor))
+        let mut constant = constant.clone();
+        if is_row {
+            constant.dims.insert(2, 1);
+        }
+        match pair {
+            Some(pair) if step.integer => self.constant_integers(&constant, pair, layout),
+            Some(pair) => self.dequantized_constant(&name, &constant, pair, layout),
+            None => {
+                let tensor = self.floats(&constant, layout)?;
+                Ok(self.stored_in_half(tensor))
+            }
+        }
     }
 
     /// A node's bias for so many channels; zeros where it has none.

@@ -7,7 +7,9 @@
 mod arithmetic;
 mod convolution;
 mod dense;
+mod logic;
 mod movement;
+mod picture;
 mod pooling;
 mod reduction;
 mod resize;
@@ -68,6 +70,21 @@ pub(super) fn lower(graph: &Graph, values: &Values, half: bool) -> Result<(Progr
     lowering.outputs()?;
     Ok((lowering.program, lowering.report))
 }
+
+/// Operators that make truth values.
+const MAKE_BOOL: [&str; 8] = [
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Equal",
+    "And",
+    "Or",
+    "Not",
+];
+
+/// Operators that make indices.
+const MAKE_INDICES: [&str; 2] = ["ArgMax", "ArgMin"];
 
 impl Lowering<'_> {
     /// Pictures come as TFLite's own converters take them, `[N, H, W, C]`.
@@ -143,6 +160,12 @@ impl Lowering<'_> {
             "Softmax" | "LogSoftmax" => self.softmax(&step),
             "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" => self.reduce(&step),
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(&step),
+            "ArgMax" | "ArgMin" => self.arg(&step),
+            "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "And" | "Or" | "Not" => {
+                self.logical(&step)
+            }
+            "Where" => self.choose(&step),
+            "Cast" => self.cast(&step),
             "Transpose" => self.transpose(&step),
             "Concat" => self.concat(&step),
             "Split" => self.split(&step),
@@ -167,13 +190,15 @@ impl Lowering<'_> {
         is_float(&node.input[0]) && is_float(&node.output[0])
     }
 
-    /// Networks compute in floats; what else there is would be cut wrongly.
+    /// Networks compute in floats; what else there is would be cut wrongly, but for comparisons and indices.
     fn check_types(&self, step: &Step) -> Result<(), Error> {
         let node = self.graph.node(step.id);
         for name in node.output.iter().filter(|name| !name.is_empty()) {
             let kind = self.values.get(name).map(|value| value.data_type);
             match kind {
                 Some(kind) if kind.is_float() && kind != DataType::Double => {}
+                Some(DataType::Bool) if MAKE_BOOL.contains(&node.op_type()) => {}
+                Some(DataType::Int64) if MAKE_INDICES.contains(&node.op_type()) => {}
                 Some(kind) => {
                     let reason = format!(
                         "it makes {}, and only float32 and float16 are converted; cut it off the model",

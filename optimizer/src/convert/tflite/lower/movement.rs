@@ -3,7 +3,7 @@
 use super::reduction::without;
 use super::{Lowering, Step};
 use crate::convert::tflite::axes::{CHANNELS_LAST, Reshape, arranged, place, plain, same_order, transposed};
-use crate::convert::tflite::program::Operator;
+use crate::convert::tflite::program::{Operator, TensorId};
 use crate::convert::tflite::schema::{Code, Kind, Options};
 use crate::error::Error;
 
@@ -343,17 +343,30 @@ impl Lowering<'_> {
         let block = block.ok_or_else(|| Error::node(node, "`blocksize` is missing"))?;
         let (code, options) = if node.is("SpaceToDepth") {
             (Code::SpaceToDepth, Options::SpaceToDepth { block })
-        } else if node.text("mode").is_none_or(|mode| mode == "DCR") {
-            (Code::DepthToSpace, Options::DepthToSpace { block })
         } else {
-            return Err(Error::node(
-                node,
-                "TFLite knows mode `DCR` only; reorder the channels before it",
-            ));
+            (Code::DepthToSpace, Options::DepthToSpace { block })
         };
-        let value = self.picture(step)?;
+        let mut value = self.picture(step)?;
+        if node.text("mode") == Some("CRD") {
+            value = self.blocks_first(value, (block * block) as usize);
+        }
         let given = self.quantization(value);
         self.emit_as(step, &CHANNELS_LAST, code, vec![value], options, given)
+    }
+
+    /// The channels of a picture, which are blocks of so many pixels, as as many pictures of their first pixels, of their
+    /// second ones: TFLite's order.
+    fn blocks_first(&mut self, picture: TensorId, pixels: usize) -> TensorId {
+        let shape = self.program.tensor(picture).shape.clone();
+        let (places, channels) = (shape[..3].iter().product(), shape[3] / pixels);
+        let apart = self.between(picture, "apart", vec![places, channels, pixels]);
+        self.push_reshape(picture, apart);
+        let turned = self.between(picture, "turned", vec![places, pixels, channels]);
+        let order = self.program.ints(&[0, 2, 1]);
+        self.push(Code::Transpose, vec![apart, order], turned, Options::None);
+        let reordered = self.between(picture, "reordered", shape);
+        self.push_reshape(turned, reordered);
+        reordered
     }
 
     /// Lets no tensor hold the value any more.

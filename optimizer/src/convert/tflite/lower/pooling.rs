@@ -1,8 +1,7 @@
 //! Pooling.
 
-use super::convolution::pair;
+use super::picture::pair;
 use super::{Lowering, Step};
-use crate::convert::tflite::axes::CHANNELS_LAST;
 use crate::convert::tflite::padding::{Window, Windows};
 use crate::convert::tflite::program::TensorId;
 use crate::convert::tflite::schema::{Code, Kind, Options, Padding};
@@ -54,7 +53,11 @@ impl Lowering<'_> {
     /// Whether no window reaches beyond the pads that ONNX counts, as with `ceil_mode` some do.
     fn pads_are_whole(&self, step: &Step, windows: &Windows) -> bool {
         let pads = self.graph.node(step.id).ints("pads").unwrap_or(&[0; 4]);
-        let ends = [2, 3].map(|index| pads.get(index).copied().unwrap_or(0));
+        let ends = match *pads {
+            [_, right] => [0, right],
+            [_, _, bottom, right] => [bottom, right],
+            _ => [0, 0],
+        };
         windows
             .0
             .iter()
@@ -65,18 +68,12 @@ impl Lowering<'_> {
     /// `GlobalAveragePool` and `GlobalMaxPool`.
     pub(super) fn global_pool(&mut self, step: &Step) -> Result<(), Error> {
         let node = self.graph.node(step.id);
-        let shape = self.shape(&node.input[0])?;
-        let &[_, _, height, width] = shape.as_slice() else {
-            return Err(Error::node(
-                node,
-                "only pictures, of four axes, are converted; give the model an axis of extent 1",
-            ));
-        };
+        let [height, width] = self.plane(node, &node.input[0])?;
         let picture = self.picture(step)?;
         if node.is("GlobalAveragePool") {
             let places = self.program.ints(&[1, 2]);
             let options = Options::Reducer { keep_axes: true };
-            return self.emit(step, &CHANNELS_LAST, Code::Mean, vec![picture, places], options);
+            return self.emit_picture(step, Code::Mean, vec![picture, places], options);
         }
         let window = |extent| Window {
             input: extent,
@@ -118,7 +115,7 @@ impl Lowering<'_> {
             activation: step.activation,
         };
         let given = self.quantization(picture);
-        self.emit_as(step, &CHANNELS_LAST, code, vec![picture], options, given)
+        self.emit_picture_as(step, code, vec![picture], options, given)
     }
 
     /// Whether nothing less than zero can be stored: XNNPACK adds zeros to integers, but no other number.

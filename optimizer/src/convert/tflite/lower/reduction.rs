@@ -2,7 +2,7 @@
 
 use super::{Lowering, Step};
 use crate::convert::tflite::axes::place;
-use crate::convert::tflite::schema::{Code, Options};
+use crate::convert::tflite::schema::{Code, Kind, Options};
 use crate::error::Error;
 
 impl Lowering<'_> {
@@ -49,6 +49,40 @@ impl Lowering<'_> {
             vec![value, places],
             Options::Reducer { keep_axes },
         )
+    }
+
+    /// `ArgMax` and `ArgMin`, of equal ones the first.
+    pub(super) fn arg(&mut self, step: &Step) -> Result<(), Error> {
+        let node = self.graph.node(step.id);
+        if node.int("select_last_index").unwrap_or(0) != 0 {
+            return Err(Error::node(
+                node,
+                "of equal ones it takes the last, and TFLite the first; export it without `select_last_index`",
+            ));
+        }
+        let (code, options) = if node.is("ArgMax") {
+            (Code::ArgMax, Options::ArgMax(Kind::Int64))
+        } else {
+            (Code::ArgMin, Options::ArgMin(Kind::Int64))
+        };
+        let (value, layout) = self.first(step)?;
+        let axis = self.axis(step.id, node.int("axis").unwrap_or(0), layout.len())?;
+        let along = place(&layout, axis) as i32;
+        let along = self
+            .program
+            .constant("axis", Kind::Int32, &[], along.to_le_bytes().to_vec());
+        let call = vec![value, along];
+        if node.int("keepdims").unwrap_or(1) == 0 {
+            return self.emit(step, &without(&layout, &[axis]), code, call, options);
+        }
+        let output = self.place(&step.outputs[0], &layout)?;
+        let mut shape = self.program.tensor(output).shape.clone();
+        shape.remove(place(&layout, axis));
+        let found = self.between(output, "found", shape);
+        self.push(code, call, found, options);
+        self.push_reshape(found, output);
+        self.done(step, code);
+        Ok(())
     }
 
     /// The integers of a constant input that sets up a node.

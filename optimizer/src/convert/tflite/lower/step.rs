@@ -1,7 +1,6 @@
 //! A node with what is done along with it: the activation behind it, and the pairs around it.
 
 use super::{Lowering, activation_of};
-use crate::convert::tflite::axes::CHANNELS_LAST;
 use crate::convert::tflite::program::{Operator, Quantization, Tensor, TensorId};
 use crate::convert::tflite::schema::{Activation, Code, Kind, Options};
 use crate::error::Error;
@@ -191,12 +190,6 @@ impl Lowering<'_> {
         let input = self.input(step, 0)?;
         let layout = self.axes(&input)?;
         Ok((self.read(&input, &layout)?, layout))
-    }
-
-    /// The tensor of a step's first input, which is a picture, `[N, H, W, C]`.
-    pub(super) fn picture(&mut self, step: &Step) -> Result<TensorId, Error> {
-        let input = self.input(step, 0)?;
-        self.read(&input, &CHANNELS_LAST)
     }
 
     /// Adds the kernel's call that makes the first output of the step, which lies as `axes` say.

@@ -83,6 +83,8 @@ impl Lowering<'_> {
         let found = self.values.get(value).map(|value| value.data_type);
         match found {
             Some(DataType::Float | DataType::Float16 | DataType::Bfloat16) => Ok((Kind::Float32, None)),
+            Some(DataType::Int64) => Ok((Kind::Int64, None)),
+            Some(DataType::Bool) => Ok((Kind::Bool, None)),
             Some(DataType::Int8 | DataType::Uint8) => {
                 let pair = self.graph.producer(value);
                 let pair = pair.filter(|&id| self.graph.node(id).is("QuantizeLinear"));
@@ -217,7 +219,7 @@ impl Lowering<'_> {
         Ok(Some(output))
     }
 
-    fn dequantized_constant(
+    pub(super) fn dequantized_constant(
         &mut self,
         value: &str,
         constant: &TensorProto,

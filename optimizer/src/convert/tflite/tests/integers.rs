@@ -12,6 +12,7 @@ const DEQUANTIZE: i32 = 6;
 const DENSE: i32 = 9;
 const LOGISTIC: i32 = 14;
 const MUL: i32 = 18;
+const RESHAPE: i32 = 22;
 const CONCATENATION: i32 = 2;
 const MEAN: i32 = 40;
 const QUANTIZE: i32 = 114;
@@ -92,6 +93,34 @@ fn depthwise_scales_lie_along_the_last_axis() {
         (kernel.shape.as_slice(), kernel.axis),
         ([1, 3, 3, 2].as_slice(), 3)
     );
+}
+
+#[test]
+fn a_row_stays_in_integers_as_the_picture_of_one_line_that_it_is() {
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["1", "2", "1"]);
+    let x = pair(&mut b, &x, 0.5, 128_u8);
+    let kernel = weights(&mut b, &[2, 2, 3], &(0..12).collect::<Vec<i8>>(), &[0.25, 0.125]);
+    let y = b.op("Conv", &[&x, &kernel], &[ints("pads", &[1; 2])]);
+    let y = pair(&mut b, &y, 0.75, 3_u8);
+    let file = converted(&b.finish(&[&y]), false);
+    // No element of a row of one column moves.
+    assert_eq!(
+        file.codes(),
+        [QUANTIZE, RESHAPE, RESHAPE, CONV, RESHAPE, DEQUANTIZE, RESHAPE]
+    );
+    let kernel = file.input_of(CONV, 1);
+    assert_eq!(
+        (kernel.kind, kernel.shape.as_slice()),
+        (INT8, [2, 1, 3, 2].as_slice())
+    );
+    assert_eq!(
+        (kernel.axis, kernel.scales.as_slice()),
+        (0, [0.25, 0.125].as_slice())
+    );
+    // Column 1 of input 1, read by output 1.
+    assert_eq!(kernel.data[6 + 2 + 1], 6 + 3 + 1);
+    assert_eq!(file.output_of(CONV).scales, [0.75]);
 }
 
 #[test]

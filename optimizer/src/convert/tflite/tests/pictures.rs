@@ -10,6 +10,7 @@ use crate::testing::{Noise, batch_norm, int, ints};
 const ADD: i32 = 0;
 const CONV: i32 = 3;
 const DEPTHWISE: i32 = 4;
+const DEPTH_TO_SPACE: i32 = 5;
 const DEQUANTIZE: i32 = 6;
 const DENSE: i32 = 9;
 const MAX_POOL: i32 = 17;
@@ -197,11 +198,26 @@ fn what_cannot_be_converted_is_named() {
     assert!(why.contains("erf_0") && why.contains("(Erf)"), "{why}");
 
     let mut b = Builder::new(17);
-    let x = b.input("x", &["1", "4", "8"]);
-    let weights = b.floats(&[4, 4, 3], &[0.1; 48]);
+    let x = b.input("x", &["1", "4", "8", "8", "8"]);
+    let weights = b.floats(&[4, 4, 1, 1, 1], &[0.1; 16]);
     let y = b.op("Conv", &[&x, &weights], &[]);
     let why = refusal(&b.finish(&[&y]));
     assert!(why.contains("conv_0") && why.contains("four axes"), "{why}");
+
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["1", "4", "8"]);
+    let found = b.op("ArgMax", &[&x], &[int("select_last_index", 1)]);
+    let y = b.op("Cast", &[&found], &[int("to", 1)]);
+    let why = refusal(&b.finish(&[&y]));
+    assert!(why.contains("`select_last_index`"), "{why}");
+
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["1", "4", "8"]);
+    let found = b.op("ArgMax", &[&x], &[]);
+    let same = b.op("Equal", &[&found, &found], &[]);
+    let y = b.op("Cast", &[&same], &[int("to", 1)]);
+    let why = refusal(&b.finish(&[&y]));
+    assert!(why.contains("only floats are converted"), "{why}");
 
     let mut b = Builder::new(17);
     let x = b.input("x", &["1", "4", "5", "5"]);
@@ -224,4 +240,50 @@ fn what_cannot_be_converted_is_named() {
     let y = b.op("Relu", &[&x], &[]);
     let why = refusal(&b.finish(&[&y]));
     assert!(why.contains("axis 2 of input `x`"), "{why}");
+}
+
+/// Between layers of rows nothing is transposed, but at the model's borders, where rows lie as in ONNX.
+#[test]
+fn rows_are_pictures_of_one_line() {
+    let layers = |count: usize| {
+        let (mut b, mut noise) = (Builder::new(17), Noise(3));
+        let mut x = b.input("x", &["1", "4", "16"]);
+        for _ in 0..count {
+            let weights = noise.take(4 * 4 * 3);
+            let weights = b.floats(&[4, 4, 3], &weights);
+            x = b.op("Conv", &[&x, &weights], &[ints("pads", &[1, 1])]);
+            x = b.op("Relu", &[&x], &[]);
+        }
+        converted(&b.finish(&[&x]), false)
+    };
+    let one = layers(1);
+    let layer = [RESHAPE, CONV, RESHAPE];
+    assert_eq!(one.codes(), [&[TRANSPOSE], &layer[..], &[TRANSPOSE]].concat());
+    assert_eq!(one.input_shape(), [1, 4, 16]);
+    assert_eq!(one.input_of(CONV, 0).shape, [1, 1, 16, 4]);
+    assert_eq!(one.input_of(CONV, 1).shape, [4, 1, 3, 4]);
+    assert_eq!(
+        layers(2).codes(),
+        [&[TRANSPOSE], &layer[..], &layer, &[TRANSPOSE]].concat()
+    );
+}
+
+#[test]
+fn weights_make_the_channels_of_blocks_in_tflites_order() {
+    let codes = |shared: bool| {
+        let (mut b, mut noise) = (Builder::new(17), Noise(3));
+        let x = b.input("x", &["1", "4", "5", "5"]);
+        let y = conv(&mut b, &mut noise, &x, [8, 4, 3, 3], 1, 1);
+        let mode = AttributeProto::from_text("mode", "CRD");
+        let blocks = b.op("DepthToSpace", &[&y], &[int("blocksize", 2), mode]);
+        let outputs = [blocks, y];
+        let outputs: Vec<&str> = outputs
+            .iter()
+            .take(1 + usize::from(shared))
+            .map(String::as_str)
+            .collect();
+        converted(&b.finish(&outputs), false).codes()
+    };
+    assert_eq!(codes(false), [CONV, DEPTH_TO_SPACE]);
+    assert_eq!(codes(true), [CONV, RESHAPE, TRANSPOSE, RESHAPE, DEPTH_TO_SPACE]);
 }
