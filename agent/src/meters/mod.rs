@@ -8,6 +8,7 @@ mod battery;
 mod boards;
 mod hwmon;
 mod ina3221;
+mod pmic;
 mod rapl;
 mod sampler;
 mod series;
@@ -22,7 +23,7 @@ use edgefront_protocol::{Meters, Rail};
 pub(crate) use sampler::Sampler;
 
 /// Every driver, the one that knows most of its sensor first.
-const DRIVERS: [Driver; 4] = [ina3221::find, rapl::find, hwmon::find, battery::find];
+const DRIVERS: [Driver; 5] = [ina3221::find, pmic::find, rapl::find, hwmon::find, battery::find];
 
 /// Looks for a driver's meters below the root of a system: `/`, or a copy of the parts that are read.
 type Driver = fn(&Path, &mut Found);

@@ -4,6 +4,7 @@
 //! was computed by hand and stands beside it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use edgefront_protocol::{Microwatts, Scope, Step};
@@ -386,6 +387,75 @@ fn a_raspberry_pi_4_has_no_meter() {
     ]);
     let found = find(root.path());
     assert!(found.meters.is_empty() && found.faults.is_empty());
+}
+
+/// `vcgencmd pmic_read_adc` of an idle board, as published (gist of cleverca22), in another order than the firmware's.
+const PMIC: &str = "     3V7_WL_SW_A current(0)=0.04782057A
+   3V3_SYS_A current(1)=0.04684464A
+   1V8_SYS_A current(2)=0.17078780A
+  DDR_VDD2_A current(3)=0.02049453A
+  DDR_VDDQ_A current(4)=0.00000000A
+   1V1_SYS_A current(5)=0.18933040A
+    0V8_SW_A current(6)=0.32888840A
+  VDD_CORE_A current(7)=0.92871990A
+   3V3_DAC_A current(17)=0.00054945A
+   3V3_ADC_A current(18)=0.00018315A
+   0V8_AON_A current(16)=0.00586080A
+      HDMI_A current(22)=0.01636140A
+ 3V7_WL_SW_V volt(8)=3.70534400V
+   3V3_SYS_V volt(9)=3.31467300V
+   1V8_SYS_V volt(10)=1.80903400V
+  DDR_VDD2_V volt(11)=1.10292900V
+  DDR_VDDQ_V volt(12)=0.61575030V
+   1V1_SYS_V volt(13)=1.10512700V
+    0V8_SW_V volt(14)=0.80292960V
+  VDD_CORE_V volt(15)=0.72097620V
+   3V3_DAC_V volt(20)=3.30952000V
+   3V3_ADC_V volt(21)=3.30952000V
+   0V8_AON_V volt(19)=0.79765500V
+      HDMI_V volt(23)=5.16034000V
+     EXT5V_V volt(24)=5.17105900V
+      BATT_V volt(25)=0.00598290V
+";
+
+/// A Raspberry Pi 5 whose firmware says this.
+fn raspberry_pi_5(said: &str) -> TempDir {
+    let root = system(&[("proc/device-tree/compatible", "raspberrypi,5-model-b\0brcm,bcm2712\0")]);
+    let script = format!("#!/bin/sh\n[ \"$1\" = pmic_read_adc ] && cat <<'EOF'\n{said}EOF\n");
+    write(root.path(), "usr/bin/vcgencmd", &script);
+    let program = root.path().join("usr/bin/vcgencmd");
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    root
+}
+
+#[test]
+fn a_raspberry_pi_5() {
+    let mut found = find(raspberry_pi_5(PMIC).path());
+    assert_eq!(faults(&found), Vec::<String>::new());
+    let [meter] = &mut found.meters[..] else {
+        panic!("one meter");
+    };
+    let rails: Vec<_> = meter.rails().iter().map(|channel| channel.to_string()).collect();
+    assert_eq!((rails.len(), rails[7].as_str(), rails[12].as_str()), (13, "pmic VDD_CORE", "pmic sum"));
+}
+
+#[test]
+fn the_rails_of_a_raspberry_pi_5_are_paired_by_name() {
+    let rails = pmic::parse(PMIC).unwrap();
+    // The core: 0.7209762 V x 0.9287199 A = 0.669585 W. All twelve: 1.89845 W.
+    assert_eq!(rails[7], ("VDD_CORE".to_owned(), 669_585));
+    let sum: u64 = rails.iter().map(|(_, power)| power).sum();
+    assert_eq!((rails.len(), (sum + 5) / 10), (12, 189_845));
+    assert_eq!(pmic::parse("error=1 error_msg=\"Command not registered\""), None);
+    assert_eq!(pmic::parse("VDD_CORE_A current(7)=NaNA\nVDD_CORE_V volt(15)=0.7V"), None);
+}
+
+#[test]
+fn a_raspberry_pi_5_whose_firmware_does_not_tell() {
+    let said = faults(&find(raspberry_pi_5("error=1 error_msg=\"Command not registered\"\n").path()));
+    assert!(said[0].contains("`pmic_read_adc` says `error=1 error_msg"), "{said:?}");
+    let without = system(&[("proc/device-tree/compatible", "raspberrypi,5-model-b\0brcm,bcm2712\0")]);
+    assert!(faults(&find(without.path()))[0].ends_with("usr/bin/vcgencmd: it is not there; install `raspi-utils`"));
 }
 
 /// A laptop of Intel's: the counters that an i7 of a laptop showed (MangoHud issue 1776), with the zone `psys` and the
