@@ -22,7 +22,15 @@ pub(crate) fn admit(payload: &[u8], config: &Config) -> Result<Event, WireError>
 /// The batches that were taken before and are none to take by what this agent is told now.
 pub(crate) fn reconsider(machine: &Machine, config: &Config) -> Vec<Event> {
     let barred = machine.signers().filter_map(|(batch, signer)| {
-        let error = refusal(signer.ok_or(Unsealed::NotSigned), config)?;
+        let error = match signer {
+            Some(key) => refusal(Ok(key), config)?,
+            None if config.controllers.is_empty() => return None,
+            None => format!(
+                "`{}` gave the job up: it was taken unsigned, before `controllers` in the device's agent.toml was set; run \
+                 the study again with --fresh",
+                config.id
+            ),
+        };
         Some(Event::Barred(batch.clone(), error))
     });
     barred.collect()
@@ -45,9 +53,7 @@ pub(crate) fn refusal(signer: Result<PublicKey, Unsealed>, config: &Config) -> O
                 .to_owned()
         }
         Err(Unsealed::Altered) => {
-            "its signature does not fit: it was altered on its way, or signed for another \
-             device; send it again"
-                .to_owned()
+            "its signature does not fit: it was altered on its way, or signed for another device".to_owned()
         }
     };
     Some(format!("`{}` refused the job: {why}", config.id))

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub runtime_path: Option<PathBuf>,
 
-    /// Take only jobs that this controller signed, by its public key, as `edgefront keys` prints it; may be repeated
+    /// Take only jobs that this controller signed, by its public key, as `edgefront keys` prints it; may be repeated; in place of those in the file
     #[arg(long = "controller", value_name = "KEY")]
     pub controllers: Vec<PublicKey>,
 

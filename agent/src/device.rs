@@ -193,6 +193,7 @@ mod tests {
         });
         let settings = Settings {
             machine_code: Some(true),
+            controllers: Some(vec![edgefront_protocol::PublicKey::from_bytes([7; 32])]),
             ..Settings::default()
         };
         let worker = WorkerCommand {

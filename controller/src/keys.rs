@@ -21,7 +21,10 @@ pub enum KeyError {
     #[error("this user has no home to keep the controller's key in; set XDG_CONFIG_HOME to a folder")]
     NoHome,
     /// Its file cannot be made or read.
-    #[error("cannot {action} the controller's key {}", path.display())]
+    #[error(
+        "cannot {action} the controller's key {}; if that is no place of yours, set XDG_CONFIG_HOME to a folder that stays",
+        path.display()
+    )]
     File {
         /// `make` or `read`.
         action: &'static str,

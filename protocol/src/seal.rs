@@ -48,7 +48,8 @@ pub struct SigningKey(Ed25519KeyPair);
 #[error("it holds no Ed25519 key in PKCS#8 of version 2: {0}")]
 pub struct InvalidSecret(ring::error::KeyRejected);
 
-/// A batch as it travels.
+/// A batch as it travels. [`open`] finds the signature at the end of the fields that it knows: whoever appends one after the
+/// seal must look before that.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignedBatch {
     /// What is asked.

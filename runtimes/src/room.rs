@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -20,9 +21,14 @@ pub(crate) struct Held {
 /// Holds a folder, which counts as used now.
 pub(crate) fn hold(folder: &Path) -> io::Result<Held> {
     let file = File::open(folder)?;
-    // Who removes it meanwhile has it locked for as long as that takes.
-    file.lock_shared()?;
-    file.set_modified(SystemTime::now())?;
+    // On a disk without locks nothing is removed either, and a folder of another user counts as used when that used it.
+    drop(file.lock_shared());
+    drop(file.set_modified(SystemTime::now()));
+    // Who removed it meanwhile had it locked for as long as that took, and another may be in its place.
+    let (held, there) = (file.metadata()?, fs::metadata(folder)?);
+    if (held.dev(), held.ino()) != (there.dev(), there.ino()) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     Ok(Held { _lock: file })
 }
 

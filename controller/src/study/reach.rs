@@ -56,10 +56,14 @@ pub(super) async fn find(
     anyhow::ensure!(is_remote || !found.is_empty(), "the local agent did not come up");
     anyhow::ensure!(!found.is_empty(), "{missing}: {}", absent_mend(url));
     let unlike = |(_, trust): &(Device, Trust)| !takes(trust, &key);
-    if let Some(device) = found.keys().next()
-        && found.values().all(unlike)
-    {
-        anyhow::bail!("{device}: {}", distrust_mend(&key));
+    if found.values().all(unlike) {
+        let names: Vec<String> = found.keys().map(ToString::to_string).collect();
+        let absent = if missing.is_empty() {
+            String::new()
+        } else {
+            format!("; {missing}: {}", absent_mend(url))
+        };
+        anyhow::bail!("{}: {}{absent}", names.join(", "), distrust_mend(&key));
     }
     let failed = wanted.iter().filter_map(|device| {
         let why = match found.get(device) {

@@ -123,6 +123,8 @@ struct DlTensor {
     byte_offset: u64,
 }
 
+// TVM's runtime is published for processors of 64 bits alone.
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<DlTensor>() == 48, "as DLPack's header has it");
 
 /// Declares a table of functions, each found by its name in the library.

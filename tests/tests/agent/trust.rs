@@ -101,7 +101,7 @@ pub(super) async fn what_was_taken_before_must_be_of_a_named_controller_too(kind
     let said = failure(&mut controller, "anybodys").await;
     assert!(
         said.error
-            .starts_with("`pi4` refused the job: it is not signed, "),
+            .starts_with("`pi4` gave the job up: it was taken unsigned, "),
         "{}",
         said.error
     );

@@ -44,8 +44,14 @@ impl Lowering<'_> {
         self.emit(step, &layout, Code::SelectV2, call, Options::None)
     }
 
-    /// `Cast` of truth values or indices to floats.
+    /// `Cast` of truth values or indices to floats. A quantized tensor's bytes are other numbers here than in ONNX.
     pub(super) fn cast(&mut self, step: &Step) -> Result<(), Error> {
+        let node = self.graph.node(step.id);
+        let from = self.values.get(&node.input[0]).map(|value| value.data_type);
+        if !matches!(from, Some(DataType::Bool | DataType::Int64)) {
+            let reason = "it casts neither truth values nor indices; cut it off the model";
+            return Err(Error::node(node, reason));
+        }
         let (value, layout) = self.first(step)?;
         self.emit(step, &layout, Code::Cast, vec![value], Options::None)
     }

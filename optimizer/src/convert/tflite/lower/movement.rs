@@ -347,8 +347,15 @@ impl Lowering<'_> {
             (Code::DepthToSpace, Options::DepthToSpace { block })
         };
         let mut value = self.picture(step)?;
-        if node.text("mode") == Some("CRD") {
-            value = self.blocks_first(value, (block * block) as usize);
+        match node.text("mode").unwrap_or("DCR") {
+            "DCR" => {}
+            "CRD" => value = self.blocks_first(value, (block * block) as usize),
+            other => {
+                return Err(Error::node(
+                    node,
+                    format!("mode `{other}` is neither DCR nor CRD"),
+                ));
+            }
         }
         let given = self.quantization(value);
         self.emit_as(step, &CHANNELS_LAST, code, vec![value], options, given)

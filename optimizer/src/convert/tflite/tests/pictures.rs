@@ -219,6 +219,15 @@ fn what_cannot_be_converted_is_named() {
     let why = refusal(&b.finish(&[&y]));
     assert!(why.contains("only floats are converted"), "{why}");
 
+    // The bytes of quantized tensors stand for other numbers in TFLite.
+    let mut b = Builder::new(17);
+    let x = b.input("x", &["1", "4", "8"]);
+    let scale = b.floats(&[], &[0.1]);
+    let bytes = b.op("QuantizeLinear", &[&x, &scale], &[]);
+    let y = b.op("Cast", &[&bytes], &[int("to", 1)]);
+    let why = refusal(&b.finish(&[&y]));
+    assert!(why.contains("neither truth values nor indices"), "{why}");
+
     let mut b = Builder::new(17);
     let x = b.input("x", &["1", "4", "5", "5"]);
     let weights = b.floats(&[4, 3, 3, 3], &[0.1; 108]);
