@@ -26,7 +26,9 @@ struct Pmic {
 
 pub(super) fn find(root: &Path, found: &mut Found) {
     match pmic(root) {
-        Ok(pmic) => found.meters.extend(pmic.map(|pmic| Box::new(pmic) as Box<dyn Meter>)),
+        Ok(pmic) => found
+            .meters
+            .extend(pmic.map(|pmic| Box::new(pmic) as Box<dyn Meter>)),
         Err(fault) => found.faults.push(fault),
     }
 }
@@ -109,7 +111,9 @@ pub(crate) fn parse(text: &str) -> Option<Vec<(String, u64)>> {
 }
 
 fn number(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
+    text.parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite() && *number >= 0.0)
 }
 
 impl Meter for Pmic {

@@ -420,7 +420,10 @@ const PMIC: &str = "     3V7_WL_SW_A current(0)=0.04782057A
 
 /// A Raspberry Pi 5 whose firmware says this.
 fn raspberry_pi_5(said: &str) -> TempDir {
-    let root = system(&[("proc/device-tree/compatible", "raspberrypi,5-model-b\0brcm,bcm2712\0")]);
+    let root = system(&[(
+        "proc/device-tree/compatible",
+        "raspberrypi,5-model-b\0brcm,bcm2712\0",
+    )]);
     let script = format!("#!/bin/sh\n[ \"$1\" = pmic_read_adc ] && cat <<'EOF'\n{said}EOF\n");
     write(root.path(), "usr/bin/vcgencmd", &script);
     let program = root.path().join("usr/bin/vcgencmd");
@@ -436,7 +439,10 @@ fn a_raspberry_pi_5() {
         panic!("one meter");
     };
     let rails: Vec<_> = meter.rails().iter().map(|channel| channel.to_string()).collect();
-    assert_eq!((rails.len(), rails[7].as_str(), rails[12].as_str()), (13, "pmic VDD_CORE", "pmic sum"));
+    assert_eq!(
+        (rails.len(), rails[7].as_str(), rails[12].as_str()),
+        (13, "pmic VDD_CORE", "pmic sum")
+    );
 }
 
 #[test]
@@ -447,15 +453,29 @@ fn the_rails_of_a_raspberry_pi_5_are_paired_by_name() {
     let sum: u64 = rails.iter().map(|(_, power)| power).sum();
     assert_eq!((rails.len(), (sum + 5) / 10), (12, 189_845));
     assert_eq!(pmic::parse("error=1 error_msg=\"Command not registered\""), None);
-    assert_eq!(pmic::parse("VDD_CORE_A current(7)=NaNA\nVDD_CORE_V volt(15)=0.7V"), None);
+    assert_eq!(
+        pmic::parse("VDD_CORE_A current(7)=NaNA\nVDD_CORE_V volt(15)=0.7V"),
+        None
+    );
 }
 
 #[test]
 fn a_raspberry_pi_5_whose_firmware_does_not_tell() {
-    let said = faults(&find(raspberry_pi_5("error=1 error_msg=\"Command not registered\"\n").path()));
-    assert!(said[0].contains("`pmic_read_adc` says `error=1 error_msg"), "{said:?}");
-    let without = system(&[("proc/device-tree/compatible", "raspberrypi,5-model-b\0brcm,bcm2712\0")]);
-    assert!(faults(&find(without.path()))[0].ends_with("usr/bin/vcgencmd: it is not there; install `raspi-utils`"));
+    let said = faults(&find(
+        raspberry_pi_5("error=1 error_msg=\"Command not registered\"\n").path(),
+    ));
+    assert!(
+        said[0].contains("`pmic_read_adc` says `error=1 error_msg"),
+        "{said:?}"
+    );
+    let without = system(&[(
+        "proc/device-tree/compatible",
+        "raspberrypi,5-model-b\0brcm,bcm2712\0",
+    )]);
+    assert!(
+        faults(&find(without.path()))[0]
+            .ends_with("usr/bin/vcgencmd: it is not there; install `raspi-utils`")
+    );
 }
 
 /// A laptop of Intel's: the counters that an i7 of a laptop showed (MangoHud issue 1776), with the zone `psys` and the
