@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Wire format generation; readers refuse any other.
-pub const MAJOR: u8 = 1;
+pub const MAJOR: u8 = 2;
 /// Additions within the generation.
-pub const MINOR: u8 = 5;
+pub const MINOR: u8 = 0;
 
 /// Zero bytes that all fields which were ever appended to one message may take.
 const APPENDED: usize = 16;
@@ -50,20 +50,25 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
 
 /// As [`decode`], with how many bytes follow that are fields of a newer version.
 pub(crate) fn decode_counted<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), WireError> {
+    decode_as(bytes, MINOR)
+}
+
+/// What a reader of minor version `own` makes of it.
+fn decode_as<T: DeserializeOwned>(bytes: &[u8], own: u8) -> Result<(T, usize), WireError> {
     let [major, minor, body @ ..] = bytes else {
         return Err(WireError::Short(bytes.len()));
     };
     if *major != MAJOR {
         return Err(WireError::Version { found: *major });
     }
-    let (message, surplus) = if *minor < MINOR {
+    let (message, surplus) = if *minor < own {
         let completed = [body, &[0; APPENDED]].concat();
         let (message, left) = take(&completed)?;
         (message, left.saturating_sub(APPENDED))
     } else {
         take(body)?
     };
-    let may_have_unknown_fields = *minor > MINOR;
+    let may_have_unknown_fields = *minor > own;
     if !may_have_unknown_fields && surplus > 0 {
         return Err(WireError::Surplus(surplus));
     }
@@ -74,4 +79,50 @@ pub(crate) fn decode_counted<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, us
 fn take<T: DeserializeOwned>(body: &[u8]) -> Result<(T, usize), WireError> {
     let (message, rest) = postcard::take_from_bytes(body).map_err(WireError::Malformed)?;
     Ok((message, rest.len()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A message of minor version 3.
+    type Before = (u32, String);
+    /// The same of minor version 5, with a field that came in 4 and one that came in 5.
+    type After = (u32, String, Option<bool>, Vec<u8>);
+
+    fn message(minor: u8, message: &impl Serialize) -> Vec<u8> {
+        let mut bytes = encode(message);
+        bytes[1] = minor;
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn fields_that_an_older_message_lacks_are_zero(number: u32, text: String, told: Option<bool>) {
+            let before: Before = (number, text.clone());
+            let (read, left) = decode_as::<After>(&message(3, &before), 5).unwrap();
+            prop_assert_eq!((read, left), ((number, text.clone(), None, Vec::new()), 0));
+            let between = (number, text.clone(), told);
+            let (read, left) = decode_as::<After>(&message(4, &between), 5).unwrap();
+            prop_assert_eq!((read, left), ((number, text, told, Vec::new()), 0));
+        }
+
+        #[test]
+        fn fields_of_a_newer_message_are_counted(after: After) {
+            let (read, left) = decode_as::<Before>(&message(5, &after), 3).unwrap();
+            let own = encode(&read).len();
+            prop_assert_eq!(left, encode(&after).len() - own);
+            prop_assert_eq!(read, (after.0, after.1));
+        }
+
+        #[test]
+        fn what_follows_an_older_message_is_surplus(before: Before) {
+            let mut bytes = message(3, &before);
+            bytes.push(1);
+            prop_assert!(matches!(decode_as::<Before>(&bytes, 5), Err(WireError::Surplus(1))));
+        }
+    }
 }

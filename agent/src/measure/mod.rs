@@ -106,7 +106,7 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
         limits,
         reports,
     };
-    let mut power = Power::begin(&bench.limits.system, bench.limits.idle).await;
+    let mut power = Power::begin(bench.limits.system.clone(), bench.limits.idle).await;
     let mut waiting = VecDeque::from(jobs);
     let mut number = 1;
     while !waiting.is_empty() {

@@ -1,6 +1,7 @@
 //! The meters beside one batch: read from before its first job to after its last.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use edgefront_protocol::RailEnergy;
@@ -10,7 +11,7 @@ use crate::meters::{self, Sampler};
 
 /// Meters that are read, and when the device was at rest.
 pub(super) struct Power {
-    sampler: Sampler,
+    sampler: Arc<Sampler>,
     /// How long a rest is.
     idle: Duration,
     before: Option<Stretch>,
@@ -19,9 +20,12 @@ pub(super) struct Power {
 
 impl Power {
     /// Begins to read the meters below `system` and measures the device at rest. Without a meter it takes no time.
-    pub(super) async fn begin(system: &Path, idle: Duration) -> Self {
+    pub(super) async fn begin(system: PathBuf, idle: Duration) -> Self {
+        // Some drivers start a program, and all read files.
+        let start = tokio::task::spawn_blocking(move || Sampler::start(meters::find(&system)));
+        let sampler = start.await.expect("invariant: no driver panics, whatever a system holds");
         let mut power = Self {
-            sampler: Sampler::start(meters::find(system)),
+            sampler: Arc::new(sampler),
             idle,
             before: None,
             after: None,
@@ -36,13 +40,22 @@ impl Power {
     }
 
     async fn rest(&self) -> Option<Stretch> {
-        let slowest = self.sampler.slowest()?;
+        if self.sampler.is_empty() {
+            return None;
+        }
+        // The readings around it tell how the rest began and ended.
+        self.wait_past(0).await;
         let begun = monotonic();
         tokio::time::sleep(self.idle).await;
         let ended = monotonic();
-        // The next reading tells how the rest ended.
-        tokio::time::sleep(slowest * 2).await;
+        self.wait_past(ended).await;
         Some((begun, ended))
+    }
+
+    async fn wait_past(&self, at: u64) {
+        let sampler = Arc::clone(&self.sampler);
+        // It does not fail, and where it did the rest would have no energy.
+        drop(tokio::task::spawn_blocking(move || sampler.wait_past(at)).await);
     }
 
     /// What each rail took in these rounds.

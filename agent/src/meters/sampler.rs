@@ -1,7 +1,7 @@
 //! Reads meters at their own rate while others measure.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,17 @@ pub(crate) struct Sampler {
 struct Watched {
     channels: Vec<Channel>,
     period: Duration,
-    log: Arc<Mutex<Log>>,
+    log: Arc<Shared>,
     /// Dropped, it ends the thread.
     alive: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread of one meter writes and others read.
+struct Shared {
+    log: Mutex<Log>,
+    /// Told at each reading, and at the last.
+    grown: Condvar,
 }
 
 /// What one meter gave.
@@ -43,9 +50,17 @@ impl Sampler {
         }
     }
 
-    /// The longest time from one reading of a meter to the next; `None` without meters.
-    pub(crate) fn slowest(&self) -> Option<Duration> {
-        self.watched.iter().map(|watched| watched.period).max()
+    /// Whether there is nothing to read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.watched.is_empty()
+    }
+
+    /// Blocks until every meter was read at `at` or later, but for those that give no more. Waits for none longer
+    /// than ten of its readings and a second take.
+    pub(crate) fn wait_past(&self, at: u64) {
+        for watched in &self.watched {
+            watched.wait_past(at);
+        }
     }
 
     /// The energy of every rail over the rounds of one job, and at rest before and after.
@@ -67,17 +82,19 @@ impl Watched {
     fn start(mut meter: Box<dyn Meter>) -> Self {
         let (channels, period) = (meter.rails().to_vec(), meter.period());
         let series = channels.iter().map(|channel| Series::new(channel.quantity));
-        let log = Arc::new(Mutex::new(Log {
-            series: series.collect(),
-            fault: None,
-        }));
+        let log = Arc::new(Shared {
+            log: Mutex::new(Log {
+                series: series.collect(),
+                fault: None,
+            }),
+            grown: Condvar::new(),
+        });
         let (alive, ended) = mpsc::channel::<()>();
         let kept = Arc::clone(&log);
         let thread = std::thread::spawn(move || {
             let begun = Instant::now();
             for number in 1.. {
-                if let Err(fault) = sample(meter.as_mut(), &kept) {
-                    locked(&kept).fault = Some(fault);
+                if !sample(meter.as_mut(), &kept) {
                     return;
                 }
                 // By the clock and not by the last reading, so that the rate does not drift.
@@ -97,8 +114,16 @@ impl Watched {
         }
     }
 
+    fn wait_past(&self, at: u64) {
+        let limit = self.period * 10 + Duration::from_secs(1);
+        let is_behind = |log: &mut Log| log.fault.is_none() && !log.series.iter().all(|series| series.reaches(at));
+        let log = self.log.locked();
+        // A thread that waits no longer only loses the window that this was for.
+        drop(self.log.grown.wait_timeout_while(log, limit, is_behind));
+    }
+
     fn energies(&self, rounds: &[Option<Stretch>], idle: [Option<Stretch>; 2]) -> Vec<RailEnergy> {
-        let log = locked(&self.log);
+        let log = self.log.locked();
         let believed = self
             .channels
             .iter()
@@ -119,7 +144,7 @@ impl Watched {
     }
 
     fn faults(&self) -> Vec<Fault> {
-        let log = locked(&self.log);
+        let log = self.log.locked();
         let stuck = self
             .channels
             .iter()
@@ -144,20 +169,32 @@ impl Drop for Watched {
     }
 }
 
-/// One reading of all rails, at the middle of the time that it takes.
-fn sample(meter: &mut dyn Meter, log: &Mutex<Log>) -> Result<(), Fault> {
-    let before = monotonic();
-    let values = meter.read()?;
-    let at = u64::midpoint(before, monotonic());
-    let mut log = locked(log);
-    for (series, value) in log.series.iter_mut().zip(values) {
-        series.push(at, value);
+impl Shared {
+    fn locked(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    Ok(())
 }
 
-fn locked(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
+/// One reading of all rails, at the middle of the time that it takes. Gives whether the meter can be read further.
+fn sample(meter: &mut dyn Meter, shared: &Shared) -> bool {
+    let before = monotonic();
+    let values = meter.read();
+    let at = u64::midpoint(before, monotonic());
+    let mut log = shared.locked();
+    let is_read = match values {
+        Ok(values) => {
+            for (series, value) in log.series.iter_mut().zip(values) {
+                series.push(at, value);
+            }
+            true
+        }
+        Err(fault) => {
+            log.fault = Some(fault);
+            false
+        }
+    };
+    shared.grown.notify_all();
+    is_read
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ impl Series {
         self.readings.push((at, value));
     }
 
+    /// Whether there is a value of `at` or later.
+    pub(super) fn reaches(&self, at: u64) -> bool {
+        self.readings.last().is_some_and(|(last, _)| *last >= at)
+    }
+
     /// Readings so far where all of them are equal, though they are many.
     pub(super) fn stuck_after(&self, least: usize) -> Option<usize> {
         let (_, first) = self.readings.first()?;

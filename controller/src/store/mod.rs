@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 
 /// Name of the database in a study's directory.
 pub const FILE: &str = "edgefront.db";
-/// Generation of the tables, `user_version` of the database.
-const SCHEMA: i64 = 2;
+/// Generation of the tables and of the messages in them, `user_version` of the database.
+const SCHEMA: i64 = 3;
 /// How long to wait for the lock; whoever holds it holds it until it ends.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -35,6 +35,14 @@ pub enum Error {
     /// A newer version wrote the database.
     #[error("{} was written by a newer edgefront (schema {found}, this version reads {SCHEMA}); use that one, or choose another --out", path.display())]
     Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+    },
+    /// An older version wrote the database, whose messages are others.
+    #[error("{} was written by an older edgefront (schema {found}, this version reads {SCHEMA}); finish it with that one, replace it with --fresh, or choose another --out{}", path.display(), kept(path))]
+    Older {
         /// The database.
         path: PathBuf,
         /// Its schema.
@@ -64,7 +72,7 @@ pub enum Error {
     },
 }
 
-/// What a study wrote before its database was damaged.
+/// What a study wrote before its database could be read no more.
 fn kept(database: &Path) -> String {
     let written = database.with_file_name("results.json");
     if written.exists() {
@@ -425,7 +433,7 @@ impl Store {
     }
 }
 
-/// Makes the tables in a new database; refuses one of a later generation.
+/// Makes the tables in a new database; refuses one of another generation.
 fn migrate(transaction: &Transaction<'_>, path: &Path, controller: &ControllerId) -> Result<(), Error> {
     let wrap = |source| classify(path, source);
     let found: i64 = transaction
@@ -433,10 +441,6 @@ fn migrate(transaction: &Transaction<'_>, path: &Path, controller: &ControllerId
         .map_err(wrap)?;
     match found {
         SCHEMA => Ok(()),
-        1 => transaction
-            .execute_batch("ALTER TABLE variants ADD COLUMN making TEXT")
-            .and_then(|()| transaction.pragma_update(None, "user_version", SCHEMA))
-            .map_err(wrap),
         0 => {
             let tables: i64 = transaction
                 .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
@@ -460,6 +464,10 @@ fn migrate(transaction: &Transaction<'_>, path: &Path, controller: &ControllerId
                 .map_err(wrap)
         }
         found if found > SCHEMA => Err(Error::Newer {
+            path: path.to_owned(),
+            found,
+        }),
+        1.. => Err(Error::Older {
             path: path.to_owned(),
             found,
         }),

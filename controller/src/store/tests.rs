@@ -180,28 +180,21 @@ fn a_damaged_database_says_what_to_do_once() {
 }
 
 #[test]
-fn a_directory_of_the_first_generation_is_brought_up_to_date() {
+fn a_database_of_an_older_generation_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let key = Digest::of(b"key");
-    let blob = BlobRef {
-        digest: Digest::of(b"made"),
-        bytes: Bytes(4),
-    };
     drop(open(dir.path()));
-    let database = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
-    database
-        .execute_batch("ALTER TABLE variants DROP COLUMN making; PRAGMA user_version = 1")
-        .unwrap();
-    database
-        .execute(
-            "INSERT INTO variants (key, digest, bytes) VALUES (?1, ?2, 4)",
-            rusqlite::params![key.as_bytes(), blob.digest.as_bytes()],
-        )
-        .unwrap();
+    let database = Connection::open(dir.path().join(FILE)).unwrap();
+    database.pragma_update(None, "user_version", 2).unwrap();
     drop(database);
-    let store = open(dir.path());
-    assert_eq!(store.variant(&key).unwrap(), Some(blob));
-    assert!(store.makings::<Vec<u8>>().unwrap().is_empty());
+    let error = Store::open(dir.path(), &id("c1")).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.ends_with(
+            "was written by an older edgefront (schema 2, this version reads 3); finish it with that one, \
+             replace it with --fresh, or choose another --out"
+        ),
+        "{said}"
+    );
 }
 
 #[test]

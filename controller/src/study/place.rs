@@ -68,7 +68,7 @@ impl<'a> Place<'a> {
     pub(super) fn look(options: &'a Options, definition: &Definition) -> anyhow::Result<Self> {
         let out = options.out.as_path();
         let (store, start) = match look_into(out, definition) {
-            Err(error) if options.existing == Existing::Replace && is_damage(&error) => (None, Start::Renew),
+            Err(error) if options.existing == Existing::Replace && is_unreadable(&error) => (None, Start::Renew),
             looked => {
                 let (store, found) = looked?;
                 let start = decide(options.existing, &found)
@@ -97,7 +97,7 @@ impl<'a> Place<'a> {
         }
         if self.start == Start::Renew {
             ui.warn(format_args!(
-                "{} is damaged and begins anew; devices go on with the jobs that it knew",
+                "{} cannot be read and begins anew; devices go on with the jobs that it knew",
                 out.join(store::FILE).display()
             ));
             Store::remove(out)
@@ -129,8 +129,11 @@ fn look_into(out: &Path, definition: &Definition) -> anyhow::Result<(Option<Stor
     Ok((store, found))
 }
 
-fn is_damage(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(store::Error::Damaged { .. }))
+fn is_unreadable(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(store::Error::Damaged { .. } | store::Error::Older { .. })
+    )
 }
 
 /// The database of the directory, if it has one.

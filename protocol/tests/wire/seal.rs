@@ -93,16 +93,7 @@ proptest! {
         prop_assert_eq!(opened(&message, &device, &key), Err(Refused::Unsealed(Unsealed::NotSigned)));
     }
 
-    /// A controller of before there were signatures.
-    #[test]
-    fn a_batch_of_an_older_version_is_not_signed(batch in strategies::batch(), minor in 0..MINOR) {
-        let device = "pi4".parse().unwrap();
-        let mut message = wire::encode(&batch);
-        message[1] = minor;
-        prop_assert_eq!(seal::open(&message, &device).unwrap(), (batch, Err(Unsealed::NotSigned)));
-    }
-
-    /// An agent of before there were signatures: to it the seal is a field that it does not know.
+    /// To whom the seal is a field that it does not know.
     #[test]
     fn an_older_reader_finds_the_batch_in_a_signed_one(batch in strategies::batch()) {
         let mut message = key().seal(&batch, &"pi4".parse().unwrap());
@@ -130,10 +121,9 @@ proptest! {
     }
 
     #[test]
-    fn a_message_that_is_cut_is_refused(batch in strategies::batch(), keep in any::<Index>(), minor in 0..=MINOR) {
+    fn a_message_that_is_cut_is_refused(batch in strategies::batch(), keep in any::<Index>()) {
         let (key, device) = (key(), "pi4".parse().unwrap());
         let mut message = key.seal(&batch, &device);
-        message[1] = minor;
         message.truncate(keep.index(message.len()));
         prop_assert!(opened(&message, &device, &key).is_err());
     }
@@ -160,7 +150,7 @@ fn a_newer_major_version_is_refused_by_name() {
     let mut message = key().seal(&samples::batch(), &"pi4".parse().unwrap());
     message[0] += 1;
     let error = seal::open(&message, &"pi4".parse().unwrap()).unwrap_err();
-    assert!(matches!(error, WireError::Version { found: 2 }), "{error}");
+    assert!(matches!(error, WireError::Version { found } if found == wire::MAJOR + 1), "{error}");
 }
 
 #[test]
