@@ -10,13 +10,14 @@ use edgefront_link::BrokerUrl;
 use edgefront_protocol::{Bytes, DeviceId, PublicKey};
 use serde::Deserialize;
 
-use crate::Error;
+use crate::meters::{CpuPower, External, Written};
+use crate::{Error, Sources};
 
 /// The commented defaults, as they are shipped for users to copy.
 pub const DEFAULTS: &str = include_str!("../../configs/agent.toml");
 
 /// How one agent runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The broker.
     pub broker: BrokerUrl,
@@ -40,8 +41,8 @@ pub struct Config {
     pub controllers: Vec<PublicKey>,
     /// Whether jobs may bring machine code of their own. Not without `controllers`.
     pub machine_code: bool,
-    /// The root of the system whose sensors are read: `/`, or where a container finds its host's.
-    pub system: PathBuf,
+    /// Where to look for meters.
+    pub meters: Sources,
     /// How long to measure the power at rest, before the jobs of a batch and after them.
     pub idle: Duration,
     /// How workers are started.
@@ -82,7 +83,7 @@ impl WorkerCommand {
 }
 
 /// Settings of one layer: of the defaults, of a file, or of the flags.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// See [`Config::broker`].
@@ -110,8 +111,12 @@ pub struct Settings {
     pub controllers: Option<Vec<PublicKey>>,
     /// See [`Config::machine_code`].
     pub machine_code: Option<bool>,
-    /// See [`Config::system`].
+    /// See [`Sources::system`].
     pub system: Option<PathBuf>,
+    /// See [`Sources::external`].
+    pub meters: Option<Vec<Written>>,
+    /// See [`Sources::cpu_power`].
+    pub cpu_power: Option<CpuPower>,
     /// See [`Config::idle`].
     #[serde(default, with = "humantime_serde")]
     pub idle: Option<Duration>,
@@ -155,6 +160,8 @@ impl Settings {
             controllers: self.controllers.or(below.controllers),
             machine_code: self.machine_code.or(below.machine_code),
             system: self.system.or(below.system),
+            meters: self.meters.or(below.meters),
+            cpu_power: self.cpu_power.or(below.cpu_power),
             idle: self.idle.or(below.idle),
             worker_runner: self.worker_runner.or(below.worker_runner),
         }
@@ -185,8 +192,22 @@ impl Config {
                   `edgefront keys` prints on the workstation",
             ));
         }
+        let broker: BrokerUrl = required("broker", all.broker)?.parse()?;
+        let written = all.meters.unwrap_or_default().into_iter();
+        let external = written.map(|written| External::new(written, &broker));
+        let meters = Sources {
+            system: absolute(&required("system", all.system)?)?,
+            external: external
+                .collect::<Result<_, _>>()
+                .map_err(|why| setting("meters", &why))?,
+            cpu_power: all
+                .cpu_power
+                .map(CpuPower::checked)
+                .transpose()
+                .map_err(|why| setting("cpu_power", &why))?,
+        };
         Ok(Self {
-            broker: required("broker", all.broker)?.parse()?,
+            broker,
             id,
             state_dir,
             runtime_path,
@@ -197,7 +218,7 @@ impl Config {
             fetch_patience: some_time("fetch_patience", all.fetch_patience)?,
             controllers,
             machine_code,
-            system: absolute(&required("system", all.system)?)?,
+            meters,
             idle: some_time("idle", all.idle)?,
             worker: WorkerCommand {
                 runner: required("worker_runner", all.worker_runner)?,
@@ -292,7 +313,10 @@ mod tests {
             fetch_patience: Duration::from_secs(30),
             controllers: Vec::new(),
             machine_code: false,
-            system: "/".into(),
+            meters: Sources {
+                system: "/".into(),
+                ..Sources::default()
+            },
             idle: Duration::from_secs(2),
             worker: worker(),
         };
@@ -346,6 +370,14 @@ mod tests {
             (
                 "controllers = ['me']",
                 "agent.toml:1: `me` is not the public key of a controller; `edgefront keys` prints it",
+            ),
+            (
+                "meters = [{ name = 'plug' }]",
+                "setting `meters`: the meter `plug` needs either a `command`",
+            ),
+            (
+                "cpu_power = { idle_w = -1, core_w = 2 }",
+                "setting `cpu_power`: holds watts",
             ),
             (
                 "machine_code = true",

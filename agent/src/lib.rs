@@ -26,6 +26,7 @@ pub mod worker;
 
 pub use config::{Config, DEFAULTS, Settings, WorkerCommand};
 pub use error::Error;
+pub use meters::Sources;
 
 use std::path::Path;
 
@@ -42,7 +43,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     admission::warn_of_everybody(&config);
     let device = device::describe(&config).await;
     let board = board::read(Path::new("/"));
-    let meters = meters::announce(&config.system);
+    let meters = meters::announce(&config.meters);
     let (dispatcher, mended) = Dispatcher::start(config, (device, board, meters), store)?;
     dispatcher.run(mended, std::pin::pin!(shutdown)).await
 }

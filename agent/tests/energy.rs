@@ -1,48 +1,64 @@
-//! Energy of a job beside a sensor whose power is known.
+//! Energy of a job beside meters whose power is known.
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::VecDeque;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use edgefront_agent::WorkerCommand;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
-use edgefront_protocol::{BlobRef, Bytes, Measurement, Nanos, Plan, Round, Window};
+use edgefront_agent::{Config, Settings, Sources, WorkerCommand};
+use edgefront_protocol::{BlobRef, Bytes, Measurement, Nanos, Plan, Round, Scope, Window};
+use edgefront_tests::broker::{Broker, Kind};
 use edgefront_tests::jobs;
 use tokio::sync::mpsc;
 
-/// A sensor in the form of the kernel's whose power follows a curve until this is dropped.
+/// A meter whose power follows a curve until this is dropped.
 struct Sensor {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Sensor {
-    fn start(root: &Path, watts: impl Fn(f64) -> f64 + Send + 'static) -> Self {
-        let folder = root.join("sys/class/hwmon/hwmon0");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("name"), "power_meter\n").unwrap();
-        let file = fs::File::create_new(folder.join("power1_input")).unwrap();
-        // Of one length, so that no reading finds half of it.
-        let put = move |at| file.write_all_at(format!("{:09}\n", (watts(at) * 1e6) as u64).as_bytes(), 0);
-        put(now()).unwrap();
+    /// Gives the watts of now to `put`, again and again.
+    fn start(
+        every: Duration,
+        watts: impl Fn(f64) -> f64 + Send + 'static,
+        mut put: impl FnMut(f64) + Send + 'static,
+    ) -> Self {
+        put(watts(now()));
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                put(now()).unwrap();
-                std::thread::sleep(Duration::from_millis(1));
+                put(watts(now()));
+                std::thread::sleep(every);
             }
         });
         Self {
             stop,
             thread: Some(thread),
         }
+    }
+
+    /// One in the form of the kernel's.
+    fn of_system(root: &Path, watts: impl Fn(f64) -> f64 + Send + 'static) -> Self {
+        let folder = root.join("sys/class/hwmon/hwmon0");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("name"), "power_meter\n").unwrap();
+        let file = fs::File::create_new(folder.join("power1_input")).unwrap();
+        Self::start(Duration::from_millis(1), watts, move |watts| {
+            // Of one length, so that no reading finds half of it.
+            let text = format!("{:09}\n", (watts * 1e6) as u64);
+            file.write_all_at(text.as_bytes(), 0).unwrap();
+        })
     }
 }
 
@@ -61,15 +77,15 @@ fn now() -> f64 {
         .as_secs_f64()
 }
 
-async fn measured(system: PathBuf) -> Measurement {
+async fn measured(meters: Sources) -> Measurement {
     let artifact = jobs::tiny();
     let plan = Plan {
-        min_time: Nanos(3_000_000_000),
+        min_time: Nanos(2_100_000_000),
         rounds: 3,
         ..Plan::default()
     };
     let assignment = Assignment {
-        job: jobs::job("metered", "null", BlobRef::of(b"metered"), plan),
+        job: jobs::job("metered", "tract", BlobRef::of(b"metered"), plan),
         artifact,
         pack: None,
     };
@@ -84,8 +100,9 @@ async fn measured(system: PathBuf) -> Measurement {
         machine_code: false,
         load: Duration::from_mins(1),
         run: Duration::from_mins(1),
-        system,
-        idle: Duration::from_secs(1),
+        meters,
+        // Two waves, whose mean is that of the rise.
+        idle: Duration::from_millis(1400),
     };
     let (sender, mut reports) = mpsc::channel(64);
     let task = tokio::spawn(measure(vec![assignment], 5, limits, sender));
@@ -109,22 +126,24 @@ fn integral(watts: impl Fn(f64) -> f64, round: &Round, window: &Window) -> f64 {
         .sum()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_energy_of_a_known_curve_is_found_within_one_percent() {
-    let root = tempfile::tempdir().unwrap();
+/// Waves of 0.7 s on a slow rise, as of a board that warms up.
+fn warming() -> impl Fn(f64) -> f64 + Copy + Send + 'static {
     let origin = now();
-    // Waves of 0.7 s on a slow rise, as of a board that warms up.
-    let watts = move |at: f64| {
+    move |at: f64| {
         let time = at - origin;
         4.0 + 2.0 * (time * std::f64::consts::TAU / 0.7).sin() + 0.2 * time
-    };
-    let sensor = Sensor::start(root.path(), watts);
-    let measurement = measured(root.path().to_owned()).await;
-    drop(sensor);
+    }
+}
+
+/// Holds the energy of the only rail against its curve.
+fn check(measurement: &Measurement, meter: &str, watts: impl Fn(f64) -> f64 + Copy) {
     let [rail] = &measurement.energy[..] else {
-        panic!("one rail: {:?}", measurement.energy);
+        panic!(
+            "one rail: {:?}, {:?}",
+            measurement.energy, measurement.conditions.notes
+        );
     };
-    assert_eq!(rail.rail.meter, "power_meter");
+    assert_eq!(rail.rail.meter, meter);
     let rounds = rail.rounds.iter().zip(&measurement.latency.rounds);
     let (mut found, mut known) = (0.0, 0.0);
     for (window, round) in rounds {
@@ -141,11 +160,117 @@ async fn the_energy_of_a_known_curve_is_found_within_one_percent() {
     assert_eq!(measurement.conditions.notes, Vec::<String>::new());
 }
 
+fn of_system(root: &Path) -> Sources {
+    Sources {
+        system: root.to_owned(),
+        ..Sources::default()
+    }
+}
+
+/// A meter outside of a device that has none.
+fn outside(meters: &str) -> Sources {
+    let settings = format!("system = '/nowhere'\nid = 'd'\nstate_dir = '/nowhere'\nmeters = [{meters}]");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.toml");
+    fs::write(&file, settings).unwrap();
+    let worker = WorkerCommand::of_this_program().unwrap();
+    Config::new(Settings::read(&file).unwrap(), worker)
+        .unwrap()
+        .meters
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_energy_of_a_known_curve_is_found_within_one_percent() {
+    let root = tempfile::tempdir().unwrap();
+    let watts = warming();
+    let sensor = Sensor::of_system(root.path(), watts);
+    let measurement = measured(of_system(root.path())).await;
+    drop(sensor);
+    check(&measurement, "power_meter", watts);
+}
+
+/// It tells the time of each value by a clock of its own, and prints each late.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_that_of_a_program_with_a_clock_of_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    let watts = warming();
+    let (pipe, program) = (root.path().join("pipe"), "tail -n +1 -f -s 0.01");
+    let file = fs::File::create_new(&pipe).unwrap();
+    let mut late = VecDeque::new();
+    let sensor = Sensor::start(Duration::from_millis(20), watts, move |watts| {
+        // Ten years behind, and a tenth of a second on its way.
+        late.push_back(format!("{:.6} {watts}\n", now() - 315_360_000.0));
+        if late.len() > 5 {
+            (&file).write_all(late.pop_front().unwrap().as_bytes()).unwrap();
+        }
+    });
+    let words = program.split(' ').chain(std::iter::once(pipe.to_str().unwrap()));
+    let command: Vec<String> = words.map(|word| format!("'{word}'")).collect();
+    let meter = format!("{{ name = 'bench', command = [{}] }}", command.join(", "));
+    // It is known from its values that they are at least so old, but not how much older.
+    let shifted = move |at| watts(at - 0.1);
+    let measurement = measured(outside(&meter)).await;
+    drop(sensor);
+    check(&measurement, "bench", shifted);
+    assert_eq!(measurement.energy[0].rail.scope, Scope::Wall);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_that_of_a_plug_on_mosquitto() {
+    let broker = Broker::start(Kind::Mosquitto);
+    let url = broker.url();
+    let mut publisher = Command::new("mosquitto_pub")
+        .args(["-h", &url.host, "-p", &url.port.to_string()])
+        .args(["-t", "shelly/status/switch:0", "-l"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = publisher.stdin.take().unwrap();
+    let watts = warming();
+    let sensor = Sensor::start(Duration::from_millis(20), watts, move |watts| {
+        writeln!(lines, "{{\"id\":0,\"apower\":{watts}}}").unwrap();
+    });
+    let meter =
+        format!("{{ name = 'plug', broker = '{url}', topic = 'shelly/status/switch:0', value = '/apower' }}");
+    let measurement = measured(outside(&meter)).await;
+    drop(sensor);
+    publisher.wait().unwrap();
+    check(&measurement, "plug", watts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_meter_that_is_slower_than_a_round_gives_no_energy_and_says_what_to_do() {
+    let meter =
+        "{ name = 'plug', command = ['sh', '-c', 'while echo 5; do sleep 1; echo 6; sleep 1; done'] }";
+    let measurement = measured(outside(meter)).await;
+    assert_eq!(measurement.energy[0].rounds, [None; 3]);
+    let [note] = &measurement.conditions.notes[..] else {
+        panic!("one note: {:?}", measurement.conditions.notes);
+    };
+    let said = "too seldom for rounds of ";
+    assert!(
+        note.starts_with("plug gave a value every 1.") && note.contains(said),
+        "{note}"
+    );
+    assert!(note.contains("measure longer, as with --min-time 1"), "{note}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_meter_that_cannot_be_started_is_a_note_and_no_energy() {
+    let measurement = measured(outside("{ name = 'plug', command = ['/no/such/meter'] }")).await;
+    assert_eq!(measurement.energy[0].rounds, [None; 3]);
+    let notes = measurement.conditions.notes.join("; ");
+    assert!(
+        notes.starts_with("plug: `/no/such/meter` cannot be started: "),
+        "{notes}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sensor_that_is_stuck_gives_no_energy_and_a_note() {
     let root = tempfile::tempdir().unwrap();
-    let sensor = Sensor::start(root.path(), |_| 5.0);
-    let measurement = measured(root.path().to_owned()).await;
+    let sensor = Sensor::of_system(root.path(), |_| 5.0);
+    let measurement = measured(of_system(root.path())).await;
     drop(sensor);
     assert_eq!(measurement.energy, []);
     let [note] = &measurement.conditions.notes[..] else {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use edgefront_agent::WorkerCommand;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
+use edgefront_agent::{Sources, WorkerCommand};
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
 use edgefront_protocol::{BlobRef, Bytes, Format, JobState, Nanos, Pack, PictureShape, Plan};
 use edgefront_tests::jobs::{self, tiny};
@@ -30,7 +30,10 @@ fn limits() -> Limits {
         load: Duration::from_mins(1),
         run: Duration::from_mins(1),
         // Without a meter.
-        system: "/nowhere".into(),
+        meters: Sources {
+            system: "/nowhere".into(),
+            ..Sources::default()
+        },
         idle: Duration::from_millis(200),
     }
 }

@@ -31,7 +31,7 @@ pub use tally::Tally;
 
 use crate::worker::message::{Feed, MAX_BYTES};
 use crate::worker::picture_batch;
-use crate::{Config, WorkerCommand};
+use crate::{Config, Sources, WorkerCommand};
 
 /// Least time between two reports of how far the rounds are.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -62,8 +62,8 @@ pub struct Limits {
     pub load: Duration,
     /// Longest silence of a worker that runs.
     pub run: Duration,
-    /// The root of the system whose meters are read.
-    pub system: PathBuf,
+    /// Where to look for meters.
+    pub meters: Sources,
     /// How long the power at rest is measured.
     pub idle: Duration,
 }
@@ -77,7 +77,7 @@ impl Limits {
             machine_code: config.machine_code,
             load: config.load_timeout,
             run: config.run_timeout,
-            system: config.system.clone(),
+            meters: config.meters.clone(),
             idle: config.idle,
         }
     }
@@ -106,7 +106,7 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
         limits,
         reports,
     };
-    let mut power = Power::begin(bench.limits.system.clone(), bench.limits.idle).await;
+    let mut power = Power::begin(bench.limits.meters.clone(), bench.limits.idle).await;
     let mut waiting = VecDeque::from(jobs);
     let mut number = 1;
     while !waiting.is_empty() {

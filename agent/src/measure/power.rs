@@ -1,13 +1,12 @@
 //! The meters beside one batch: read from before its first job to after its last.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use edgefront_protocol::RailEnergy;
 
 use crate::clock::{Stretch, monotonic};
-use crate::meters::{self, Sampler};
+use crate::meters::{self, Sampler, Sources};
 
 /// Meters that are read, and when the device was at rest.
 pub(super) struct Power {
@@ -19,11 +18,13 @@ pub(super) struct Power {
 }
 
 impl Power {
-    /// Begins to read the meters below `system` and measures the device at rest. Without a meter it takes no time.
-    pub(super) async fn begin(system: PathBuf, idle: Duration) -> Self {
+    /// Begins to read the meters of `sources` and measures the device at rest. Without a meter it takes no time.
+    pub(super) async fn begin(sources: Sources, idle: Duration) -> Self {
         // Some drivers start a program, and all read files.
-        let start = tokio::task::spawn_blocking(move || Sampler::start(meters::find(&system)));
-        let sampler = start.await.expect("invariant: no driver panics, whatever a system holds");
+        let start = tokio::task::spawn_blocking(move || Sampler::start(meters::find(&sources)));
+        let sampler = start
+            .await
+            .expect("invariant: no driver panics, whatever a system holds");
         let mut power = Self {
             sampler: Arc::new(sampler),
             idle,
@@ -63,8 +64,8 @@ impl Power {
         self.sampler.energies(rounds, [self.before, self.after])
     }
 
-    /// What went wrong with meters meanwhile.
-    pub(super) fn faults(&self) -> Vec<String> {
-        self.sampler.faults()
+    /// Why rails have no energy over these rounds, a line each.
+    pub(super) fn faults(&self, rounds: &[Option<Stretch>]) -> Vec<String> {
+        self.sampler.faults(rounds)
     }
 }

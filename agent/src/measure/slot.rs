@@ -165,7 +165,7 @@ impl Slot {
     /// Takes what the rounds took of each rail.
     pub(super) fn meter(&mut self, power: &Power) {
         self.energy = power.energies(&self.stretches);
-        self.conditions.notes.extend(power.faults());
+        self.conditions.notes.extend(power.faults(&self.stretches));
     }
 
     /// Adds a line for who reads the figures.

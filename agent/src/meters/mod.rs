@@ -6,6 +6,8 @@
 
 mod battery;
 mod boards;
+mod cpu_time;
+mod external;
 mod hwmon;
 mod ina3221;
 mod pmic;
@@ -20,7 +22,20 @@ use std::{fmt, io};
 
 use edgefront_protocol::{Meters, Rail};
 
+pub(crate) use cpu_time::CpuPower;
+pub(crate) use external::{External, Written};
 pub(crate) use sampler::Sampler;
+
+/// Where to look for meters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sources {
+    /// The root of the system whose sensors are read: `/`, or where a container finds its host's.
+    pub system: PathBuf,
+    /// Meters outside of the device.
+    pub external: Vec<External>,
+    /// By what to estimate power from processor time; `None`: not at all.
+    pub cpu_power: Option<CpuPower>,
+}
 
 /// Every driver, the one that knows most of its sensor first.
 const DRIVERS: [Driver; 5] = [ina3221::find, pmic::find, rapl::find, hwmon::find, battery::find];
@@ -88,6 +103,20 @@ pub(crate) enum Fault {
         "{rail} gave the same value at all of {readings} readings, at rest and under load, so it is not believed"
     )]
     Stuck { rail: String, readings: usize },
+    #[error("{0}")]
+    External(String),
+    #[error("{rail} gave no value")]
+    Silent { rail: String },
+    #[error(
+        "{rail} gave a value every {every:.2?}, too seldom for rounds of {round:.2?}, so there is no energy; measure longer, \
+         as with --min-time {needed:.0?}"
+    )]
+    TooSeldom {
+        rail: String,
+        every: Duration,
+        round: Duration,
+        needed: Duration,
+    },
 }
 
 impl Fault {
@@ -115,25 +144,40 @@ fn mend(path: &Path) -> String {
 pub(crate) struct Found {
     /// Those that can be read.
     pub(crate) meters: Vec<Box<dyn Meter>>,
+    /// Those that are listened to.
+    pub(crate) external: Vec<External>,
     /// What stands in the way of others.
     pub(crate) faults: Vec<Fault>,
 }
 
-/// Looks for every meter below `root`.
-pub(crate) fn find(root: &Path) -> Found {
-    let mut found = Found::default();
+impl Found {
+    /// What can be measured.
+    fn channels(&self) -> Vec<Channel> {
+        let read = self.meters.iter().flat_map(|meter| meter.rails()).cloned();
+        read.chain(self.external.iter().map(External::channel)).collect()
+    }
+}
+
+/// Looks for every meter.
+pub(crate) fn find(sources: &Sources) -> Found {
+    let mut found = Found {
+        external: sources.external.clone(),
+        ..Found::default()
+    };
     for driver in DRIVERS {
-        driver(root, &mut found);
+        driver(&sources.system, &mut found);
+    }
+    if let Some(power) = sources.cpu_power {
+        cpu_time::find(&sources.system, power, &mut found);
     }
     found
 }
 
 /// Every rail that is there, and why others are not, as the device tells its fleet.
-pub(crate) fn announce(root: &Path) -> Meters {
-    let found = find(root);
-    let channels = found.meters.iter().flat_map(|meter| meter.rails());
+pub(crate) fn announce(sources: &Sources) -> Meters {
+    let found = find(sources);
     Meters {
-        rails: channels.map(|channel| channel.rail.clone()).collect(),
+        rails: found.channels().into_iter().map(|channel| channel.rail).collect(),
         faults: found.faults.iter().map(ToString::to_string).collect(),
     }
 }

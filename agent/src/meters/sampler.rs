@@ -5,24 +5,40 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::series::Series;
-use super::{Channel, Fault, Found, Meter};
+use super::external::{Listening, Reading};
+use super::series::{LEAST_READINGS, Series};
+use super::{Channel, External, Fault, Found, Meter};
 use crate::clock::{Stretch, monotonic};
 use edgefront_protocol::RailEnergy;
 
 /// Fewest readings by which a rail that never changes is taken for a sensor that is stuck.
 const STUCK_READINGS: usize = 50;
+/// How long a meter that is listened to may be silent before it is waited for no longer.
+const SILENCE: Duration = Duration::from_secs(10);
 
-/// Threads that read meters, one each so that a slow one does not keep the others. Dropped, it ends them.
+/// Threads that read meters or listen to them, one each so that a slow one does not keep the others. Dropped, it ends them.
 pub(crate) struct Sampler {
     watched: Vec<Watched>,
 }
 
-/// One meter that is read.
+/// One meter.
 struct Watched {
     channels: Vec<Channel>,
-    period: Duration,
     log: Arc<Shared>,
+    /// How long it is waited for.
+    patience: Duration,
+    _source: Source,
+}
+
+/// Who fills a log.
+#[expect(dead_code, reason = "held for what their drop does")]
+enum Source {
+    Read(Reader),
+    Heard(Listening),
+}
+
+/// A thread that reads a meter. Dropped, it ends.
+struct Reader {
     /// Dropped, it ends the thread.
     alive: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -45,8 +61,10 @@ struct Log {
 impl Sampler {
     /// Begins to read.
     pub(crate) fn start(found: Found) -> Self {
+        let read = found.meters.into_iter().map(Watched::read);
+        let heard = found.external.iter().map(Watched::listen);
         Self {
-            watched: found.meters.into_iter().map(Watched::start).collect(),
+            watched: read.chain(heard).collect(),
         }
     }
 
@@ -55,8 +73,7 @@ impl Sampler {
         self.watched.is_empty()
     }
 
-    /// Blocks until every meter was read at `at` or later, but for those that give no more. Waits for none longer
-    /// than ten of its readings and a second take.
+    /// Blocks until every meter was read at `at` or later, but for those that give no more or are silent for too long.
     pub(crate) fn wait_past(&self, at: u64) {
         for watched in &self.watched {
             watched.wait_past(at);
@@ -71,55 +88,44 @@ impl Sampler {
             .collect()
     }
 
-    /// Why rails that were found have no energy, a line each.
-    pub(crate) fn faults(&self) -> Vec<String> {
-        let faults = self.watched.iter().flat_map(Watched::faults);
+    /// Why rails that were found have no energy over these rounds, a line each.
+    pub(crate) fn faults(&self, rounds: &[Option<Stretch>]) -> Vec<String> {
+        let faults = self.watched.iter().flat_map(|watched| watched.faults(rounds));
         faults.map(|fault| fault.to_string()).collect()
     }
 }
 
 impl Watched {
-    fn start(mut meter: Box<dyn Meter>) -> Self {
-        let (channels, period) = (meter.rails().to_vec(), meter.period());
-        let series = channels.iter().map(|channel| Series::new(channel.quantity));
-        let log = Arc::new(Shared {
-            log: Mutex::new(Log {
-                series: series.collect(),
-                fault: None,
-            }),
-            grown: Condvar::new(),
-        });
-        let (alive, ended) = mpsc::channel::<()>();
-        let kept = Arc::clone(&log);
-        let thread = std::thread::spawn(move || {
-            let begun = Instant::now();
-            for number in 1.. {
-                if !sample(meter.as_mut(), &kept) {
-                    return;
-                }
-                // By the clock and not by the last reading, so that the rate does not drift.
-                let next = begun + period * number;
-                let wait = next.saturating_duration_since(Instant::now());
-                if ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
-                    return;
-                }
-            }
-        });
+    fn read(meter: Box<dyn Meter>) -> Self {
+        let channels = meter.rails().to_vec();
+        let log = Arc::new(Shared::of(&channels));
         Self {
             channels,
-            period,
+            patience: meter.period() * 10 + Duration::from_secs(1),
+            _source: Source::Read(Reader::start(meter, Arc::clone(&log))),
             log,
-            alive: Some(alive),
-            thread: Some(thread),
+        }
+    }
+
+    fn listen(meter: &External) -> Self {
+        let channels = vec![meter.channel()];
+        let log = Arc::new(Shared::of(&channels));
+        let (kept, delay) = (Arc::clone(&log), meter.delay().as_nanos() as u64);
+        let source = meter.listen(move |line| kept.hear(line, monotonic(), delay));
+        Self {
+            channels,
+            log,
+            patience: SILENCE,
+            _source: Source::Heard(source),
         }
     }
 
     fn wait_past(&self, at: u64) {
-        let limit = self.period * 10 + Duration::from_secs(1);
-        let is_behind = |log: &mut Log| log.fault.is_none() && !log.series.iter().all(|series| series.reaches(at));
+        let is_behind =
+            |log: &mut Log| log.fault.is_none() && !log.series.iter().all(|series| series.reaches(at));
         let log = self.log.locked();
         // A thread that waits no longer only loses the window that this was for.
-        drop(self.log.grown.wait_timeout_while(log, limit, is_behind));
+        drop(self.log.grown.wait_timeout_while(log, self.patience, is_behind));
     }
 
     fn energies(&self, rounds: &[Option<Stretch>], idle: [Option<Stretch>; 2]) -> Vec<RailEnergy> {
@@ -143,23 +149,67 @@ impl Watched {
             .collect()
     }
 
-    fn faults(&self) -> Vec<Fault> {
+    fn faults(&self, rounds: &[Option<Stretch>]) -> Vec<Fault> {
         let log = self.log.locked();
-        let stuck = self
-            .channels
-            .iter()
-            .zip(&log.series)
-            .filter_map(|(channel, series)| {
-                Some(Fault::Stuck {
-                    rail: channel.to_string(),
-                    readings: series.stuck_after(STUCK_READINGS)?,
-                })
-            });
-        log.fault.iter().cloned().chain(stuck).collect()
+        let rails = self.channels.iter().zip(&log.series);
+        let of_rails = rails.filter_map(|(channel, series)| fault_of(channel, series, rounds));
+        match &log.fault {
+            Some(fault) => vec![fault.clone()],
+            None => of_rails.collect(),
+        }
     }
 }
 
-impl Drop for Watched {
+/// Why a rail has no energy over these rounds; `None` where it has some.
+fn fault_of(channel: &Channel, series: &Series, rounds: &[Option<Stretch>]) -> Option<Fault> {
+    let rail = channel.to_string();
+    if let Some(readings) = series.stuck_after(STUCK_READINGS) {
+        return Some(Fault::Stuck { rail, readings });
+    }
+    let timed: Vec<Stretch> = rounds.iter().copied().flatten().collect();
+    let longest = timed.iter().map(|(from, to)| to - from).max()?;
+    if timed.iter().any(|&(from, to)| series.window(from, to).is_some()) {
+        return None;
+    }
+    let (readings, every) = series.rate();
+    if readings < 2 {
+        return Some(Fault::Silent { rail });
+    }
+    let needed = every * u64::from(LEAST_READINGS + 1) * timed.len() as u64;
+    Some(Fault::TooSeldom {
+        rail,
+        every: Duration::from_nanos(every),
+        round: Duration::from_nanos(longest),
+        needed: Duration::from_secs(needed.div_ceil(1_000_000_000)),
+    })
+}
+
+impl Reader {
+    fn start(mut meter: Box<dyn Meter>, log: Arc<Shared>) -> Self {
+        let period = meter.period();
+        let (alive, ended) = mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let begun = Instant::now();
+            for number in 1.. {
+                if !sample(meter.as_mut(), &log) {
+                    return;
+                }
+                // By the clock and not by the last reading, so that the rate does not drift.
+                let next = begun + period * number;
+                let wait = next.saturating_duration_since(Instant::now());
+                if ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+                    return;
+                }
+            }
+        });
+        Self {
+            alive: Some(alive),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Reader {
     fn drop(&mut self) {
         self.alive = None;
         if let Some(thread) = self.thread.take() {
@@ -170,6 +220,35 @@ impl Drop for Watched {
 }
 
 impl Shared {
+    fn of(channels: &[Channel]) -> Self {
+        let series = channels.iter().map(|channel| Series::new(channel.quantity));
+        Self {
+            log: Mutex::new(Log {
+                series: series.collect(),
+                fault: None,
+            }),
+            grown: Condvar::new(),
+        }
+    }
+
+    /// Takes what a meter said at `arrival`, or why it says nothing for now. A value without a time was `delay` nanoseconds
+    /// on its way.
+    fn hear(&self, line: Result<Reading, String>, arrival: u64, delay: u64) {
+        let mut log = self.locked();
+        match line {
+            Ok(Reading { value, time }) => {
+                log.fault = None;
+                let series = log.series.iter_mut();
+                series.for_each(|series| match time {
+                    Some(time) => series.push_from_afar(time, arrival, value),
+                    None => series.push(arrival.saturating_sub(delay), value),
+                });
+            }
+            Err(why) => log.fault = Some(Fault::External(why)),
+        }
+        self.grown.notify_all();
+    }
+
     fn locked(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -255,7 +334,7 @@ mod tests {
         };
         let sampler = Sampler::start(Found {
             meters: vec![Box::new(meter)],
-            faults: Vec::new(),
+            ..Found::default()
         });
         let times = times.iter().take(least).collect();
         (sampler, times)
@@ -271,7 +350,10 @@ mod tests {
         assert!((round.unwrap().mean_watts() - 4.0).abs() < 1e-5);
         assert!(round.unwrap().readings >= 49);
         assert_eq!((none, energies[0].idle_before), (None, None));
-        assert_eq!(sampler.faults(), Vec::<String>::new());
+        assert_eq!(
+            sampler.faults(&[Some((times[10], times[60]))]),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -281,7 +363,7 @@ mod tests {
             sampler.energies(&[Some((times[10], times[40]))], [None, None]),
             []
         );
-        let said = sampler.faults().join("; ");
+        let said = sampler.faults(&[]).join("; ");
         assert!(
             said.starts_with("scripted gave the same value at all of"),
             "{said}"
@@ -300,6 +382,6 @@ mod tests {
             [None, None],
         );
         assert!(energies[0].rounds[0].is_some() && energies[0].rounds[1].is_none());
-        assert_eq!(sampler.faults(), ["/sys/gone: no such device"]);
+        assert_eq!(sampler.faults(&[]), ["/sys/gone: no such device"]);
     }
 }

@@ -5,7 +5,7 @@ use edgefront_protocol::{Microjoules, Nanos, Window};
 use super::Quantity;
 
 /// Fewest readings within a window whose power is told: with fewer, most of it would be guessed from outside.
-const LEAST_READINGS: u32 = 3;
+pub(super) const LEAST_READINGS: u32 = 3;
 /// A gap within a window of more than this many times the usual one means that the sensor failed meanwhile.
 const LONGEST_GAP: u64 = 10;
 
@@ -15,6 +15,8 @@ pub(super) struct Series {
     quantity: Quantity,
     /// Time in nanoseconds, and power in microwatts or energy in microjoules.
     readings: Vec<(u64, u64)>,
+    /// What is to be added to their times for those of our clock.
+    offset: i128,
 }
 
 impl Series {
@@ -22,6 +24,7 @@ impl Series {
         Self {
             quantity,
             readings: Vec::new(),
+            offset: 0,
         }
     }
 
@@ -30,9 +33,34 @@ impl Series {
         self.readings.push((at, value));
     }
 
+    /// Adds a value of `time` on the clock of its meter that came here at `arrival` on ours. What is not later than the
+    /// last one is dropped.
+    ///
+    /// Each value was on its way for a while, so that the true offset of the clocks is at most the least difference
+    /// of arrival and time so far, which is taken: it is too large by the shortest way of all (the minimum filter of
+    /// one-way delays, as in V. Paxson, On Calibrating Measurements of Packet Transit Times, 1998).
+    pub(super) fn push_from_afar(&mut self, time: u64, arrival: u64, value: u64) {
+        let difference = i128::from(arrival) - i128::from(time);
+        let is_first = self.readings.is_empty();
+        self.offset = if is_first {
+            difference
+        } else {
+            self.offset.min(difference)
+        };
+        if self.readings.last().is_none_or(|(last, _)| time > *last) {
+            self.readings.push((time, value));
+        }
+    }
+
+    /// Readings so far, and the mean time from one to the next in nanoseconds.
+    pub(super) fn rate(&self) -> (usize, u64) {
+        (self.readings.len(), self.usual_gap())
+    }
+
     /// Whether there is a value of `at` or later.
     pub(super) fn reaches(&self, at: u64) -> bool {
-        self.readings.last().is_some_and(|(last, _)| *last >= at)
+        let last = self.readings.last();
+        last.is_some_and(|(last, _)| i128::from(*last) + self.offset >= i128::from(at))
     }
 
     /// Readings so far where all of them are equal, though they are many.
@@ -46,6 +74,12 @@ impl Series {
     ///
     /// Power is taken to change linearly from one reading to the next (trapezoidal rule), energy to flow evenly.
     pub(super) fn window(&self, from: u64, to: u64) -> Option<Window> {
+        let theirs = |ours: u64| u64::try_from(i128::from(ours) - self.offset).ok();
+        self.window_of_theirs(theirs(from)?, theirs(to)?)
+    }
+
+    /// The same by the clock of the readings.
+    fn window_of_theirs(&self, from: u64, to: u64) -> Option<Window> {
         let start = self
             .readings
             .partition_point(|(at, _)| *at <= from)
@@ -180,6 +214,25 @@ mod tests {
     }
 
     proptest! {
+        /// A meter whose clock is years away, and whose values take at least 30 ms to come here.
+        #[test]
+        fn the_offset_of_a_clock_is_known_but_for_the_shortest_way(
+            ways in prop::collection::vec(30..400u64, 20..60),
+            ahead in 0..2_000_000_000_000u64,
+        ) {
+            let mut series = Series::new(Quantity::Power);
+            for (index, way) in ways.iter().enumerate() {
+                let at = (index as u64 + 1) * 500 * MS;
+                series.push_from_afar(at + ahead * MS, at + way * MS, 1_000_000 * index as u64);
+            }
+            let shortest = i128::from(*ways.iter().min().unwrap());
+            prop_assert_eq!(series.offset, (shortest - i128::from(ahead)) * i128::from(MS));
+            // 1 W more each half second from 0 W at 0.5 s on: 6 W at 3.5 s, the middle of 3 s.
+            let shift = shortest as u64 * MS;
+            let window = series.window(2_000 * MS + shift, 5_000 * MS + shift).unwrap();
+            prop_assert!((window.mean_watts() - 6.0).abs() < 1e-6);
+        }
+
         #[test]
         fn windows_that_meet_add_up(
             values in prop::collection::vec(0..50_000_000u64, 12..40),
@@ -208,10 +261,14 @@ mod tests {
             sorted.sort_unstable();
             for quantity in [Quantity::Power, Quantity::Energy] {
                 let mut series = Series::new(quantity);
+                let mut afar = series.clone();
                 for &(at, value) in &sorted {
                     series.push(at, value);
+                    afar.push_from_afar(value, at, at);
                 }
                 series.window(from, to);
+                afar.window(from, to);
+                afar.reaches(to);
             }
         }
     }

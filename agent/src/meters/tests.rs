@@ -21,6 +21,14 @@ fn system(files: &[(&str, &str)]) -> TempDir {
     root
 }
 
+/// What is found below `root`.
+fn find(root: &Path) -> Found {
+    super::find(&Sources {
+        system: root.to_owned(),
+        ..Sources::default()
+    })
+}
+
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();

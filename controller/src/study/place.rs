@@ -68,7 +68,9 @@ impl<'a> Place<'a> {
     pub(super) fn look(options: &'a Options, definition: &Definition) -> anyhow::Result<Self> {
         let out = options.out.as_path();
         let (store, start) = match look_into(out, definition) {
-            Err(error) if options.existing == Existing::Replace && is_unreadable(&error) => (None, Start::Renew),
+            Err(error) if options.existing == Existing::Replace && is_unreadable(&error) => {
+                (None, Start::Renew)
+            }
             looked => {
                 let (store, found) = looked?;
                 let start = decide(options.existing, &found)

@@ -150,7 +150,10 @@ fn a_newer_major_version_is_refused_by_name() {
     let mut message = key().seal(&samples::batch(), &"pi4".parse().unwrap());
     message[0] += 1;
     let error = seal::open(&message, &"pi4".parse().unwrap()).unwrap_err();
-    assert!(matches!(error, WireError::Version { found } if found == wire::MAJOR + 1), "{error}");
+    assert!(
+        matches!(error, WireError::Version { found } if found == wire::MAJOR + 1),
+        "{error}"
+    );
 }
 
 #[test]
