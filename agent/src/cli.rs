@@ -1,10 +1,12 @@
 //! The agent's flags, shared by `edgefront-agent` and `edgefront agent`.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use edgefront_protocol::PublicKey;
 
-use crate::{Config, Error, Settings, WorkerCommand};
+use crate::{Config, Error, Settings, WorkerCommand, meters};
 
 /// Flags that come before the configuration file.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -71,6 +73,39 @@ impl Args {
             .build()
             .map_err(Error::Program)?;
         runtime.block_on(crate::run(config, terminated()))
+    }
+}
+
+/// What `edgefront-agent meters` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MetersArgs {
+    /// Configuration file of the agent, for meters outside of the device [default: built-in settings]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// How long to read them, and before it how long not to
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    time: Duration,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl MetersArgs {
+    /// Reads every meter for a while and prints what it showed.
+    pub fn run(self) -> Result<(), Error> {
+        let args = Args {
+            config: self.config,
+            ..Args::default()
+        };
+        let survey = meters::survey(&args.into_config()?.meters, self.time);
+        let text = if self.json {
+            serde_json::to_string(&survey).expect("invariant: a survey holds texts and finite numbers")
+        } else {
+            survey.to_string()
+        };
+        writeln!(io::stdout(), "{text}").map_err(Error::Output)
     }
 }
 

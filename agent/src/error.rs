@@ -48,6 +48,9 @@ pub enum Error {
     /// The program itself cannot be found, so it cannot be started as a worker.
     #[error("cannot find the agent's own program: {0}")]
     Program(#[source] io::Error),
+    /// What was asked for cannot be printed.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] io::Error),
     /// Two agents of one name, and this one came later.
     #[error(
         "another agent with the id `{id}` is connected to the broker at {broker}; give one of them another --id"

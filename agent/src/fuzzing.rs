@@ -3,6 +3,7 @@
 use edgefront_protocol::{BatchId, BlobRef, Bytes, DeviceId, Digest, wire};
 
 use crate::machine::{Event, Machine, Memory, Saved};
+use crate::meters;
 use crate::store::Partial;
 use crate::worker::message::{self, Answer, Order};
 
@@ -56,6 +57,11 @@ pub fn journal(folder: &std::path::Path, bytes: &[u8]) {
     assert_eq!(open().1, []);
 }
 
+/// Reads what programs, files and messages of meters may say.
+pub fn meter(text: &[u8]) {
+    meters::fuzz(text);
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -70,7 +76,7 @@ mod tests {
         fn whatever_is_on_a_pipe_does_no_harm(mut bytes in vec(any::<u8>(), 0..256), length in 0..256u32) {
             worker_frames(&bytes);
             // As a frame, and with the version that a reader takes.
-            bytes.splice(0..0, [1, 0]);
+            bytes.splice(0..0, [wire::MAJOR, wire::MINOR]);
             bytes.splice(0..0, length.to_le_bytes());
             worker_frames(&bytes);
         }
@@ -78,9 +84,15 @@ mod tests {
         #[test]
         fn whatever_is_stored_does_no_harm(mut batch in vec(any::<u8>(), 0..256), mut settled in vec(any::<u8>(), 0..64)) {
             // With the version that a reader takes.
-            batch.splice(0..0, [1, 0]);
-            settled.splice(0..0, [1, 0]);
+            batch.splice(0..0, [wire::MAJOR, wire::MINOR]);
+            settled.splice(0..0, [wire::MAJOR, wire::MINOR]);
             stored_state(&"device".parse().unwrap(), &"next".parse().unwrap(), &batch, &settled);
+        }
+
+        #[test]
+        fn whatever_a_meter_says_does_no_harm(bytes in vec(any::<u8>(), 0..256), text in "(cpu |[A-Z0-9_]+_[AV] (current|volt)=)?[-0-9.eAV \\n{}:\"/]*") {
+            meter(&bytes);
+            meter(text.as_bytes());
         }
 
         #[test]

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use edgefront_agent::cli::Args;
+use edgefront_agent::cli::{Args, MetersArgs};
 use tracing_subscriber::EnvFilter;
 
 /// Measures neural networks on this device for the controllers of its broker.
@@ -20,8 +20,9 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   edgefront-agent --broker mqtt://192.168.1.10 --id pi4
+  edgefront-agent meters
 
 Exit codes:
   0  ended by SIGINT or SIGTERM
@@ -30,8 +31,15 @@ Exit codes:
 
 EDGEFRONT_LOG=debug shows what happens inside.";
 
+const METERS_EXAMPLES: &str = "\
+Example:
+  edgefront-agent meters --config /etc/edgefront/agent.toml --for 10s";
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what the meters of this device measure, and what it costs to read them.
+    #[command(after_help = METERS_EXAMPLES)]
+    Meters(MetersArgs),
     /// The child process that runs one job.
     #[command(hide = true)]
     Worker,
@@ -48,10 +56,14 @@ fn main() -> ExitCode {
         // Nobody can be told that standard error is closed.
         .log_internal_errors(false)
         .init();
-    if let Some(Command::Worker) = cli.command {
-        return edgefront_agent::worker::main().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
-    }
-    match cli.args.run() {
+    let done = match cli.command {
+        Some(Command::Worker) => {
+            return edgefront_agent::worker::main().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        Some(Command::Meters(args)) => args.run(),
+        None => cli.args.run(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

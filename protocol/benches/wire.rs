@@ -3,7 +3,7 @@
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use edgefront_protocol::blob::Chunk;
-use edgefront_protocol::outcome::{Conditions, Latency, Round, Score};
+use edgefront_protocol::outcome::{Conditions, Harness, Latency, Round, Score};
 use edgefront_protocol::{Bytes, Digest, Measurement, Nanos, Outcome, UnixMillis, wire};
 
 fn main() {
@@ -42,6 +42,7 @@ fn outcome() -> Outcome {
         }),
         conditions: Conditions::default(),
         energy: Vec::new(),
+        harness: Harness::default(),
     };
     let id = |text: &str| text.to_owned();
     Outcome {

@@ -79,6 +79,19 @@ pub struct Measurement {
     pub conditions: Conditions,
     /// What each rail took; empty where no meter was read.
     pub energy: Vec<RailEnergy>,
+    /// What measuring itself took.
+    pub harness: Harness,
+}
+
+/// What the agent's own process took while a job's rounds ran, its meters included; the worker is another process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Harness {
+    /// How long the rounds took, from their orders to their last samples.
+    pub time: Nanos,
+    /// For how much of it a processor ran the agent.
+    pub cpu: Nanos,
+    /// Resident set of the agent after the last round; `None` where the system does not tell.
+    pub rss: Option<Bytes>,
 }
 
 /// The timed runs of one job.

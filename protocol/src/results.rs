@@ -86,6 +86,9 @@ pub struct Record {
     pub energy: Option<EnergyRecord>,
     /// Memory of the worker process.
     pub memory: MemoryRecord,
+    /// What measuring itself took; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harness: Option<HarnessRecord>,
     /// Time to load the artifact.
     pub load_ms: f64,
     /// Seed of the shuffled order in which the configurations of the device took turns, where it is known.
@@ -209,6 +212,15 @@ pub struct EnergyRecord {
 pub struct MemoryRecord {
     /// Peak resident set.
     pub peak_rss_mb: Option<f64>,
+}
+
+/// What the agent took while the rounds ran, beside the worker that it measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HarnessRecord {
+    /// Percent of one processor.
+    pub cpu_percent: f64,
+    /// Resident set in megabytes of 10^6 bytes.
+    pub rss_mb: Option<f64>,
 }
 
 /// State of the device during the measurement.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
+use edgefront_protocol::outcome::{Conditions, Failure, Harness, Latency, Measurement, Round, Score, Stage};
 use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
 use edgefront_runtimes::{Registry, Search};
 
@@ -14,8 +14,9 @@ use super::power::Power;
 use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
-use crate::clock::Stretch;
+use crate::clock::{self, Stretch};
 use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
+use crate::worker::rss;
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
 const VIRTUAL: &str = "measured on a virtual machine: if its processors are emulated, its times and memory say nothing of a device";
@@ -32,6 +33,7 @@ pub(super) struct Slot {
     /// When the timed runs of each round were.
     stretches: Vec<Option<Stretch>>,
     energy: Vec<RailEnergy>,
+    harness: Harness,
     spent: Duration,
     peak_rss: Option<Bytes>,
     conditions: Conditions,
@@ -97,6 +99,7 @@ impl Slot {
             rounds: Vec::new(),
             stretches: Vec::new(),
             energy: Vec::new(),
+            harness: Harness::default(),
             spent: Duration::ZERO,
             conditions,
         })
@@ -127,7 +130,7 @@ impl Slot {
 
     /// One round, all other workers being blocked.
     pub(super) async fn round(&mut self, span: Span, position: u32) -> Result<(), Failure> {
-        let begun = Instant::now();
+        let (begun, own) = (Instant::now(), clock::of_this_process());
         let order = Order::Round(span);
         let mut answer = self.worker.ask(&order, Stage::Run, self.limits.run).await?;
         let mut tally = Tally::default();
@@ -153,6 +156,11 @@ impl Slot {
         self.rounds.push(round(&tally, position, started)?);
         self.stretches.push(stretch);
         self.spent += begun.elapsed();
+        self.harness = Harness {
+            time: self.spent.into(),
+            cpu: Nanos(self.harness.cpu.0 + clock::of_this_process() - own),
+            rss: rss(),
+        };
         self.tally.merge(&tally);
         Ok(())
     }
@@ -195,6 +203,7 @@ impl Slot {
             score,
             conditions: self.conditions,
             energy: self.energy,
+            harness: self.harness,
         })
     }
 

@@ -10,10 +10,12 @@ mod cpu_time;
 mod external;
 mod hwmon;
 mod ina3221;
+mod nvml;
 mod pmic;
 mod rapl;
 mod sampler;
 mod series;
+mod survey;
 mod sysfs;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use edgefront_protocol::{Meters, Rail};
 pub(crate) use cpu_time::CpuPower;
 pub(crate) use external::{External, Written};
 pub(crate) use sampler::Sampler;
+pub(crate) use survey::survey;
 
 /// Where to look for meters.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,7 +41,14 @@ pub struct Sources {
 }
 
 /// Every driver, the one that knows most of its sensor first.
-const DRIVERS: [Driver; 5] = [ina3221::find, pmic::find, rapl::find, hwmon::find, battery::find];
+const DRIVERS: [Driver; 6] = [
+    ina3221::find,
+    pmic::find,
+    nvml::find,
+    rapl::find,
+    hwmon::find,
+    battery::find,
+];
 
 /// Looks for a driver's meters below the root of a system: `/`, or a copy of the parts that are read.
 type Driver = fn(&Path, &mut Found);
@@ -180,6 +190,14 @@ pub(crate) fn announce(sources: &Sources) -> Meters {
         rails: found.channels().into_iter().map(|channel| channel.rail).collect(),
         faults: found.faults.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// Reads `text` as each of those that come from elsewhere may be read.
+pub(crate) fn fuzz(text: &[u8]) {
+    let said = String::from_utf8_lossy(text);
+    pmic::parse(&said);
+    cpu_time::parse(&said);
+    external::fuzz(text);
 }
 
 #[cfg(test)]

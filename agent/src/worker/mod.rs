@@ -19,6 +19,7 @@ use edgefront_protocol::Pack;
 use edgefront_protocol::outcome::Stage;
 use edgefront_runtimes::{Registry, Search};
 
+pub(crate) use memory::rss;
 use message::{Answer, Order};
 pub(crate) use score::picture_batch;
 use session::{Bench, Trouble, Voice, failure};

@@ -77,6 +77,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     if objectives.iter().any(|objective| objective.is_share()) {
         warn_of_mixed_studies(&results, ui);
     }
+    if objectives.iter().any(|objective| objective.is_of_energy()) {
+        warn_of_mixed_energies(&results, ui);
+    }
     if let Some(dir) = &args.out {
         report::write_all(dir, &results)?;
         ui.note(format_args!("wrote the report to {}", dir.display()));
@@ -122,6 +125,13 @@ pub(super) fn warn_of_mixed_studies(results: &Results, ui: &Ui) {
             "accuracies of different studies ({}) are comparable only on the same data",
             results.study
         ));
+    }
+}
+
+/// Says that energies of several rails stand side by side, where they do.
+pub(super) fn warn_of_mixed_energies(results: &Results, ui: &Ui) {
+    if let Some(mixture) = report::mixture(results) {
+        ui.warn(mixture);
     }
 }
 

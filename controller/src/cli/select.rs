@@ -68,6 +68,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     };
     let results = super::frontier::load(&args.results, ui)?;
     super::frontier::warn_of_mixed_studies(&results, ui);
+    if bounds.max_power_w.is_some() {
+        super::frontier::warn_of_mixed_energies(&results, ui);
+    }
     let selections = select(&results, &bounds);
     let unmade = unmade(&results);
     anyhow::ensure!(

@@ -40,6 +40,11 @@ impl Objective {
         self.unit == "%"
     }
 
+    /// Whether it is of a rail, and comparable only with that of another which feeds the same.
+    pub fn is_of_energy(&self) -> bool {
+        matches!(self.unit, "mJ" | "W")
+    }
+
     /// The figure as a cost: less is better, whatever the direction. `None` where it is missing or not finite.
     pub fn cost(&self, record: &Record) -> Option<f64> {
         let value = (self.value)(record).filter(|value| value.is_finite())?;
@@ -60,7 +65,7 @@ fn no_interval(_: &Record) -> Option<[f64; 2]> {
 }
 
 /// Every objective.
-pub static ALL: [&Objective; 13] = [
+pub static ALL: [&Objective; 14] = [
     &Objective {
         name: "latency_p50",
         label: "P50 latency",
@@ -155,7 +160,15 @@ pub static ALL: [&Objective; 13] = [
         unit: "mJ",
         direction: Direction::Minimise,
         value: |r| Some(r.energy.as_ref()?.mj_per_inference),
-        interval: no_interval,
+        interval: |r| r.energy.as_ref()?.mj_ci95,
+    },
+    &Objective {
+        name: "net_energy",
+        label: "energy per inference above rest",
+        unit: "mJ",
+        direction: Direction::Minimise,
+        value: |r| r.energy.as_ref()?.net_mj_per_inference,
+        interval: |r| r.energy.as_ref()?.net_mj_ci95,
     },
     &Objective {
         name: "power",

@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 32] = [
+const COLUMNS: [Column; 35] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -46,6 +46,13 @@ const COLUMNS: [Column; 32] = [
     ("peak_rss_mb", |r| optional(r.memory.peak_rss_mb)),
     ("mj_per_inference", |r| {
         optional(r.energy.as_ref().map(|e| e.mj_per_inference))
+    }),
+    ("net_mj_per_inference", |r| {
+        optional(r.energy.as_ref().and_then(|e| e.net_mj_per_inference))
+    }),
+    ("mean_w", |r| optional(r.energy.as_ref().map(|e| e.mean_w))),
+    ("energy_scope", |r| {
+        r.energy.as_ref().map(|e| e.scope.clone()).unwrap_or_default()
     }),
     ("notes", |r| r.conditions.notes.join("; ")),
     ("explanation", |r| r.explanation.clone().unwrap_or_default()),

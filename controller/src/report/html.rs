@@ -9,7 +9,7 @@ use edgefront_protocol::results::{Record, Results};
 
 use super::footnotes::Footnotes;
 use super::names::{Names, Part};
-use super::{Rendered, by_median, devices, figure, no_p99, picture};
+use super::{Rendered, by_median, devices, figure, no_p99, picture, power};
 use crate::frontier::objective;
 use crate::stats::certify;
 
@@ -72,12 +72,12 @@ fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Resu
     let shared = naming.names.shared(records[0]);
     writeln!(page, "<p>All with {}.</p>", escaped(&shared))?;
     page.push_str("<div class=\"wide\"><table><thead><tr>");
-    for (name, class, _) in COLUMNS {
+    for (name, class, _) in columns(&records) {
         write!(page, "<th class=\"{class}\"><button>{name}</button></th>")?;
     }
     page.push_str("</tr></thead><tbody>\n");
     for record in &records {
-        row(page, record, &naming)?;
+        row(page, record, columns(&records), &naming)?;
     }
     page.push_str("</tbody></table></div>\n");
     for (number, remark) in naming.footnotes.iter() {
@@ -91,7 +91,19 @@ fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Resu
 type Cell = (String, String);
 type Column = (&'static str, &'static str, fn(&Record, &Naming) -> Cell);
 
-const COLUMNS: [Column; 13] = [
+const ENERGY: &str = "energy mJ";
+const NET_ENERGY: &str = "above rest mJ";
+
+/// Those of energy only where some was measured.
+fn columns(records: &[&Record]) -> impl Iterator<Item = Column> {
+    let has_energy = records.iter().any(|record| record.energy.is_some());
+    let of_energy = |name| [ENERGY, NET_ENERGY].contains(&name);
+    COLUMNS
+        .into_iter()
+        .filter(move |(name, ..)| has_energy || !of_energy(*name))
+}
+
+const COLUMNS: [Column; 15] = [
     ("", "star", |r, _| {
         if r.pareto {
             ("0".into(), "★".into())
@@ -148,6 +160,19 @@ const COLUMNS: [Column; 13] = [
         p99 => number(p99),
     }),
     ("pictures/s", "", |r, _| number(Some(r.throughput_ips))),
+    (ENERGY, "", |r, _| match &r.energy {
+        Some(energy) => {
+            let interval = energy
+                .mj_ci95
+                .map(|[low, high]| format!(" <small>{}–{}</small>", figure(low), figure(high)));
+            let shown = figure(energy.mj_per_inference) + &interval.unwrap_or_default();
+            (energy.mj_per_inference.to_string(), shown)
+        }
+        None => missing(),
+    }),
+    (NET_ENERGY, "", |r, _| {
+        number(r.energy.as_ref().and_then(|energy| energy.net_mj_per_inference))
+    }),
     ("size MB", "", |r, _| number(Some(r.artifact.bytes as f64 / 1e6))),
     ("peak memory MB", "", |r, _| number(r.memory.peak_rss_mb)),
     ("load ms", "", |r, _| number(Some(r.load_ms))),
@@ -164,13 +189,18 @@ fn missing() -> Cell {
     (String::new(), "<span class=\"pale\">–</span>".to_owned())
 }
 
-fn row(page: &mut String, record: &Record, naming: &Naming) -> std::fmt::Result {
+fn row(
+    page: &mut String,
+    record: &Record,
+    columns: impl Iterator<Item = Column>,
+    naming: &Naming,
+) -> std::fmt::Result {
     write!(
         page,
         "<tr class=\"{}\">",
         if record.pareto { "pareto" } else { "" }
     )?;
-    for (_, class, cell) in COLUMNS {
+    for (_, class, cell) in columns {
         let (key, shown) = cell(record, naming);
         write!(page, "<td class=\"{class}\" data-key=\"{key}\">{shown}</td>")?;
     }
@@ -204,6 +234,9 @@ fn conditions(page: &mut String, records: &[&Record]) -> std::fmt::Result {
     }
     if let Some(why) = no_p99(records.iter().copied()) {
         writeln!(page, "<li>where P99 is missing, {why}</li>")?;
+    }
+    for rail in power::rails(records) {
+        writeln!(page, "<li>energy of an inference, {}</li>", escaped(&rail))?;
     }
     if let Some(seeds) = shared(records, |r| r.seed.map(|seed| seed.to_string())) {
         writeln!(

@@ -7,6 +7,7 @@ mod html;
 mod json;
 mod names;
 mod picture;
+mod power;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::stats::{Samples, certify};
 
 pub use folder::{Occupied, check_free};
 pub(crate) use footnotes::conditions;
+pub(crate) use power::mixture;
 pub use table::table;
 
 /// Why a file of the report could not be made.

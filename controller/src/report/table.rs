@@ -7,7 +7,7 @@ use edgefront_protocol::results::{FailedJob, Record, Results};
 
 use super::footnotes::{Footnotes, superscript};
 use super::names::{Names, Part};
-use super::{by_median, devices, figure, no_p99};
+use super::{by_median, devices, figure, no_p99, power};
 use crate::results::unmeasured;
 use crate::stats::certify;
 use crate::ui::{Column, fitted};
@@ -26,6 +26,7 @@ pub fn table(results: &Results, width: u16) -> String {
         let records = by_median(results, device);
         let names = Names::of(&records);
         let shared = names.shared(records[0]);
+        let has_energy = records.iter().any(|record| record.energy.is_some());
         let rows: Vec<Row<'_>> = records
             .iter()
             .map(|record| Row {
@@ -34,7 +35,11 @@ pub fn table(results: &Results, width: u16) -> String {
             })
             .collect();
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{device}: {shared}\n{}\n", fitted(&rows, &columns(), width));
+        let _ = writeln!(
+            text,
+            "{device}: {shared}\n{}\n",
+            fitted(&rows, &columns(has_energy), width)
+        );
     }
     for lost in unmeasured(results) {
         let _ = writeln!(text, "{}: no measurement: {}\n", lost.device, lost.why);
@@ -63,6 +68,9 @@ fn legend(text: &mut String, results: &Results, footnotes: &Footnotes) {
     }
     if let Some(why) = no_p99(&results.records) {
         line(format!("- for a P99: {why}"));
+    }
+    for rail in power::rails(&results.records.iter().collect::<Vec<_>>()) {
+        line(format!("mJ of an inference, {rail}"));
     }
     for (number, remark) in footnotes.iter() {
         line(format!("{} {remark}", superscript(number)));
@@ -99,14 +107,15 @@ fn marked(record: &Record, names: &Names, footnotes: &Footnotes) -> String {
     name.chain(signs).collect::<Vec<_>>().join(" ")
 }
 
-fn columns<'a>() -> [Column<Row<'a>>; 8] {
+/// Energy stands among the others only where some of it was measured.
+fn columns<'a>(has_energy: bool) -> Vec<Column<Row<'a>>> {
     let column = |head, side, gives_way, cell| Column {
         head,
         side,
         gives_way,
         cell,
     };
-    [
+    let mut columns = vec![
         column("", Left, None, |row: &Row<'_>| {
             if row.record.pareto { "★" } else { "" }.to_owned()
         }),
@@ -132,7 +141,15 @@ fn columns<'a>() -> [Column<Row<'a>>; 8] {
         column("MB", Right, Some(3), |row| {
             figure(row.record.artifact.bytes as f64 / 1e6)
         }),
-    ]
+    ];
+    if has_energy {
+        columns.push(column("mJ", Right, None, |row| {
+            or_dash(row.record.energy.as_ref(), |energy| {
+                figure(energy.mj_per_inference)
+            })
+        }));
+    }
+    columns
 }
 
 fn or_dash<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
@@ -167,6 +184,19 @@ mod tests {
     fn all_columns_of_the_defaults_fit_80() {
         let text = table(&fixture::results(), 80);
         assert!(text.contains("95 % interval"), "{text}");
+    }
+
+    #[test]
+    fn energy_stands_in_it_with_its_rail_where_some_was_measured() {
+        let mut results = fixture::results();
+        assert!(!table(&results, 80).contains("mJ"));
+        results.records[0].energy = Some(fixture::energy());
+        let text = table(&results, 80);
+        assert!(text.contains(" mJ\n") && text.contains(" 19.4\n"), "{text}");
+        assert!(
+            text.contains("\nmJ of an inference, measured at VDD_IN of ina3221 (module)\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! From stored outcomes to the records of `results.json`.
 
-use edgefront_protocol::outcome::{Latency, Score};
+use edgefront_protocol::outcome::{Harness, Latency, Score};
 use edgefront_protocol::results::{
     AccuracyRecord, ArtifactRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord, FailedJob,
-    LatencyRecord, MemoryRecord, Record, Results, SCHEMA,
+    HarnessRecord, LatencyRecord, MemoryRecord, Record, Results, SCHEMA,
 };
-use edgefront_protocol::{Artifact, Device, DeviceId, Failure, Measurement, Nanos, Stage, Target};
+use edgefront_protocol::{Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Stage, Target};
 
 use super::energy::energy;
 use crate::frontier::{mark, objective};
@@ -116,8 +116,9 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         accuracy,
         energy: energy(measurement),
         memory: MemoryRecord {
-            peak_rss_mb: measurement.peak_rss.map(edgefront_protocol::Bytes::as_megabytes),
+            peak_rss_mb: measurement.peak_rss.map(Bytes::as_megabytes),
         },
+        harness: harness(&measurement.harness),
         load_ms: measurement.load.as_millis_f64(),
         seed: Some(job.seed),
         conditions: ConditionsRecord {
@@ -132,6 +133,14 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         dominated_by: Vec::new(),
         not_ranked: None,
         explanation: None,
+    })
+}
+
+/// `None` where the rounds took no time, as in what was measured before this was.
+fn harness(harness: &Harness) -> Option<HarnessRecord> {
+    (harness.time.0 > 0).then(|| HarnessRecord {
+        cpu_percent: rounded(100.0 * harness.cpu.0 as f64 / harness.time.0 as f64),
+        rss_mb: harness.rss.map(Bytes::as_megabytes),
     })
 }
 
@@ -241,7 +250,7 @@ fn device_record(device: &Device) -> DeviceRecord {
 #[cfg(test)]
 mod tests {
     use edgefront_protocol::outcome::{Conditions, Round};
-    use edgefront_protocol::{BlobRef, Bytes, Digest, Format, Precision, UnixMillis};
+    use edgefront_protocol::{BlobRef, Digest, Format, Precision, UnixMillis};
 
     use super::*;
     use crate::stats::latency_of;
@@ -278,6 +287,7 @@ mod tests {
                 }),
                 conditions: Conditions::default(),
                 energy: Vec::new(),
+                harness: Harness::default(),
             }),
         }
     }

@@ -132,7 +132,7 @@ impl Rounds {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use edgefront_protocol::outcome::{Conditions, Latency, Round};
+    use edgefront_protocol::outcome::{Conditions, Harness, Latency, Round};
     use edgefront_protocol::{Microjoules, Microwatts, Nanos, Rail, Scope, UnixMillis};
 
     use super::*;
@@ -183,6 +183,7 @@ mod tests {
             score: None,
             conditions: Conditions::default(),
             energy,
+            harness: Harness::default(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Made-up results for tests: two devices, two runtimes, what a residual CNN might give. Nobody measured them.
 
 use edgefront_protocol::results::{
-    AccuracyRecord, ArtifactRecord, ConditionsRecord, CostRecord, DeviceRecord, FailedJob, LatencyRecord,
-    LayerRecord, MemoryRecord, NodeRecord, PassRecord, RangesRecord, Record, Results, SCHEMA,
+    AccuracyRecord, ArtifactRecord, ConditionsRecord, CostRecord, DeviceRecord, EnergyRecord, FailedJob,
+    LatencyRecord, LayerRecord, MemoryRecord, NodeRecord, PassRecord, RangesRecord, Record, Results, SCHEMA,
     SensitivityRecord, TrialRecord, VariantRecord,
 };
 
@@ -187,6 +187,7 @@ fn record(
             peak_rss_mb: Some(48.5),
         },
         seed: Some(0),
+        harness: None,
         load_ms: 21.5,
         conditions: ConditionsRecord {
             governor: Some("performance".into()),
@@ -200,5 +201,21 @@ fn record(
         dominated_by: Vec::new(),
         not_ranked: None,
         explanation: None,
+    }
+}
+
+/// What a Jetson's own meter gave.
+pub(crate) fn energy() -> EnergyRecord {
+    EnergyRecord {
+        mj_per_inference: 19.4,
+        mean_w: 13.5,
+        idle_w: Some(5.2),
+        meter: "ina3221".into(),
+        rail: Some("VDD_IN".into()),
+        scope: "module".into(),
+        estimated: false,
+        mj_ci95: Some([19.1, 19.7]),
+        net_mj_per_inference: Some(11.9),
+        net_mj_ci95: Some([11.5, 12.3]),
     }
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
-    Format, Incarnation, Job, JobState, Latency, Measurement, Meters, Microjoules, Microwatts, Nanos,
-    Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
+    Format, Harness, Incarnation, Job, JobState, Latency, Measurement, Meters, Microjoules, Microwatts,
+    Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
     RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Step, Target, Trust, UnixMillis, Window,
     wire,
 };
@@ -247,6 +247,11 @@ pub(crate) fn outcome_measured() -> Outcome {
                 idle_before: Some(window(900_000)),
                 idle_after: None,
             }],
+            harness: Harness {
+                time: Nanos(2_100_000_000),
+                cpu: Nanos(3_000_000),
+                rss: Some(Bytes(9_000_000)),
+            },
         }),
     }
 }

@@ -6,8 +6,8 @@ use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
-    DeviceId, Digest, Failure, Format, Incarnation, Job, JobId, JobState, Latency, Measurement, Meters,
-    Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
+    DeviceId, Digest, Failure, Format, Harness, Incarnation, Job, JobId, JobState, Latency, Measurement,
+    Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
     RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, Stage, Step, Target, Topic,
     Trust, UnixMillis, Window,
 };
@@ -359,19 +359,28 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         option::of(score),
         conditions,
         vec(rail_energy(), 0..3),
+        harness(),
     )
         .prop_map(
-            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy)| Measurement {
-                runtime_version,
-                provider,
-                latency,
-                load,
-                peak_rss,
-                score,
-                conditions,
-                energy,
+            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy, harness)| {
+                Measurement {
+                    runtime_version,
+                    provider,
+                    latency,
+                    load,
+                    peak_rss,
+                    score,
+                    conditions,
+                    energy,
+                    harness,
+                }
             },
         )
+}
+
+fn harness() -> impl Strategy<Value = Harness> {
+    let rss = option::of(any::<u64>().prop_map(Bytes));
+    (nanos(), nanos(), rss).prop_map(|(time, cpu, rss)| Harness { time, cpu, rss })
 }
 
 /// Any outcome.

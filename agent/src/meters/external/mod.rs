@@ -135,6 +135,20 @@ pub(crate) enum Listening {
     Topic(topic::Listening),
 }
 
+/// Reads `line` in every form.
+pub(super) fn fuzz(line: &[u8]) {
+    let pointers = |value: Option<&str>, time: Option<&str>| {
+        Format::new(
+            line::Unit::KiloWh,
+            value.map(str::to_owned),
+            time.map(str::to_owned),
+        )
+    };
+    for format in [pointers(None, None), pointers(Some("/a"), Some("/b/0"))] {
+        drop(format.and_then(|format| format.read(line)));
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

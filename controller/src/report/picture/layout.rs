@@ -10,6 +10,7 @@ use crate::frontier::objective::{Direction, Objective, named};
 use crate::report::devices;
 use crate::report::footnotes::is_noted;
 use crate::report::names::{Names, Part};
+use crate::report::power::axis_title;
 
 pub(super) const LABEL_SIZE: f64 = 13.0;
 const WIDTH: f64 = 1000.0;
@@ -215,8 +216,8 @@ fn panel(
         .collect();
     Panel {
         title: device_title(results, device),
-        x_title: format!("{} ({})", axes.x.label, axes.x.unit),
-        y_title: format!("{} ({})", axes.y.label, axes.y.unit),
+        x_title: axis_title(axes.x, &members),
+        y_title: axis_title(axes.y, &members),
         x_ticks: x
             .ticks()
             .into_iter()
