@@ -109,9 +109,7 @@ pub(crate) enum Fault {
         channel: u32,
         label: String,
     },
-    #[error(
-        "{rail} gave the same value at all of {readings} readings, at rest and under load, so it is not believed"
-    )]
+    #[error("{rail} gave the same value at all of {readings} readings, so it is not believed")]
     Stuck { rail: String, readings: usize },
     #[error("{0}")]
     External(String),
