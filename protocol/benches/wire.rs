@@ -3,7 +3,7 @@
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use edgefront_protocol::blob::Chunk;
-use edgefront_protocol::outcome::{Conditions, Harness, Latency, Round, Score};
+use edgefront_protocol::outcome::{Conditions, Harness, Latency, Memory, Round, Score, Startup};
 use edgefront_protocol::{Bytes, Digest, Measurement, Nanos, Outcome, UnixMillis, wire};
 
 fn main() {
@@ -35,6 +35,8 @@ fn outcome() -> Outcome {
         },
         load: Nanos(12_000_000),
         peak_rss: Some(Bytes(61_000_000)),
+        memory: Memory::default(),
+        startup: Startup::default(),
         score: Some(Score {
             top1_hits: 7_000,
             top5_hits: 9_000,

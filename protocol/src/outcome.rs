@@ -73,6 +73,10 @@ pub struct Measurement {
     pub load: Nanos,
     /// Peak resident set of the worker process (`VmHWM`); `None` where the system does not tell.
     pub peak_rss: Option<Bytes>,
+    /// What else was seen of its memory.
+    pub memory: Memory,
+    /// What the first inference after a start takes.
+    pub startup: Startup,
     /// Accuracy on the validation pack, if the job had one.
     pub score: Option<Score>,
     /// State of the device while it measured.
@@ -81,6 +85,27 @@ pub struct Measurement {
     pub energy: Vec<RailEnergy>,
     /// What measuring itself took.
     pub harness: Harness,
+}
+
+/// Memory of the worker process; `None` where the system does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Resident before the runtime's library was opened: the worker's own.
+    pub harness: Option<Bytes>,
+    /// By how much the resident set grew while the artifact was loaded.
+    pub model: Option<Bytes>,
+    /// Proportional set size after the last round: what it shares with other processes counts by its part.
+    pub pss: Option<Bytes>,
+}
+
+/// What a start takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Startup {
+    /// As `Measurement::load`, of an artifact that the system had to read from its disk; `None` where it could not be made
+    /// to.
+    pub cold_load: Option<Nanos>,
+    /// The first inference; `None` where a program of the runtime's own took the times.
+    pub first_run: Option<Nanos>,
 }
 
 /// What the agent's own process took while a job's rounds ran, its meters included; the worker is another process.

@@ -91,6 +91,12 @@ pub struct Record {
     pub harness: Option<HarnessRecord>,
     /// Time to load the artifact.
     pub load_ms: f64,
+    /// The same of an artifact that comes from the disk; `None` where it could not be had so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold_load_ms: Option<f64>,
+    /// The first inference after loading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_inference_ms: Option<f64>,
     /// Seed of the shuffled order in which the configurations of the device took turns, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -212,6 +218,15 @@ pub struct EnergyRecord {
 pub struct MemoryRecord {
     /// Peak resident set.
     pub peak_rss_mb: Option<f64>,
+    /// The same without what the process held before the runtime's library was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_peak_rss_mb: Option<f64>,
+    /// By how much the resident set grew while the artifact was loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_mb: Option<f64>,
+    /// Proportional set size after the last round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pss_mb: Option<f64>,
 }
 
 /// What the agent took while the rounds ran, beside the worker that it measured.

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use edgefront_protocol::outcome::{Conditions, Failure, Harness, Latency, Measurement, Round, Score, Stage};
+use edgefront_protocol::outcome::{
+    Conditions, Failure, Harness, Latency, Measurement, Memory, Round, Score, Stage, Startup,
+};
 use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
 use edgefront_runtimes::{Registry, Search};
 
@@ -27,6 +29,7 @@ pub(super) struct Slot {
     worker: Worker,
     limits: Limits,
     loaded: Loaded,
+    startup: Startup,
     warmup_runs: u32,
     tally: Tally,
     rounds: Vec<Round>,
@@ -36,6 +39,7 @@ pub(super) struct Slot {
     harness: Harness,
     spent: Duration,
     peak_rss: Option<Bytes>,
+    pss: Option<Bytes>,
     conditions: Conditions,
 }
 
@@ -44,24 +48,25 @@ impl Slot {
     pub(super) async fn load(assignment: Assignment, feed: Feed, limits: Limits) -> Result<Self, Failure> {
         let job = &assignment.job;
         allow(job, &limits).map_err(|why| failure(Stage::Load, why))?;
-        let mut worker = Worker::start(&limits.worker)?;
-        let order = Load {
+        let mut order = Load {
             artifact: utf8(&assignment.artifact),
             target: job.target.clone(),
             inputs: job.inputs.clone(),
             runtime_path: limits.runtime_path.as_deref().map(utf8),
             kept_max: limits.kept_max,
             feed,
+            cold: true,
         };
-        let order = Order::Load(Box::new(order));
-        let loaded = match worker.ask(&order, Stage::Load, limits.load).await? {
-            Answer::Loaded(loaded) => loaded,
-            other => return Err(surprise(Stage::Load, &other)),
-        };
+        // In a process of its own, as after a start of the device. What it read from the disk is in memory then.
+        let cold_load = start(&order, &limits).await?.map(|(_, loaded)| loaded.time);
+        order.cold = false;
+        let (mut worker, loaded) = start(&order, &limits)
+            .await?
+            .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
         let warm_up = plan::warm_up(&job.plan);
         let order = Order::WarmUp(warm_up);
-        let (warmup_runs, steady) = match worker.ask(&order, Stage::Run, limits.run).await? {
-            Answer::Warm { runs, steady } => (runs, steady),
+        let (warmup_runs, steady, first_run) = match worker.ask(&order, Stage::Run, limits.run).await? {
+            Answer::Warm { runs, steady, first } => (runs, steady, first),
             other => return Err(surprise(Stage::Run, &other)),
         };
         let mut conditions = Conditions {
@@ -90,10 +95,15 @@ impl Slot {
         }
         Ok(Self {
             peak_rss: loaded.peak_rss,
+            pss: None,
             assignment,
             worker,
             limits,
             loaded,
+            startup: Startup {
+                cold_load,
+                first_run,
+            },
             warmup_runs,
             tally: Tally::default(),
             rounds: Vec::new(),
@@ -146,8 +156,9 @@ impl Slot {
                     started,
                     stretch,
                     peak_rss,
+                    pss,
                 } => {
-                    self.peak_rss = peak_rss;
+                    (self.peak_rss, self.pss) = (peak_rss, pss);
                     break (started, stretch);
                 }
                 other => return Err(surprise(Stage::Run, &other)),
@@ -200,6 +211,12 @@ impl Slot {
             },
             load: self.loaded.time,
             peak_rss: self.peak_rss,
+            memory: Memory {
+                harness: self.loaded.rss_at_first,
+                model: self.loaded.grown,
+                pss: self.pss,
+            },
+            startup: self.startup,
             score,
             conditions: self.conditions,
             energy: self.energy,
@@ -216,6 +233,17 @@ impl Slot {
             Answer::Score(score) => Ok(Some(score)),
             other => Err(surprise(Stage::Score, &other)),
         }
+    }
+}
+
+/// A worker with a loaded artifact; `None` where it was to come from the disk and could not.
+async fn start(order: &Load, limits: &Limits) -> Result<Option<(Worker, Loaded)>, Failure> {
+    let mut worker = Worker::start(&limits.worker)?;
+    let order = Order::Load(Box::new(order.clone()));
+    match worker.ask(&order, Stage::Load, limits.load).await? {
+        Answer::Loaded(loaded) => Ok(Some((worker, loaded))),
+        Answer::NotCold => Ok(None),
+        other => Err(surprise(Stage::Load, &other)),
     }
 }
 

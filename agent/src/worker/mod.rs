@@ -40,6 +40,7 @@ fn serve(orders: &mut impl io::Read, mut voice: Voice) -> io::Result<()> {
     while let Some(order) = message::read(orders)? {
         match follow(order, &mut bench, &mut voice) {
             Ok(answer) => voice.say(&answer)?,
+            Err(Trouble::NotCold) => return voice.say(&Answer::NotCold),
             Err(Trouble::Job(failure)) => return voice.say(&Answer::Failed(failure)),
             Err(Trouble::Agent(error)) => return Err(error),
         }

@@ -174,8 +174,13 @@ const COLUMNS: [Column; 15] = [
         number(r.energy.as_ref().and_then(|energy| energy.net_mj_per_inference))
     }),
     ("size MB", "", |r, _| number(Some(r.artifact.bytes as f64 / 1e6))),
-    ("peak memory MB", "", |r, _| number(r.memory.peak_rss_mb)),
-    ("load ms", "", |r, _| number(Some(r.load_ms))),
+    ("peak memory MB", "", |r, _| {
+        with(number(r.memory.peak_rss_mb), &[("net", r.memory.net_peak_rss_mb)])
+    }),
+    ("load ms", "", |r, _| {
+        let more = [("cold", r.cold_load_ms), ("first run", r.first_inference_ms)];
+        with(number(Some(r.load_ms)), &more)
+    }),
     ("runs", "", |r, _| {
         (r.latency_ms.samples.to_string(), r.latency_ms.samples.to_string())
     }),
@@ -183,6 +188,16 @@ const COLUMNS: [Column; 15] = [
 
 fn number(value: Option<f64>) -> Cell {
     value.map_or_else(missing, |value| (value.to_string(), figure(value)))
+}
+
+/// A cell with further figures, as far as they are known.
+fn with((key, shown): Cell, more: &[(&str, Option<f64>)]) -> Cell {
+    let known = more.iter().filter_map(|(name, value)| Some(format!("{name} {}", figure((*value)?))));
+    let known: Vec<String> = known.collect();
+    if known.is_empty() {
+        return (key, shown);
+    }
+    (key, format!("{shown} <small>{}</small>", known.join(", ")))
 }
 
 fn missing() -> Cell {

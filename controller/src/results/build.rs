@@ -117,9 +117,14 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         energy: energy(measurement),
         memory: MemoryRecord {
             peak_rss_mb: measurement.peak_rss.map(Bytes::as_megabytes),
+            net_peak_rss_mb: net(measurement.peak_rss, measurement.memory.harness),
+            model_mb: measurement.memory.model.map(Bytes::as_megabytes),
+            pss_mb: measurement.memory.pss.map(Bytes::as_megabytes),
         },
         harness: harness(&measurement.harness),
         load_ms: measurement.load.as_millis_f64(),
+        cold_load_ms: measurement.startup.cold_load.map(Nanos::as_millis_f64),
+        first_inference_ms: measurement.startup.first_run.map(Nanos::as_millis_f64),
         seed: Some(job.seed),
         conditions: ConditionsRecord {
             governor: measurement.conditions.governor.clone(),
@@ -134,6 +139,11 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         not_ranked: None,
         explanation: None,
     })
+}
+
+/// What of the peak is not the worker's own.
+fn net(peak: Option<Bytes>, harness: Option<Bytes>) -> Option<f64> {
+    Some(Bytes(peak?.0.saturating_sub(harness?.0)).as_megabytes())
 }
 
 /// `None` where the rounds took no time, as in what was measured before this was.
@@ -249,7 +259,7 @@ fn device_record(device: &Device) -> DeviceRecord {
 
 #[cfg(test)]
 mod tests {
-    use edgefront_protocol::outcome::{Conditions, Round};
+    use edgefront_protocol::outcome::{Conditions, Memory, Round, Startup};
     use edgefront_protocol::{BlobRef, Digest, Format, Precision, UnixMillis};
 
     use super::*;
@@ -280,6 +290,15 @@ mod tests {
                 latency: latency_of(nanos),
                 load: Nanos(12_000_000),
                 peak_rss: Some(Bytes(61_000_000)),
+                memory: Memory {
+                    harness: Some(Bytes(11_000_000)),
+                    model: Some(Bytes(40_000_000)),
+                    pss: Some(Bytes(52_000_000)),
+                },
+                startup: Startup {
+                    cold_load: Some(Nanos(30_000_000)),
+                    first_run: Some(Nanos(9_000_000)),
+                },
                 score: Some(Score {
                     top1_hits: 3,
                     top5_hits: 4,
@@ -317,6 +336,8 @@ mod tests {
         // Four pictures in a mean of 35.05 us.
         assert!((record.throughput_ips - 4.0 / 35.05e-6).abs() < 1.0);
         assert!(record.pareto && results.failed.is_empty());
+        assert_eq!(record.memory.net_peak_rss_mb, Some(50.0));
+        assert_eq!((record.cold_load_ms, record.first_inference_ms), (Some(30.0), Some(9.0)));
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Rounds {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use edgefront_protocol::outcome::{Conditions, Harness, Latency, Round};
+    use edgefront_protocol::outcome::{Conditions, Harness, Latency, Memory, Round, Startup};
     use edgefront_protocol::{Microjoules, Microwatts, Nanos, Rail, Scope, UnixMillis};
 
     use super::*;
@@ -180,6 +180,8 @@ mod tests {
             },
             load: Nanos(0),
             peak_rss: None,
+            memory: Memory::default(),
+            startup: Startup::default(),
             score: None,
             conditions: Conditions::default(),
             energy,

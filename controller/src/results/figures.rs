@@ -11,6 +11,8 @@ use edgefront_protocol::results::{
 /// Milliseconds, megabytes, watts, pictures a second: more than this of any is a mistake.
 const AMOUNT: RangeInclusive<f64> = 0.0..=1e12;
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
+/// What may lie below zero by the errors of what it is the difference of.
+const DIFFERENCE: RangeInclusive<f64> = -1e12..=1e12;
 const CELSIUS: RangeInclusive<f64> = -273.15..=1e4;
 
 /// The first record with an impossible figure or the name of another, and what is wrong with it, in one line.
@@ -108,7 +110,17 @@ fn figures(record: &Record) -> Vec<Figure> {
     let mut figures = latency(&record.latency_ms);
     figures.push(("throughput_ips", record.throughput_ips, AMOUNT));
     figures.push(("load_ms", record.load_ms, AMOUNT));
-    figures.extend(record.memory.peak_rss_mb.map(|mb| ("peak_rss_mb", mb, AMOUNT)));
+    let memory = &record.memory;
+    let amounts = [
+        ("peak_rss_mb", memory.peak_rss_mb),
+        ("net_peak_rss_mb", memory.net_peak_rss_mb),
+        ("model_mb", memory.model_mb),
+        ("pss_mb", memory.pss_mb),
+        ("cold_load_ms", record.cold_load_ms),
+        ("first_inference_ms", record.first_inference_ms),
+    ];
+    let known = amounts.into_iter().filter_map(|(name, value)| Some((name, value?, AMOUNT)));
+    figures.extend(known);
     figures.extend(record.accuracy.iter().flat_map(accuracy));
     figures.extend(record.energy.iter().flat_map(energy));
     figures.extend(temperature(&record.conditions));
@@ -159,7 +171,15 @@ fn energy(energy: &EnergyRecord) -> Vec<Figure> {
     .into_iter()
     .chain(energy.idle_w.map(|watts| ("idle_w", watts)))
     .map(|(name, value)| (name, value, AMOUNT))
+    .chain(differences(energy))
     .collect()
+}
+
+fn differences(energy: &EnergyRecord) -> impl Iterator<Item = Figure> {
+    let ends = |name, ends: Option<[f64; 2]>| ends.into_iter().flatten().map(move |end| (name, end, DIFFERENCE));
+    let net = energy.net_mj_per_inference.map(|net| ("net_mj_per_inference", net, DIFFERENCE));
+    let intervals = ends("mj_ci95", energy.mj_ci95).chain(ends("net_mj_ci95", energy.net_mj_ci95));
+    net.into_iter().chain(intervals)
 }
 
 fn temperature(conditions: &ConditionsRecord) -> Option<Figure> {

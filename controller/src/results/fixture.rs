@@ -185,10 +185,15 @@ fn record(
         energy: None,
         memory: MemoryRecord {
             peak_rss_mb: Some(48.5),
+            net_peak_rss_mb: None,
+            model_mb: None,
+            pss_mb: None,
         },
         seed: Some(0),
         harness: None,
         load_ms: 21.5,
+        cold_load_ms: None,
+        first_inference_ms: None,
         conditions: ConditionsRecord {
             governor: Some("performance".into()),
             max_temp_c: Some(61.0),

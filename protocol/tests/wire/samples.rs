@@ -5,9 +5,9 @@ use std::ops::Range;
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
-    Format, Harness, Incarnation, Job, JobState, Latency, Measurement, Meters, Microjoules, Microwatts,
+    Format, Harness, Incarnation, Job, JobState, Latency, Measurement, Memory, Meters, Microjoules, Microwatts,
     Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
-    RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Step, Target, Trust, UnixMillis, Window,
+    RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Startup, Step, Target, Trust, UnixMillis, Window,
     wire,
 };
 use ring::signature::Ed25519KeyPair;
@@ -231,6 +231,15 @@ pub(crate) fn outcome_measured() -> Outcome {
             },
             load: Nanos(35_000_000),
             peak_rss: Some(Bytes(61_000_000)),
+            memory: Memory {
+                harness: Some(Bytes(9_500_000)),
+                model: Some(Bytes(38_000_000)),
+                pss: None,
+            },
+            startup: Startup {
+                cold_load: Some(Nanos(41_000_000)),
+                first_run: Some(Nanos(7_100_000)),
+            },
             score: Some(Score {
                 top1_hits: 2,
                 top5_hits: 3,

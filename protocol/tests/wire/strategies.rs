@@ -8,7 +8,7 @@ use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
     DeviceId, Digest, Failure, Format, Harness, Incarnation, Job, JobId, JobState, Latency, Measurement,
     Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
-    RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, Stage, Step, Target, Topic,
+    RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, Stage, Startup, Step, Target, Topic,
     Trust, UnixMillis, Window,
 };
 use proptest::collection::vec;
@@ -360,15 +360,18 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         conditions,
         vec(rail_energy(), 0..3),
         harness(),
+        memory_and_startup(),
     )
         .prop_map(
-            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy, harness)| {
+            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy, harness, (memory, startup))| {
                 Measurement {
                     runtime_version,
                     provider,
                     latency,
                     load,
                     peak_rss,
+                    memory,
+                    startup,
                     score,
                     conditions,
                     energy,
@@ -376,6 +379,14 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                 }
             },
         )
+}
+
+fn memory_and_startup() -> impl Strategy<Value = (Memory, Startup)> {
+    let bytes = || option::of(any::<u64>().prop_map(Bytes));
+    let memory = (bytes(), bytes(), bytes()).prop_map(|(harness, model, pss)| Memory { harness, model, pss });
+    let startup = (option::of(nanos()), option::of(nanos()));
+    let startup = startup.prop_map(|(cold_load, first_run)| Startup { cold_load, first_run });
+    (memory, startup)
 }
 
 fn harness() -> impl Strategy<Value = Harness> {
