@@ -31,6 +31,7 @@ fn outcome(pictures: usize) -> Outcome {
             conditions: Conditions::default(),
             energy: Vec::new(),
             harness: Harness::default(),
+            layers: Vec::new(),
         }),
     }
 }

@@ -45,6 +45,7 @@ fn outcome() -> Outcome {
         conditions: Conditions::default(),
         energy: Vec::new(),
         harness: Harness::default(),
+        layers: Vec::new(),
     };
     let id = |text: &str| text.to_owned();
     Outcome {

@@ -161,6 +161,8 @@ pub struct Plan {
     pub max_time: Nanos,
     /// Rounds into which the timed runs are divided.
     pub rounds: u32,
+    /// Whether the time of each layer is asked for.
+    pub layers: bool,
 }
 
 impl Default for Plan {
@@ -172,6 +174,7 @@ impl Default for Plan {
             min_time: Nanos(2_000_000_000),
             max_time: Nanos(60_000_000_000),
             rounds: 10,
+            layers: false,
         }
     }
 }

@@ -85,6 +85,19 @@ pub struct Measurement {
     pub energy: Vec<RailEnergy>,
     /// What measuring itself took.
     pub harness: Harness,
+    /// The time of each layer as the runtime runs the model; empty where that was not asked for, or it does not tell.
+    pub layers: Vec<LayerTime>,
+}
+
+/// One layer, after the runtime's own rewriting of the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerTime {
+    /// The runtime's name for it, often that of a node of the file.
+    pub name: String,
+    /// What it computes: `Conv`; empty where its name tells.
+    pub operator: String,
+    /// Mean of some inferences of a session of its own, whose profiler may slow it down.
+    pub time: Nanos,
 }
 
 /// Memory of the worker process; `None` where the system does not tell.

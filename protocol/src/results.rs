@@ -102,6 +102,9 @@ pub struct Record {
     pub seed: Option<u64>,
     /// State of the device.
     pub conditions: ConditionsRecord,
+    /// The time of each layer, where it was asked for and the runtime tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerTimeRecord>,
     /// On the frontier of its device.
     pub pareto: bool,
     /// Configurations (as [`Record::configuration`] names them) of the frontier that dominate this one.
@@ -128,6 +131,17 @@ impl Record {
             self.variant, self.runtime, self.provider, self.threads, self.batch
         )
     }
+}
+
+/// One layer as the runtime ran it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerTimeRecord {
+    /// The runtime's name for it.
+    pub name: String,
+    /// What it computes; empty where its name tells.
+    pub operator: String,
+    /// Its mean time in an inference whose layers are timed, in milliseconds.
+    pub ms: f64,
 }
 
 /// The file that ran.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{
-    Conditions, Failure, Harness, Latency, Measurement, Memory, Round, Score, Stage, Startup,
+    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Round, Score, Stage, Startup,
 };
 use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
 use edgefront_runtimes::{Registry, Search};
@@ -29,6 +29,8 @@ pub(super) struct Slot {
     worker: Worker,
     limits: Limits,
     loaded: Loaded,
+    /// How its layers are to be timed, if they are.
+    profile: Option<Load>,
     startup: Startup,
     warmup_runs: u32,
     tally: Tally,
@@ -56,6 +58,7 @@ impl Slot {
             kept_max: limits.kept_max,
             feed,
             cold: true,
+            profile: false,
         };
         // In a process of its own, as after a start of the device. What it read from the disk is in memory then.
         let cold_load = start(&order, &limits).await?.map(|(_, loaded)| loaded.time);
@@ -64,8 +67,8 @@ impl Slot {
             .await?
             .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
         let warm_up = plan::warm_up(&job.plan);
-        let order = Order::WarmUp(warm_up);
-        let (warmup_runs, steady, first_run) = match worker.ask(&order, Stage::Run, limits.run).await? {
+        let warming = Order::WarmUp(warm_up);
+        let (warmup_runs, steady, first_run) = match worker.ask(&warming, Stage::Run, limits.run).await? {
             Answer::Warm { runs, steady, first } => (runs, steady, first),
             other => return Err(surprise(Stage::Run, &other)),
         };
@@ -100,6 +103,10 @@ impl Slot {
             worker,
             limits,
             loaded,
+            profile: assignment.job.plan.layers.then_some(Load {
+                profile: true,
+                ..order
+            }),
             startup: Startup {
                 cold_load,
                 first_run,
@@ -200,6 +207,17 @@ impl Slot {
             let longest = Duration::from(self.assignment.job.plan.max_time);
             self.note(format!("ended early by the plan's longest time of {longest:?}"));
         }
+        let inferences = profiled(self.totals());
+        // Its memory is free for the next one.
+        drop(self.worker);
+        let layers = match self.profile {
+            Some(order) => layers(&order, inferences, &self.limits).await,
+            None => Ok(Vec::new()),
+        };
+        let layers = layers.unwrap_or_else(|why| {
+            self.conditions.notes.push(format!("layers were not timed: {}", why.error));
+            Vec::new()
+        });
         Ok(Measurement {
             runtime_version: self.loaded.runtime_version,
             provider: self.loaded.provider,
@@ -221,6 +239,7 @@ impl Slot {
             conditions: self.conditions,
             energy: self.energy,
             harness: self.harness,
+            layers,
         })
     }
 
@@ -245,6 +264,28 @@ async fn start(order: &Load, limits: &Limits) -> Result<Option<(Worker, Loaded)>
         Answer::NotCold => Ok(None),
         other => Err(surprise(Stage::Load, &other)),
     }
+}
+
+/// The time of each layer, in a worker of its own: what tells them may slow inferences down.
+async fn layers(order: &Load, inferences: u32, limits: &Limits) -> Result<Vec<LayerTime>, Failure> {
+    let (mut worker, _) = start(order, limits)
+        .await?
+        .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
+    let ask = Order::Profile { inferences };
+    match worker.ask(&ask, Stage::Run, limits.run).await? {
+        Answer::Layers(Some(layers)) => Ok(layers),
+        Answer::Layers(None) => Err(failure(
+            Stage::Run,
+            format!("{} does not tell them", order.target.runtime),
+        )),
+        other => Err(surprise(Stage::Run, &other)),
+    }
+}
+
+/// Inferences of about a second, of which there are neither few nor many.
+fn profiled(done: Totals) -> u32 {
+    let in_a_second = done.runs.saturating_mul(1_000_000_000) / done.time.0.max(1);
+    in_a_second.clamp(10, 200) as u32
 }
 
 /// Refuses what no worker should be started for.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use edgefront_protocol::outcome::{Failure, Score};
+use edgefront_protocol::outcome::{Failure, LayerTime, Score};
 use edgefront_protocol::{Bytes, Nanos, Shape, Target, UnixMillis, wire};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,11 @@ pub(crate) enum Order {
     WarmUp(WarmUp),
     /// Run it timed.
     Round(Span),
+    /// Run it so often, and tell the time of its layers.
+    Profile {
+        /// Inferences that are timed.
+        inferences: u32,
+    },
     /// Run a pack through it.
     Score {
         /// The pack's file.
@@ -48,6 +53,8 @@ pub(crate) struct Load {
     /// Whether the system is to forget the artifact before, so that it comes from the disk. Where it does not, nothing is
     /// loaded.
     pub(crate) cold: bool,
+    /// Whether its layers will be asked for.
+    pub(crate) profile: bool,
 }
 
 /// What a model is given while it is timed.
@@ -119,6 +126,8 @@ pub(crate) enum Answer {
         /// Its memory now, where what it shares counts by its part.
         pss: Option<Bytes>,
     },
+    /// The time of each layer; `None` where the runtime does not tell.
+    Layers(Option<Vec<LayerTime>>),
     /// A sign of life in a long round or warm-up, or while a pack is scored.
     Alive,
     /// The pack is scored.

@@ -66,6 +66,7 @@ fn follow(order: Order, bench: &mut Option<Bench>, voice: &mut Voice) -> Result<
         }
         Order::WarmUp(order) => loaded(bench)?.warm_up(order, voice),
         Order::Round(span) => loaded(bench)?.round(span, voice),
+        Order::Profile { inferences } => loaded(bench)?.profile(inferences),
         Order::Score { pack } => score_pack(loaded(bench)?, &pack, voice),
     }
 }

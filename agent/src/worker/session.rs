@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use edgefront_protocol::outcome::{Failure, Stage};
+use edgefront_protocol::outcome::{Failure, LayerTime, Stage};
 use edgefront_protocol::{Bytes, Nanos, UnixMillis};
 use edgefront_runtimes::{Model, Options, Runtime, Scoring, Session};
 
@@ -100,6 +100,7 @@ impl Bench {
             inputs: order.inputs.iter().map(extents).collect(),
             batch: order.target.batch as usize,
             spin: true,
+            profile: order.profile,
         };
         let artifact = Path::new(&order.artifact);
         runtime.prepare(artifact, &options).map_err(failed)?;
@@ -215,6 +216,18 @@ impl Bench {
             limit: span.limit.min(OWN_PART).into(),
         });
         times.transpose().map_err(|error| failure(Stage::Run, &error))
+    }
+
+    /// The time of each layer, by the runtime's own profiler.
+    pub(crate) fn profile(&mut self, inferences: u32) -> Result<Answer, Trouble> {
+        let layers = self.session.profile(inferences).transpose();
+        let layers = layers.map_err(|error| failure(Stage::Run, &error))?;
+        let time = |layer: edgefront_runtimes::Layer| LayerTime {
+            name: layer.name,
+            operator: layer.operator,
+            time: layer.time.into(),
+        };
+        Ok(Answer::Layers(layers.map(|layers| layers.into_iter().map(time).collect())))
     }
 
     /// A round that is timed here. Only `run` lies between the two readings of the clock.
@@ -348,6 +361,7 @@ mod tests {
             kept_max: edgefront_protocol::Bytes(0),
             feed: Feed::Random { seed: 0 },
             cold: false,
+            profile: false,
         }
     }
 

@@ -34,6 +34,11 @@ pub struct PlanArgs {
     /// Seed of the order of the jobs within a round.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = MEASURING)]
     pub seed: u64,
+
+    /// Time each layer as well, on runtimes that tell: tract, ONNX Runtime and TensorRT. It is done after the rounds, in a
+    /// process of its own.
+    #[arg(long, help_heading = MEASURING)]
+    pub layers: bool,
 }
 
 impl PlanArgs {
@@ -44,6 +49,7 @@ impl PlanArgs {
             min_time: self.min_time.into(),
             max_time: self.max_time.into(),
             rounds: self.rounds,
+            layers: self.layers,
             ..Plan::default()
         }
     }

@@ -9,7 +9,7 @@ use edgefront_protocol::results::{Record, Results};
 
 use super::footnotes::Footnotes;
 use super::names::{Names, Part};
-use super::{Rendered, by_median, devices, figure, no_p99, picture, power};
+use super::{Rendered, by_median, devices, figure, layers, no_p99, picture, power};
 use crate::frontier::objective;
 use crate::stats::certify;
 
@@ -84,7 +84,11 @@ fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Resu
         let remark = escaped(remark);
         writeln!(page, "<p class=\"note\"><sup>{number}</sup> {remark}</p>")?;
     }
-    conditions(page, &records)
+    conditions(page, &records)?;
+    for record in &records {
+        layers::html(page, record, &naming.names.short(record, &Part::ALL).join("/"))?;
+    }
+    Ok(())
 }
 
 /// What a cell sorts by (empty: last) and what it shows, as HTML.
@@ -295,7 +299,7 @@ fn failures(page: &mut String, results: &Results) -> std::fmt::Result {
 }
 
 /// Text from outside as HTML text or attribute value.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,9 +1,9 @@
 //! From stored outcomes to the records of `results.json`.
 
-use edgefront_protocol::outcome::{Harness, Latency, Score};
+use edgefront_protocol::outcome::{Harness, Latency, LayerTime, Score};
 use edgefront_protocol::results::{
     AccuracyRecord, ArtifactRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord, FailedJob,
-    HarnessRecord, LatencyRecord, MemoryRecord, Record, Results, SCHEMA,
+    HarnessRecord, LatencyRecord, LayerTimeRecord, MemoryRecord, Record, Results, SCHEMA,
 };
 use edgefront_protocol::{Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Stage, Target};
 
@@ -134,11 +134,20 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
             emulated: measurement.conditions.is_emulated(),
             notes: notes(measurement),
         },
+        layers: measurement.layers.iter().map(layer).collect(),
         pareto: false,
         dominated_by: Vec::new(),
         not_ranked: None,
         explanation: None,
     })
+}
+
+fn layer(layer: &LayerTime) -> LayerTimeRecord {
+    LayerTimeRecord {
+        name: layer.name.clone(),
+        operator: layer.operator.clone(),
+        ms: layer.time.as_millis_f64(),
+    }
 }
 
 /// What of the peak is not the worker's own.
@@ -307,6 +316,7 @@ mod tests {
                 conditions: Conditions::default(),
                 energy: Vec::new(),
                 harness: Harness::default(),
+                layers: Vec::new(),
             }),
         }
     }

@@ -186,6 +186,7 @@ mod tests {
             conditions: Conditions::default(),
             energy,
             harness: Harness::default(),
+            layers: Vec::new(),
         }
     }
 

@@ -213,7 +213,7 @@ mod tests {
                 .map(|said| said.ends_with("and p99 after it 0.0")),
             Some(true)
         );
-        let changes: [fn(&mut Record); 16] = [
+        let changes: [fn(&mut Record); 19] = [
             |r| r.latency_ms.samples = 0,
             |r| r.latency_ms.mean = r.latency_ms.max * 2.0,
             |r| r.accuracy.as_mut().unwrap().top1_ci95 = [0.0, 0.1],
@@ -230,6 +230,9 @@ mod tests {
             |r| r.throughput_ips = -3.0,
             |r| r.memory.peak_rss_mb = Some(1e13),
             |r| r.conditions.max_temp_c = Some(-300.0),
+            |r| r.energy.insert(fixture::energy()).mj_ci95 = Some([f64::NAN, 1.0]),
+            |r| r.energy.insert(fixture::energy()).net_mj_per_inference = Some(-1e13),
+            |r| r.cold_load_ms = Some(-1.0),
         ];
         for (at, change) in changes.into_iter().enumerate() {
             assert!(said(change).is_some(), "change {at}");

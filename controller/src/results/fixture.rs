@@ -202,6 +202,7 @@ fn record(
             emulated: false,
             notes: unsteady.into_iter().collect(),
         },
+        layers: Vec::new(),
         pareto: false,
         dominated_by: Vec::new(),
         not_ranked: None,

@@ -49,6 +49,7 @@ struct FilePlan {
     #[serde(default, with = "humantime_serde")]
     max_time: Option<Duration>,
     rounds: Option<NonZeroU32>,
+    layers: Option<bool>,
 }
 
 /// The name of a default recipe, or a recipe. Not an untagged enum: that would lose the place and the reason
@@ -146,6 +147,7 @@ impl FilePlan {
             min_time: self.min_time.map_or(below.min_time, Into::into),
             max_time: self.max_time.map_or(below.max_time, Into::into),
             rounds: self.rounds.map_or(below.rounds, u32::from),
+            layers: self.layers.unwrap_or(below.layers),
         }
     }
 }

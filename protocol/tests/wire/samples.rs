@@ -5,7 +5,7 @@ use std::ops::Range;
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
-    Format, Harness, Incarnation, Job, JobState, Latency, Measurement, Memory, Meters, Microjoules, Microwatts,
+    Format, Harness, Incarnation, Job, JobState, Latency, LayerTime, Measurement, Memory, Meters, Microjoules, Microwatts,
     Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
     RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Startup, Step, Target, Trust, UnixMillis, Window,
     wire,
@@ -261,6 +261,11 @@ pub(crate) fn outcome_measured() -> Outcome {
                 cpu: Nanos(3_000_000),
                 rss: Some(Bytes(9_000_000)),
             },
+            layers: vec![LayerTime {
+                name: "conv1".to_owned(),
+                operator: "Conv".to_owned(),
+                time: Nanos(138_000),
+            }],
         }),
     }
 }

@@ -6,7 +6,7 @@ use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
-    DeviceId, Digest, Failure, Format, Harness, Incarnation, Job, JobId, JobState, Latency, Measurement,
+    DeviceId, Digest, Failure, Format, Harness, Incarnation, Job, JobId, JobState, Latency, LayerTime, Measurement,
     Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
     RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, Stage, Startup, Step, Target, Topic,
     Trust, UnixMillis, Window,
@@ -79,15 +79,17 @@ fn plan() -> impl Strategy<Value = Plan> {
         nanos(),
         nanos(),
         any::<u32>(),
+        any::<bool>(),
     )
         .prop_map(
-            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds)| Plan {
+            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds, layers)| Plan {
                 warmup_runs,
                 warmup_time,
                 min_runs,
                 min_time,
                 max_time,
                 rounds,
+                layers,
             },
         )
 }
@@ -361,9 +363,10 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         vec(rail_energy(), 0..3),
         harness(),
         memory_and_startup(),
+        vec(layer_time(), 0..3),
     )
         .prop_map(
-            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy, harness, (memory, startup))| {
+            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy, harness, (memory, startup), layers)| {
                 Measurement {
                     runtime_version,
                     provider,
@@ -376,9 +379,14 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                     conditions,
                     energy,
                     harness,
+                    layers,
                 }
             },
         )
+}
+
+fn layer_time() -> impl Strategy<Value = LayerTime> {
+    (TEXT, TEXT, nanos()).prop_map(|(name, operator, time)| LayerTime { name, operator, time })
 }
 
 fn memory_and_startup() -> impl Strategy<Value = (Memory, Startup)> {
