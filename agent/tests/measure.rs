@@ -93,6 +93,43 @@ async fn outcomes(jobs: Vec<Assignment>, limits: Limits) -> (Outcomes, Vec<Repor
     (outcomes, all)
 }
 
+#[tokio::test]
+async fn layers_are_told_where_the_runtime_tells_them() {
+    let mut jobs = [job("told", "tract", &tiny()), job("silent", "null", &tiny())];
+    for job in &mut jobs {
+        job.job.plan.layers = true;
+    }
+    let (outcomes, _) = outcomes(jobs.to_vec(), limits()).await;
+    let told = outcomes["told"].as_ref().unwrap();
+    let has_time = told.layers.iter().any(|layer| layer.time.0 > 0);
+    assert!(
+        has_time && !told.layers[0].operator.is_empty(),
+        "{:?}",
+        told.layers
+    );
+    let silent = outcomes["silent"].as_ref().unwrap();
+    assert_eq!(silent.layers, []);
+    assert_eq!(
+        silent.conditions.notes,
+        ["layers were not timed: null does not tell them"]
+    );
+}
+
+#[tokio::test]
+async fn what_a_start_takes_is_told() {
+    let (outcomes, _) = outcomes(vec![job("a", "tract", &tiny())], limits()).await;
+    let measured = outcomes["a"].as_ref().unwrap();
+    assert!(measured.startup.first_run.unwrap().0 > 0);
+    let memory = measured.memory;
+    let own = memory.harness.unwrap();
+    assert!(
+        own < measured.peak_rss.unwrap() && memory.pss.unwrap().0 > 0,
+        "{memory:?}"
+    );
+    // A folder of temporary files may lie in memory, from where nothing is forgotten.
+    assert!(measured.startup.cold_load.is_none_or(|cold| cold.0 > 0));
+}
+
 fn failure(outcomes: &Outcomes, job: &str) -> (Stage, String) {
     let failure = outcomes[job].as_ref().unwrap_err();
     assert!(!failure.error.contains('\n'), "{}", failure.error);

@@ -25,7 +25,10 @@ pub use device::{
 pub use digest::Digest;
 pub use energy::{Rail, RailEnergy, Scope, Step, Window};
 pub use id::{BatchId, ControllerId, DeviceId, JobId};
-pub use outcome::{Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Outcome, Round, Score, Stage, Startup};
+pub use outcome::{
+    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Outcome, Round, Score, Stage,
+    Startup,
+};
 pub use pack::{Normalization, Pack, PackError, PictureShape};
 pub use progress::{JobState, Progress};
 pub use seal::{PublicKey, SignedBatch, SigningKey};

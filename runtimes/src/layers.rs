@@ -59,7 +59,13 @@ mod tests {
         let layers = sums.mean(2);
         let told: Vec<_> = layers
             .iter()
-            .map(|layer| (layer.name.as_str(), layer.operator.as_str(), layer.time.as_micros()))
+            .map(|layer| {
+                (
+                    layer.name.as_str(),
+                    layer.operator.as_str(),
+                    layer.time.as_micros(),
+                )
+            })
             .collect();
         assert_eq!(told, [("b", "Conv", 20), ("a", "Relu", 1)]);
     }

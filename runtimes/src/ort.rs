@@ -158,8 +158,8 @@ impl Runtime for Ort {
         let remarks: Vec<String> = left.into_iter().chain(known).collect();
         let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
         let written = self.canonical_provider(&options.provider);
-        let model =
-            OrtModel::new(session, trace, written, remark, options).map_err(|reason| refused(path, reason))?;
+        let model = OrtModel::new(session, trace, written, remark, options)
+            .map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))
     }
 }
@@ -284,12 +284,17 @@ fn configured(
 }
 
 /// The builder, which makes sessions that write a profile where one is asked for, and where that will be.
-fn profiled(builder: SessionBuilder, options: &Options) -> Result<(SessionBuilder, Option<Arc<Trace>>), String> {
+fn profiled(
+    builder: SessionBuilder,
+    options: &Options,
+) -> Result<(SessionBuilder, Option<Arc<Trace>>), String> {
     if !options.profile {
         return Ok((builder, None));
     }
     let trace = Trace::new()?;
-    let builder = builder.with_profiling(trace.prefix()).map_err(|error| words(&error))?;
+    let builder = builder
+        .with_profiling(trace.prefix())
+        .map_err(|error| words(&error))?;
     Ok((builder, Some(Arc::new(trace))))
 }
 
@@ -384,16 +389,18 @@ struct OrtSession {
 
 impl OrtSession {
     /// Runs and reads what was written of it.
-    fn traced(&mut self, inferences: u32) -> Result<Vec<Layer>, Error> {
+    fn traced(&mut self, trace: &Trace, inferences: u32) -> Result<Vec<Layer>, Error> {
         for _ in 0..profile::LEAD_IN + inferences {
             self.run()?;
         }
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let written = session.end_profiling().map_err(|error| failed(&error))?;
-        profile::read(Path::new(&written), inferences).map_err(|reason| Error::Run {
-            runtime: NAME,
-            reason,
-        })
+        trace
+            .read(Path::new(&written), inferences)
+            .map_err(|reason| Error::Run {
+                runtime: NAME,
+                reason,
+            })
     }
 }
 
@@ -419,8 +426,8 @@ impl Session for OrtSession {
     }
 
     fn profile(&mut self, inferences: u32) -> Option<Result<Vec<Layer>, Error>> {
-        self.trace.as_ref()?;
-        Some(self.traced(inferences))
+        let trace = self.trace.clone()?;
+        Some(self.traced(&trace, inferences))
     }
 
     fn fetch(&mut self) -> Result<Vec<Tensor>, Error> {

@@ -335,8 +335,25 @@ fn from_tract(datum_type: DatumType) -> Option<DataType> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::VERSION;
+    use super::*;
+
+    #[test]
+    fn the_time_of_each_node_is_told() {
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx");
+        let model = Tract.load(&tiny, &port::tests::options()).unwrap();
+        let mut session = model.session().unwrap();
+        let zeros = |port: &Port| {
+            let volume = port.shape.iter().product();
+            Tensor::new(port.shape.clone(), Data::F32(vec![0.0; volume])).unwrap()
+        };
+        let inputs: Vec<Tensor> = model.inputs().iter().map(zeros).collect();
+        session.bind(&inputs).unwrap();
+        let layers = session.profile(5).unwrap().unwrap();
+        let time: std::time::Duration = layers.iter().map(|layer| layer.time).sum();
+        assert!(layers.len() > 2 && !time.is_zero(), "{layers:?}");
+    }
 
     #[test]
     fn the_version_is_that_of_the_lock_file() {

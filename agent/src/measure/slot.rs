@@ -107,10 +107,7 @@ impl Slot {
                 profile: true,
                 ..order
             }),
-            startup: Startup {
-                cold_load,
-                first_run,
-            },
+            startup: Startup { cold_load, first_run },
             warmup_runs,
             tally: Tally::default(),
             rounds: Vec::new(),
@@ -215,7 +212,9 @@ impl Slot {
             None => Ok(Vec::new()),
         };
         let layers = layers.unwrap_or_else(|why| {
-            self.conditions.notes.push(format!("layers were not timed: {}", why.error));
+            self.conditions
+                .notes
+                .push(format!("layers were not timed: {}", why.error));
             Vec::new()
         });
         Ok(Measurement {

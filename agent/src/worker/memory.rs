@@ -32,7 +32,12 @@ pub(crate) fn forget(path: &Path) -> bool {
         file.sync_all()?;
         fadvise(&file, 0, None, Advice::DontNeed)?;
         let mut byte = [0];
-        let read = preadv2(&file, &mut [IoSliceMut::new(&mut byte)], 0, ReadWriteFlags::NOWAIT);
+        let read = preadv2(
+            &file,
+            &mut [IoSliceMut::new(&mut byte)],
+            0,
+            ReadWriteFlags::NOWAIT,
+        );
         io::Result::Ok(read == Err(Errno::AGAIN))
     };
     is_forgotten().unwrap_or(false)

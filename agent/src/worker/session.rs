@@ -111,7 +111,9 @@ impl Bench {
         let model = runtime.load(artifact, &options).map_err(failed)?;
         let mut session = model.session().map_err(failed)?;
         let time = Nanos::from(start.elapsed());
-        let grown = rss().zip(before).map(|(after, before)| Bytes(after.0.saturating_sub(before.0)));
+        let grown = rss()
+            .zip(before)
+            .map(|(after, before)| Bytes(after.0.saturating_sub(before.0)));
         let tensors =
             inputs::tensors(&order.feed, model.inputs()).map_err(|error| failure(Stage::Score, &error))?;
         session.bind(&tensors).map_err(failed)?;
@@ -227,7 +229,9 @@ impl Bench {
             operator: layer.operator,
             time: layer.time.into(),
         };
-        Ok(Answer::Layers(layers.map(|layers| layers.into_iter().map(time).collect())))
+        Ok(Answer::Layers(
+            layers.map(|layers| layers.into_iter().map(time).collect()),
+        ))
     }
 
     /// A round that is timed here. Only `run` lies between the two readings of the clock.

@@ -196,7 +196,9 @@ fn number(value: Option<f64>) -> Cell {
 
 /// A cell with further figures, as far as they are known.
 fn with((key, shown): Cell, more: &[(&str, Option<f64>)]) -> Cell {
-    let known = more.iter().filter_map(|(name, value)| Some(format!("{name} {}", figure((*value)?))));
+    let known = more
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name} {}", figure((*value)?))));
     let known: Vec<String> = known.collect();
     if known.is_empty() {
         return (key, shown);

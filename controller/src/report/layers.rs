@@ -45,7 +45,13 @@ pub(super) fn text(record: &Record, name: &str) -> String {
     let rest = layers.iter().skip(SHOWN).map(|layer| layer.ms).sum::<f64>();
     if rest > 0.0 {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {:>5.1} %  {:>9} ms  in {} others", 100.0 * rest / sum, figure(rest), layers.len() - SHOWN);
+        let _ = writeln!(
+            text,
+            "  {:>5.1} %  {:>9} ms  in {} others",
+            100.0 * rest / sum,
+            figure(rest),
+            layers.len() - SHOWN
+        );
     }
     text
 }
@@ -56,7 +62,9 @@ fn cut(name: &str, length: usize) -> String {
     if count <= length {
         return name.to_owned();
     }
-    std::iter::once('…').chain(name.chars().skip(count - length + 1)).collect()
+    std::iter::once('…')
+        .chain(name.chars().skip(count - length + 1))
+        .collect()
 }
 
 /// All layers as HTML, to unfold under the record's `name`.
@@ -107,7 +115,11 @@ mod tests {
     fn the_slowest_layer_stands_first_and_small_ones_together() {
         let mut layers = vec![
             ("/conv1/Conv", "QLinearConv", 0.2),
-            ("/layer1/layer1.0/a/name/that/is/too/long/for/a/column/Conv", "QLinearConv", 0.5),
+            (
+                "/layer1/layer1.0/a/name/that/is/too/long/for/a/column/Conv",
+                "QLinearConv",
+                0.5,
+            ),
         ];
         layers.extend([("/relu", "Relu", 0.01); 20]);
         insta::assert_snapshot!(text(&record(&layers), "ptq-int8/ort"));
@@ -124,6 +136,9 @@ mod tests {
     fn names_are_text_and_no_markup() {
         let mut page = String::new();
         html(&mut page, &record(&[("<b>", "Conv", 1.0)]), "fp32").unwrap();
-        assert!(page.contains("&lt;b&gt;") && page.contains("width:100.0%"), "{page}");
+        assert!(
+            page.contains("&lt;b&gt;") && page.contains("width:100.0%"),
+            "{page}"
+        );
     }
 }

@@ -347,7 +347,10 @@ mod tests {
         assert!((record.throughput_ips - 4.0 / 35.05e-6).abs() < 1.0);
         assert!(record.pareto && results.failed.is_empty());
         assert_eq!(record.memory.net_peak_rss_mb, Some(50.0));
-        assert_eq!((record.cold_load_ms, record.first_inference_ms), (Some(30.0), Some(9.0)));
+        assert_eq!(
+            (record.cold_load_ms, record.first_inference_ms),
+            (Some(30.0), Some(9.0))
+        );
     }
 
     #[test]

@@ -119,7 +119,9 @@ fn figures(record: &Record) -> Vec<Figure> {
         ("cold_load_ms", record.cold_load_ms),
         ("first_inference_ms", record.first_inference_ms),
     ];
-    let known = amounts.into_iter().filter_map(|(name, value)| Some((name, value?, AMOUNT)));
+    let known = amounts
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?, AMOUNT)));
     figures.extend(known);
     figures.extend(record.accuracy.iter().flat_map(accuracy));
     figures.extend(record.energy.iter().flat_map(energy));
@@ -176,8 +178,11 @@ fn energy(energy: &EnergyRecord) -> Vec<Figure> {
 }
 
 fn differences(energy: &EnergyRecord) -> impl Iterator<Item = Figure> {
-    let ends = |name, ends: Option<[f64; 2]>| ends.into_iter().flatten().map(move |end| (name, end, DIFFERENCE));
-    let net = energy.net_mj_per_inference.map(|net| ("net_mj_per_inference", net, DIFFERENCE));
+    let ends =
+        |name, ends: Option<[f64; 2]>| ends.into_iter().flatten().map(move |end| (name, end, DIFFERENCE));
+    let net = energy
+        .net_mj_per_inference
+        .map(|net| ("net_mj_per_inference", net, DIFFERENCE));
     let intervals = ends("mj_ci95", energy.mj_ci95).chain(ends("net_mj_ci95", energy.net_mj_ci95));
     net.into_iter().chain(intervals)
 }

@@ -5,10 +5,10 @@ use std::ops::Range;
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
-    Format, Harness, Incarnation, Job, JobState, Latency, LayerTime, Measurement, Memory, Meters, Microjoules, Microwatts,
-    Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
-    RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Startup, Step, Target, Trust, UnixMillis, Window,
-    wire,
+    Format, Harness, Incarnation, Job, JobState, Latency, LayerTime, Measurement, Memory, Meters,
+    Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
+    RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Startup,
+    Step, Target, Trust, UnixMillis, Window, wire,
 };
 use ring::signature::Ed25519KeyPair;
 

@@ -6,10 +6,10 @@ use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
-    DeviceId, Digest, Failure, Format, Harness, Incarnation, Job, JobId, JobState, Latency, LayerTime, Measurement,
-    Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
-    RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, Stage, Startup, Step, Target, Topic,
-    Trust, UnixMillis, Window,
+    DeviceId, Digest, Failure, Format, Harness, Incarnation, Job, JobId, JobState, Latency, LayerTime,
+    Measurement, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress,
+    PublicKey, Rail, RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, Stage,
+    Startup, Step, Target, Topic, Trust, UnixMillis, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -366,7 +366,19 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         vec(layer_time(), 0..3),
     )
         .prop_map(
-            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy, harness, (memory, startup), layers)| {
+            |(
+                runtime_version,
+                provider,
+                latency,
+                load,
+                peak_rss,
+                score,
+                conditions,
+                energy,
+                harness,
+                (memory, startup),
+                layers,
+            )| {
                 Measurement {
                     runtime_version,
                     provider,

@@ -171,6 +171,27 @@ fn a_type_that_is_not_supported_is_named_with_a_saved_graph_and_without() {
     }
 }
 
+#[test]
+fn a_profiled_session_tells_the_time_of_each_layer_once_and_others_tell_none() {
+    let runtime = Ort::new(&Search::default());
+    let profiled = Options {
+        profile: true,
+        ..port::tests::options()
+    };
+    let session = |options: &Options| {
+        let model = runtime.load(&tiny(), options).unwrap();
+        let mut session = model.session().unwrap();
+        session.bind(&inputs(&*model)).unwrap();
+        session
+    };
+    let mut asked = session(&profiled);
+    let layers = asked.profile(20).unwrap().unwrap();
+    assert!(layers.iter().any(|layer| layer.operator == "Conv"), "{layers:?}");
+    assert!(layers.iter().all(|layer| !layer.name.is_empty()));
+    assert!(asked.profile(20).unwrap().is_err());
+    assert!(session(&port::tests::options()).profile(20).is_none());
+}
+
 fn asking(provider: &str) -> Options {
     Options {
         provider: provider.to_owned(),

@@ -52,10 +52,15 @@ struct Arguments {
     op_name: String,
 }
 
-/// The layers of the file at `path`, of `inferences` after those of the lead-in.
-pub(super) fn read(path: &Path, inferences: u32) -> Result<Vec<Layer>, String> {
-    let text = std::fs::read(path).map_err(|error| format!("its profile cannot be read: {error}"))?;
-    layers(&text, inferences)
+impl Trace {
+    /// The layers of the file at `path`, of `inferences` after those of the lead-in. The file goes: the process may be killed
+    /// before its folder would.
+    pub(super) fn read(&self, path: &Path, inferences: u32) -> Result<Vec<Layer>, String> {
+        let unread = |error| format!("its profile cannot be read: {error}");
+        let text = std::fs::read(path).map_err(unread)?;
+        std::fs::remove_dir_all(self.0.path()).map_err(unread)?;
+        layers(&text, inferences)
+    }
 }
 
 fn layers(text: &[u8], inferences: u32) -> Result<Vec<Layer>, String> {
@@ -91,9 +96,13 @@ mod tests {
     /// In the form of ONNX Runtime 1.32, with the fields that are not read left out.
     fn trace(runs: u64) -> String {
         let node = |name: &str, op: &str, dur: u64| {
-            format!(r#"{{"cat":"Node","dur":{dur},"ts":1,"ph":"X","name":"{name}_kernel_time","args":{{"op_name":"{op}"}}}}"#)
+            format!(
+                r#"{{"cat":"Node","dur":{dur},"ts":1,"ph":"X","name":"{name}_kernel_time","args":{{"op_name":"{op}"}}}}"#
+            )
         };
-        let session = |name: &str| format!(r#"{{"cat":"Session","dur":99,"ts":1,"ph":"X","name":"{name}","args":{{}}}}"#);
+        let session = |name: &str| {
+            format!(r#"{{"cat":"Session","dur":99,"ts":1,"ph":"X","name":"{name}","args":{{}}}}"#)
+        };
         let mut events = vec![session("model_loading_uri"), session("session_initialization")];
         for run in 0..runs {
             // The first ones are slow.
@@ -111,15 +120,28 @@ mod tests {
         let layers = layers(trace(7).as_bytes(), 4).unwrap();
         let told: Vec<_> = layers
             .iter()
-            .map(|layer| (layer.name.as_str(), layer.operator.as_str(), layer.time.as_micros()))
+            .map(|layer| {
+                (
+                    layer.name.as_str(),
+                    layer.operator.as_str(),
+                    layer.time.as_micros(),
+                )
+            })
             .collect();
         assert_eq!(told, [("conv1", "Conv", 21), ("relu1", "Relu", 3)]);
     }
 
     #[test]
     fn a_trace_that_was_cut_is_an_error() {
-        assert_eq!(layers(trace(6).as_bytes(), 4).unwrap_err(), "its profile holds 6 of 7 inferences");
-        assert!(layers(b"[{", 4).unwrap_err().starts_with("its profile cannot be read: "));
+        assert_eq!(
+            layers(trace(6).as_bytes(), 4).unwrap_err(),
+            "its profile holds 6 of 7 inferences"
+        );
+        assert!(
+            layers(b"[{", 4)
+                .unwrap_err()
+                .starts_with("its profile cannot be read: ")
+        );
     }
 
     proptest! {

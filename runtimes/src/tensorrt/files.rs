@@ -54,7 +54,9 @@ pub(super) fn layers(text: &str) -> Result<Vec<Layer>, String> {
             time,
         })
     };
-    let named = entries.into_iter().filter_map(|entry| entry.name.zip(entry.average));
+    let named = entries
+        .into_iter()
+        .filter_map(|entry| entry.name.zip(entry.average));
     let layers: Option<Vec<Layer>> = named.map(layer).collect();
     layers.ok_or_else(|| "its profile holds times that are none".to_owned())
 }
@@ -156,10 +158,21 @@ mod tests {
     #[test]
     fn layers_are_told_by_the_mean_of_their_inferences() {
         let layers = layers(LAYERS).unwrap();
-        let told: Vec<_> = layers.iter().map(|layer| (layer.name.as_str(), layer.time.as_nanos())).collect();
+        let told: Vec<_> = layers
+            .iter()
+            .map(|layer| (layer.name.as_str(), layer.time.as_nanos()))
+            .collect();
         assert_eq!(told, [("conv1 + relu1", 21_300), ("pool", 4_750)]);
-        for text in ["", "{}", "[{\"name\":\"a\",\"averageMs\":-1}]", "[{\"name\":\"a\",\"averageMs\":1e300}]"] {
-            assert!(super::layers(text).unwrap_err().starts_with("its profile "), "{text}");
+        for text in [
+            "",
+            "{}",
+            "[{\"name\":\"a\",\"averageMs\":-1}]",
+            "[{\"name\":\"a\",\"averageMs\":1e300}]",
+        ] {
+            assert!(
+                super::layers(text).unwrap_err().starts_with("its profile "),
+                "{text}"
+            );
         }
     }
 

@@ -212,9 +212,16 @@ impl Double {
 
     /// A hundredth of a millisecond for each node.
     fn layers(model: &Model) -> String {
-        let layer = |node: &NodeProto| format!(r#"{{ "name" : "{}", "timeMs" : 1, "averageMs" : 0.01 }}"#, node.name());
+        let layer = |node: &NodeProto| {
+            format!(
+                r#"{{ "name" : "{}", "timeMs" : 1, "averageMs" : 0.01 }}"#,
+                node.name()
+            )
+        };
         let count = r#"{ "count" : 100 }"#.to_owned();
-        let entries: Vec<_> = std::iter::once(count).chain(model.graph().node.iter().map(layer)).collect();
+        let entries: Vec<_> = std::iter::once(count)
+            .chain(model.graph().node.iter().map(layer))
+            .collect();
         format!("[\n  {}\n]\n", entries.join("\n, "))
     }
 
