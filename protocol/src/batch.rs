@@ -161,6 +161,9 @@ pub struct Plan {
     pub max_time: Nanos,
     /// Rounds into which the timed runs are divided.
     pub rounds: u32,
+    /// Worker processes over which the rounds are spread, one after the other; two processes of the same artifact
+    /// differ by more than the rounds of one.
+    pub processes: u32,
 }
 
 impl Default for Plan {
@@ -172,6 +175,7 @@ impl Default for Plan {
             min_time: Nanos(2_000_000_000),
             max_time: Nanos(60_000_000_000),
             rounds: 10,
+            processes: 10,
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
+use edgefront_protocol::outcome::{
+    Conditions, Failure, Latency, Measurement, PERCENTILES, Round, Score, Stage,
+};
 use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
 use edgefront_runtimes::{Registry, Search};
 
@@ -15,10 +17,28 @@ use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
 use crate::clock::Stretch;
-use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
+use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span, WarmUp};
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
 const VIRTUAL: &str = "measured on a virtual machine: if its processors are emulated, its times and memory say nothing of a device";
+
+/// What one round gave.
+struct Turn {
+    position: u32,
+    process: u32,
+    started: UnixMillis,
+    tally: Tally,
+}
+
+/// A worker that is loaded and warm.
+struct Ready {
+    worker: Worker,
+    loaded: Loaded,
+    runs: u32,
+    steady: bool,
+    /// From the start of the process on.
+    time: Duration,
+}
 
 /// A job whose artifact is loaded and warm.
 pub(super) struct Slot {
@@ -27,8 +47,10 @@ pub(super) struct Slot {
     limits: Limits,
     loaded: Loaded,
     warmup_runs: u32,
-    tally: Tally,
-    rounds: Vec<Round>,
+    /// Worker processes over which the rounds are spread, and which of them is there.
+    processes: u32,
+    process: u32,
+    rounds: Vec<Turn>,
     /// When the timed runs of each round were.
     stretches: Vec<Option<Stretch>>,
     energy: Vec<RailEnergy>,
@@ -42,26 +64,15 @@ impl Slot {
     pub(super) async fn load(assignment: Assignment, feed: Feed, limits: Limits) -> Result<Self, Failure> {
         let job = &assignment.job;
         allow(job, &limits).map_err(|why| failure(Stage::Load, why))?;
-        let mut worker = Worker::start(&limits.worker)?;
-        let order = Load {
-            artifact: utf8(&assignment.artifact),
-            target: job.target.clone(),
-            inputs: job.inputs.clone(),
-            runtime_path: limits.runtime_path.as_deref().map(utf8),
-            kept_max: limits.kept_max,
-            feed,
-        };
-        let order = Order::Load(Box::new(order));
-        let loaded = match worker.ask(&order, Stage::Load, limits.load).await? {
-            Answer::Loaded(loaded) => loaded,
-            other => return Err(surprise(Stage::Load, &other)),
-        };
         let warm_up = plan::warm_up(&job.plan);
-        let order = Order::WarmUp(warm_up);
-        let (warmup_runs, steady) = match worker.ask(&order, Stage::Run, limits.run).await? {
-            Answer::Warm { runs, steady } => (runs, steady),
-            other => return Err(surprise(Stage::Run, &other)),
-        };
+        let Ready {
+            worker,
+            loaded,
+            runs: warmup_runs,
+            steady,
+            time,
+        } = ready(&assignment, feed, warm_up, &limits).await?;
+        let processes = plan::processes(&job.plan, time.into());
         let mut conditions = Conditions {
             notes: loaded.remark.iter().cloned().collect(),
             ..Conditions::default()
@@ -86,6 +97,13 @@ impl Slot {
                 .notes
                 .push(format!("runs did not become steady within {limit:?} of warm-up"));
         }
+        let wanted = job.plan.processes.min(job.plan.rounds);
+        if processes < wanted {
+            conditions.notes.push(format!(
+                "measured in {processes} of {wanted} processes: starting one takes {}",
+                seconds(time)
+            ));
+        }
         Ok(Self {
             peak_rss: loaded.peak_rss,
             assignment,
@@ -93,7 +111,8 @@ impl Slot {
             limits,
             loaded,
             warmup_runs,
-            tally: Tally::default(),
+            processes,
+            process: 0,
             rounds: Vec::new(),
             stretches: Vec::new(),
             energy: Vec::new(),
@@ -117,12 +136,36 @@ impl Slot {
     }
 
     fn totals(&self) -> Totals {
+        let tallies = || self.rounds.iter().map(|turn| &turn.tally);
         Totals {
             rounds: self.rounds.len() as u32,
-            runs: self.rounds.iter().map(|round| round.runs).sum(),
-            time: Nanos(self.rounds.iter().map(|round| round.total.0).sum()),
+            runs: tallies().map(Tally::runs).sum(),
+            time: Nanos(tallies().map(|tally| tally.total().0).sum()),
             spent: self.spent.into(),
         }
+    }
+
+    /// The job, where its next round is for another process than the one that is there.
+    pub(super) fn wants_process(&self) -> Option<&Assignment> {
+        let next = plan::process_of(
+            self.rounds.len() as u32,
+            &self.assignment.job.plan,
+            self.processes,
+        );
+        (next > self.process).then_some(&self.assignment)
+    }
+
+    /// Ends the process that is there and starts the next, which loads the artifact and warms it up again.
+    pub(super) async fn renew(&mut self, feed: Feed) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let warm_up = plan::warm_up_again(&self.assignment.job.plan, self.processes);
+        self.worker.end().await;
+        let ready = ready(&self.assignment, feed, warm_up, &self.limits).await?;
+        self.worker = ready.worker;
+        self.warmup_runs = self.warmup_runs.saturating_add(ready.runs);
+        self.process += 1;
+        self.spent += begun.elapsed();
+        Ok(())
     }
 
     /// One round, all other workers being blocked.
@@ -144,16 +187,24 @@ impl Slot {
                     stretch,
                     peak_rss,
                 } => {
-                    self.peak_rss = peak_rss;
+                    // The highest of all processes; unknown where a round does not tell.
+                    self.peak_rss = peak_rss.map(|own| self.peak_rss.map_or(own, |before| before.max(own)));
                     break (started, stretch);
                 }
                 other => return Err(surprise(Stage::Run, &other)),
             }
         };
-        self.rounds.push(round(&tally, position, started)?);
+        if tally.runs() == 0 {
+            return Err(failure(Stage::Run, "the worker made a round without a run"));
+        }
+        self.rounds.push(Turn {
+            position,
+            process: self.process,
+            started,
+            tally,
+        });
         self.stretches.push(stretch);
         self.spent += begun.elapsed();
-        self.tally.merge(&tally);
         Ok(())
     }
 
@@ -181,12 +232,13 @@ impl Slot {
             let longest = Duration::from(self.assignment.job.plan.max_time);
             self.note(format!("ended early by the plan's longest time of {longest:?}"));
         }
+        let (histogram, rounds) = told(&self.rounds);
         Ok(Measurement {
             runtime_version: self.loaded.runtime_version,
             provider: self.loaded.provider,
             latency: Latency {
-                histogram: self.tally.encode(),
-                rounds: self.rounds,
+                histogram,
+                rounds,
                 warmup_runs: self.warmup_runs,
                 ended_early,
             },
@@ -237,17 +289,64 @@ fn allow(job: &Job, limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
-fn round(tally: &Tally, position: u32, started: UnixMillis) -> Result<Round, Failure> {
-    let p50 = tally
-        .median()
-        .ok_or_else(|| failure(Stage::Run, "the worker made a round without a run"))?;
-    Ok(Round {
-        position,
-        runs: tally.runs(),
-        total: tally.total(),
-        p50,
-        started,
-    })
+/// Starts a worker, loads the artifact and warms it up.
+async fn ready(
+    assignment: &Assignment,
+    feed: Feed,
+    warm_up: WarmUp,
+    limits: &Limits,
+) -> Result<Ready, Failure> {
+    let begun = Instant::now();
+    let job = &assignment.job;
+    let mut worker = Worker::start(&limits.worker)?;
+    let order = Load {
+        artifact: utf8(&assignment.artifact),
+        target: job.target.clone(),
+        inputs: job.inputs.clone(),
+        runtime_path: limits.runtime_path.as_deref().map(utf8),
+        kept_max: limits.kept_max,
+        feed,
+    };
+    let order = Order::Load(Box::new(order));
+    let loaded = match worker.ask(&order, Stage::Load, limits.load).await? {
+        Answer::Loaded(loaded) => loaded,
+        other => return Err(surprise(Stage::Load, &other)),
+    };
+    let order = Order::WarmUp(warm_up);
+    match worker.ask(&order, Stage::Run, limits.run).await? {
+        Answer::Warm { runs, steady } => Ok(Ready {
+            worker,
+            loaded,
+            runs,
+            steady,
+            time: begun.elapsed(),
+        }),
+        other => Err(surprise(Stage::Run, &other)),
+    }
+}
+
+/// The histogram of all rounds, and what is told of each of them.
+fn told(turns: &[Turn]) -> (Vec<u8>, Vec<Round>) {
+    let mut all = Tally::default();
+    for turn in turns {
+        all.merge(&turn.tally);
+    }
+    let percentiles = PERCENTILES.map(|p| all.percentile(p).unwrap_or_default());
+    let rounds = turns.iter().map(|turn| Round {
+        position: turn.position,
+        runs: turn.tally.runs(),
+        total: turn.tally.total(),
+        p50: turn.tally.median().unwrap_or_default(),
+        started: turn.started,
+        process: turn.process,
+        below: percentiles.map(|latency| turn.tally.at_most(latency)),
+    });
+    (all.encode(), rounds.collect())
+}
+
+/// As in `1.3 s`.
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
 }
 
 fn surprise(stage: Stage, answer: &Answer) -> Failure {

@@ -79,15 +79,17 @@ fn plan() -> impl Strategy<Value = Plan> {
         nanos(),
         nanos(),
         any::<u32>(),
+        any::<u32>(),
     )
         .prop_map(
-            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds)| Plan {
+            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds, processes)| Plan {
                 warmup_runs,
                 warmup_time,
                 min_runs,
                 min_time,
                 max_time,
                 rounds,
+                processes,
             },
         )
 }
@@ -311,15 +313,24 @@ fn failure() -> impl Strategy<Value = Failure> {
 }
 
 fn latency() -> impl Strategy<Value = Latency> {
-    let round = (any::<u32>(), any::<u64>(), nanos(), nanos(), unix_millis()).prop_map(
-        |(position, runs, total, p50, started)| Round {
+    let round = (
+        any::<u32>(),
+        any::<u64>(),
+        nanos(),
+        nanos(),
+        unix_millis(),
+        any::<u32>(),
+        any::<[u64; 5]>(),
+    )
+        .prop_map(|(position, runs, total, p50, started, process, below)| Round {
             position,
             runs,
             total,
             p50,
             started,
-        },
-    );
+            process,
+            below,
+        });
     (
         vec(any::<u8>(), 0..64),
         vec(round, 0..4),
