@@ -46,6 +46,7 @@ fn plan() -> Plan {
         min_time: Nanos(0),
         max_time: Nanos(20_000_000_000),
         rounds: 4,
+        processes: 1,
     }
 }
 
@@ -223,6 +224,27 @@ async fn graphs_left(kept_max: Bytes) -> usize {
 async fn what_workers_keep_has_the_agents_bound_on_ort() {
     assert_eq!(graphs_left(Bytes(1 << 30)).await, 2);
     assert_eq!(graphs_left(Bytes(1)).await, 1);
+}
+
+#[tokio::test]
+async fn rounds_are_spread_over_processes_one_after_the_other() {
+    let jobs = ["a", "b"].map(|id| {
+        let mut assignment = job(id, "null", &tiny());
+        assignment.job.plan.processes = 2;
+        assignment
+    });
+    let (outcomes, _) = outcomes(jobs.to_vec(), limits()).await;
+    for measurement in outcomes.values().map(|result| result.as_ref().unwrap()) {
+        let rounds = &measurement.latency.rounds;
+        let processes: Vec<u32> = rounds.iter().map(|round| round.process).collect();
+        assert_eq!(processes, [0, 0, 1, 1]);
+        // Both warmed up.
+        assert!(measurement.latency.warmup_runs >= 3 + 2);
+        let below = |at: usize| rounds.iter().map(|round| round.below[at]).sum::<u64>();
+        // Rank 11 of 21 is the median; equal runs may lie on it, too. Beyond P99 lies none of 21.
+        assert!(below(0) >= 11 && below(3) == 21, "{rounds:?}");
+        assert!(rounds.iter().all(|round| round.below[4] == round.runs));
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ fn outcome() -> Outcome {
         total: Nanos(123_456_789),
         p50: Nanos(1_000_000),
         started: UnixMillis(1_700_000_000_000),
+        process: 3,
+        below: [60, 108, 114, 119, 120],
     };
     let measurement = Measurement {
         runtime_version: "1.32.0".to_owned(),

@@ -163,6 +163,9 @@ pub struct Plan {
     pub rounds: u32,
     /// Whether the time of each layer is asked for.
     pub layers: bool,
+    /// Worker processes over which the rounds are spread, one after the other; two processes of the same artifact
+    /// differ by more than the rounds of one.
+    pub processes: u32,
 }
 
 impl Default for Plan {
@@ -175,6 +178,7 @@ impl Default for Plan {
             max_time: Nanos(60_000_000_000),
             rounds: 10,
             layers: false,
+            processes: 10,
         }
     }
 }

@@ -145,6 +145,9 @@ pub struct Latency {
     pub ended_early: bool,
 }
 
+/// The percentiles that [`Round::below`] counts at, as fractions of 1.
+pub const PERCENTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 0.999];
+
 /// One round of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Round {
@@ -158,6 +161,11 @@ pub struct Round {
     pub p50: Nanos,
     /// When the round began, on the device's clock.
     pub started: UnixMillis,
+    /// The worker process that ran it, counted from 0 in the order in which they were started.
+    pub process: u32,
+    /// Its runs that took no longer than each of [`PERCENTILES`] of the runs of all rounds (nearest rank). They tell
+    /// how the rounds differ at each.
+    pub below: [u64; PERCENTILES.len()],
 }
 
 /// Accuracy counts; rates and intervals are derived from them.

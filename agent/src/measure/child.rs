@@ -91,6 +91,11 @@ impl Worker {
         }
     }
 
+    /// Kills the worker and waits until its memory is free.
+    pub(crate) async fn end(&mut self) {
+        drop(tokio::time::timeout(EXIT_TIME, self.child.kill()).await);
+    }
+
     async fn death(&mut self, stage: Stage, error: &io::Error) -> Failure {
         if error.kind() == io::ErrorKind::InvalidData {
             return failure(stage, format!("the worker does not speak as it should: {error}"));

@@ -193,6 +193,10 @@ impl Bench {
 
     /// One round of one job; `None` if the job failed in it.
     async fn run_round(&mut self, mut slot: Slot, position: u32) -> Option<Slot> {
+        if let Err(failure) = self.renew(&mut slot).await {
+            self.say(Report::Ended(slot.job().clone(), Err(failure))).await;
+            return None;
+        }
         let span = slot.next_round()?;
         slot.observe(&self.observer);
         let done = slot.round(span, position).await;
@@ -204,6 +208,15 @@ impl Bench {
                 None
             }
         }
+    }
+
+    /// Gives the job the process that its next round is for, where that is another one.
+    async fn renew(&mut self, slot: &mut Slot) -> Result<(), Failure> {
+        let Some(assignment) = slot.wants_process() else {
+            return Ok(());
+        };
+        let feed = self.feeds.of(assignment).await?;
+        slot.renew(feed).await
     }
 
     /// Progress is told between rounds of all jobs and never within one, so that a device that measures is

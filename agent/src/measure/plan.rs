@@ -11,6 +11,8 @@ use crate::worker::message::{Span, WarmUp};
 const WARM_UP_LIMIT: u64 = 4;
 /// The same where that time is shorter.
 const WARM_UP_LIMIT_LEAST: Nanos = Nanos(1_000_000_000);
+/// The part of the longest time that may go into starting the processes after the first.
+const STARTS_PART: u64 = 4;
 
 /// What a job has run so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,6 +34,35 @@ pub(crate) fn warm_up(plan: &Plan) -> WarmUp {
         limit: limit.max(WARM_UP_LIMIT_LEAST).min(plan.max_time),
         longest: plan.max_time,
     }
+}
+
+/// The warm-up of each of so many processes after the first: an even part of the plan's.
+pub(crate) fn warm_up_again(plan: &Plan, processes: u32) -> WarmUp {
+    let first = warm_up(plan);
+    let part = |time: Nanos| Nanos(time.0.div_ceil(u64::from(processes.max(1))));
+    WarmUp {
+        runs: first.runs.div_ceil(processes.max(1)),
+        time: part(first.time),
+        limit: part(first.limit),
+        longest: first.longest,
+    }
+}
+
+/// Processes over which the rounds are spread, where starting the first one took `start`: the plan's, but no more than
+/// rounds, and of those after the first only as many as start within a part of the longest time.
+pub(crate) fn processes(plan: &Plan, start: Nanos) -> u32 {
+    let time = plan.max_time.0 / STARTS_PART;
+    let affordable = (time / start.0.max(1)).saturating_add(1);
+    plan.processes
+        .min(plan.rounds)
+        .max(1)
+        .min(u32::try_from(affordable).unwrap_or(u32::MAX))
+}
+
+/// The process that runs a round, counted from 0, where the rounds are spread evenly over `processes`.
+pub(crate) fn process_of(round: u32, plan: &Plan, processes: u32) -> u32 {
+    let process = u64::from(round) * u64::from(processes) / u64::from(plan.rounds.max(1));
+    process as u32
 }
 
 /// The next round: an even part of the runs and time that are still to do. `None` after the last round, and
@@ -132,6 +163,32 @@ mod tests {
         // One run of a second, after another that is not timed.
         let done = run_with(&many, 1_000_000_000, 1_000_000_000);
         assert_eq!((done.runs, done.spent), (30, many.max_time));
+    }
+
+    #[test]
+    fn rounds_are_spread_evenly_over_processes_that_start_in_time() {
+        let plan = Plan {
+            rounds: 10,
+            processes: 4,
+            max_time: Nanos(60),
+            ..Plan::default()
+        };
+        let of_rounds = |processes| {
+            (0..10)
+                .map(|round| process_of(round, &plan, processes))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(processes(&plan, Nanos(5)), 4);
+        assert_eq!(of_rounds(4), [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]);
+        assert_eq!(of_rounds(1), [0; 10]);
+        // 15 for the starts after the first.
+        assert_eq!(processes(&plan, Nanos(6)), 3);
+        assert_eq!(processes(&plan, Nanos(16)), 1);
+        assert_eq!(processes(&plan, Nanos(0)), 4);
+        let few_rounds = Plan { rounds: 2, ..plan };
+        assert_eq!(processes(&few_rounds, Nanos(1)), 2);
+        let none = Plan { processes: 0, ..plan };
+        assert_eq!(processes(&none, Nanos(1)), 1);
     }
 
     proptest! {

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{
-    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Round, Score, Stage, Startup,
+    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, PERCENTILES, Round, Score, Stage,
+    Startup,
 };
 use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
 use edgefront_runtimes::{Registry, Search};
@@ -17,11 +18,30 @@ use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
 use crate::clock::{self, Stretch};
-use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
+use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span, WarmUp};
 use crate::worker::rss;
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
 const VIRTUAL: &str = "measured on a virtual machine: if its processors are emulated, its times and memory say nothing of a device";
+
+/// What one round gave.
+struct Turn {
+    position: u32,
+    process: u32,
+    started: UnixMillis,
+    tally: Tally,
+}
+
+/// A worker that is loaded and warm.
+struct Ready {
+    worker: Worker,
+    loaded: Loaded,
+    runs: u32,
+    steady: bool,
+    first_run: Option<Nanos>,
+    /// From the start of the process on.
+    time: Duration,
+}
 
 /// A job whose artifact is loaded and warm.
 pub(super) struct Slot {
@@ -33,8 +53,10 @@ pub(super) struct Slot {
     profile: Option<Load>,
     startup: Startup,
     warmup_runs: u32,
-    tally: Tally,
-    rounds: Vec<Round>,
+    /// Worker processes over which the rounds are spread, and which of them is there.
+    processes: u32,
+    process: u32,
+    rounds: Vec<Turn>,
     /// When the timed runs of each round were.
     stretches: Vec<Option<Stretch>>,
     energy: Vec<RailEnergy>,
@@ -50,28 +72,21 @@ impl Slot {
     pub(super) async fn load(assignment: Assignment, feed: Feed, limits: Limits) -> Result<Self, Failure> {
         let job = &assignment.job;
         allow(job, &limits).map_err(|why| failure(Stage::Load, why))?;
-        let mut order = Load {
-            artifact: utf8(&assignment.artifact),
-            target: job.target.clone(),
-            inputs: job.inputs.clone(),
-            runtime_path: limits.runtime_path.as_deref().map(utf8),
-            kept_max: limits.kept_max,
-            feed,
-            cold: true,
-            profile: false,
-        };
+        let mut order = order(&assignment, feed, &limits);
         // In a process of its own, as after a start of the device. What it read from the disk is in memory then.
+        order.cold = true;
         let cold_load = start(&order, &limits).await?.map(|(_, loaded)| loaded.time);
         order.cold = false;
-        let (mut worker, loaded) = start(&order, &limits)
-            .await?
-            .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
         let warm_up = plan::warm_up(&job.plan);
-        let warming = Order::WarmUp(warm_up);
-        let (warmup_runs, steady, first_run) = match worker.ask(&warming, Stage::Run, limits.run).await? {
-            Answer::Warm { runs, steady, first } => (runs, steady, first),
-            other => return Err(surprise(Stage::Run, &other)),
-        };
+        let Ready {
+            worker,
+            loaded,
+            runs: warmup_runs,
+            steady,
+            first_run,
+            time,
+        } = ready(&order, warm_up, &limits).await?;
+        let processes = plan::processes(&job.plan, time.into());
         let mut conditions = Conditions {
             notes: loaded.remark.iter().cloned().collect(),
             ..Conditions::default()
@@ -96,6 +111,13 @@ impl Slot {
                 .notes
                 .push(format!("runs did not become steady within {limit:?} of warm-up"));
         }
+        let wanted = job.plan.processes.min(job.plan.rounds);
+        if processes < wanted {
+            conditions.notes.push(format!(
+                "measured in {processes} of {wanted} processes: starting one takes {}",
+                seconds(time)
+            ));
+        }
         Ok(Self {
             peak_rss: loaded.peak_rss,
             pss: None,
@@ -109,7 +131,8 @@ impl Slot {
             }),
             startup: Startup { cold_load, first_run },
             warmup_runs,
-            tally: Tally::default(),
+            processes,
+            process: 0,
             rounds: Vec::new(),
             stretches: Vec::new(),
             energy: Vec::new(),
@@ -134,12 +157,36 @@ impl Slot {
     }
 
     fn totals(&self) -> Totals {
+        let tallies = || self.rounds.iter().map(|turn| &turn.tally);
         Totals {
             rounds: self.rounds.len() as u32,
-            runs: self.rounds.iter().map(|round| round.runs).sum(),
-            time: Nanos(self.rounds.iter().map(|round| round.total.0).sum()),
+            runs: tallies().map(Tally::runs).sum(),
+            time: Nanos(tallies().map(|tally| tally.total().0).sum()),
             spent: self.spent.into(),
         }
+    }
+
+    /// The job, where its next round is for another process than the one that is there.
+    pub(super) fn wants_process(&self) -> Option<&Assignment> {
+        let next = plan::process_of(
+            self.rounds.len() as u32,
+            &self.assignment.job.plan,
+            self.processes,
+        );
+        (next > self.process).then_some(&self.assignment)
+    }
+
+    /// Ends the process that is there and starts the next, which loads the artifact and warms it up again.
+    pub(super) async fn renew(&mut self, feed: Feed) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let warm_up = plan::warm_up_again(&self.assignment.job.plan, self.processes);
+        self.worker.end().await;
+        let ready = ready(&order(&self.assignment, feed, &self.limits), warm_up, &self.limits).await?;
+        self.worker = ready.worker;
+        self.warmup_runs = self.warmup_runs.saturating_add(ready.runs);
+        self.process += 1;
+        self.spent += begun.elapsed();
+        Ok(())
     }
 
     /// One round, all other workers being blocked.
@@ -162,21 +209,30 @@ impl Slot {
                     peak_rss,
                     pss,
                 } => {
-                    (self.peak_rss, self.pss) = (peak_rss, pss);
+                    // The highest of all processes; unknown where a round does not tell.
+                    self.peak_rss = peak_rss.map(|own| self.peak_rss.map_or(own, |before| before.max(own)));
+                    self.pss = pss;
                     break (started, stretch);
                 }
                 other => return Err(surprise(Stage::Run, &other)),
             }
         };
-        self.rounds.push(round(&tally, position, started)?);
+        if tally.runs() == 0 {
+            return Err(failure(Stage::Run, "the worker made a round without a run"));
+        }
+        self.rounds.push(Turn {
+            position,
+            process: self.process,
+            started,
+            tally,
+        });
         self.stretches.push(stretch);
         self.spent += begun.elapsed();
         self.harness = Harness {
-            time: self.spent.into(),
+            time: Nanos(self.harness.time.0 + Nanos::from(begun.elapsed()).0),
             cpu: Nanos(self.harness.cpu.0 + clock::of_this_process() - own),
             rss: rss(),
         };
-        self.tally.merge(&tally);
         Ok(())
     }
 
@@ -206,7 +262,7 @@ impl Slot {
         }
         let inferences = profiled(self.totals());
         // Its memory is free for the next one.
-        drop(self.worker);
+        self.worker.end().await;
         let layers = match self.profile {
             Some(order) => layers(&order, inferences, &self.limits).await,
             None => Ok(Vec::new()),
@@ -217,12 +273,13 @@ impl Slot {
                 .push(format!("layers were not timed: {}", why.error));
             Vec::new()
         });
+        let (histogram, rounds) = told(&self.rounds);
         Ok(Measurement {
             runtime_version: self.loaded.runtime_version,
             provider: self.loaded.provider,
             latency: Latency {
-                histogram: self.tally.encode(),
-                rounds: self.rounds,
+                histogram,
+                rounds,
                 warmup_runs: self.warmup_runs,
                 ended_early,
             },
@@ -314,17 +371,62 @@ fn allow(job: &Job, limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
-fn round(tally: &Tally, position: u32, started: UnixMillis) -> Result<Round, Failure> {
-    let p50 = tally
-        .median()
-        .ok_or_else(|| failure(Stage::Run, "the worker made a round without a run"))?;
-    Ok(Round {
-        position,
-        runs: tally.runs(),
-        total: tally.total(),
-        p50,
-        started,
-    })
+/// How a job's artifact is loaded.
+fn order(assignment: &Assignment, feed: Feed, limits: &Limits) -> Load {
+    Load {
+        artifact: utf8(&assignment.artifact),
+        target: assignment.job.target.clone(),
+        inputs: assignment.job.inputs.clone(),
+        runtime_path: limits.runtime_path.as_deref().map(utf8),
+        kept_max: limits.kept_max,
+        feed,
+        cold: false,
+        profile: false,
+    }
+}
+
+/// Starts a worker, loads the artifact and warms it up.
+async fn ready(order: &Load, warm_up: WarmUp, limits: &Limits) -> Result<Ready, Failure> {
+    let begun = Instant::now();
+    let (mut worker, loaded) = start(order, limits)
+        .await?
+        .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
+    let warm = Order::WarmUp(warm_up);
+    match worker.ask(&warm, Stage::Run, limits.run).await? {
+        Answer::Warm { runs, steady, first } => Ok(Ready {
+            worker,
+            loaded,
+            runs,
+            steady,
+            first_run: first,
+            time: begun.elapsed(),
+        }),
+        other => Err(surprise(Stage::Run, &other)),
+    }
+}
+
+/// The histogram of all rounds, and what is told of each of them.
+fn told(turns: &[Turn]) -> (Vec<u8>, Vec<Round>) {
+    let mut all = Tally::default();
+    for turn in turns {
+        all.merge(&turn.tally);
+    }
+    let percentiles = PERCENTILES.map(|p| all.percentile(p).unwrap_or_default());
+    let rounds = turns.iter().map(|turn| Round {
+        position: turn.position,
+        runs: turn.tally.runs(),
+        total: turn.tally.total(),
+        p50: turn.tally.median().unwrap_or_default(),
+        started: turn.started,
+        process: turn.process,
+        below: percentiles.map(|latency| turn.tally.at_most(latency)),
+    });
+    (all.encode(), rounds.collect())
+}
+
+/// As in `1.3 s`.
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
 }
 
 fn surprise(stage: Stage, answer: &Answer) -> Failure {

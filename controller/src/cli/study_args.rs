@@ -7,6 +7,7 @@ use edgefront_optimizer::train::Device;
 use edgefront_protocol::Plan;
 
 use super::shared::{RuntimeArgs, check_device};
+use crate::stats::certify::{Percentile, certifying};
 use crate::study::{Cache, Existing, Options};
 
 /// The help lists under it how long a job measures; each argument names it, for what follows must not.
@@ -31,6 +32,16 @@ pub struct PlanArgs {
     #[arg(long, value_name = "N", default_value_t = Plan::default().rounds, help_heading = MEASURING)]
     pub rounds: u32,
 
+    /// Processes in which each job's rounds are run, one after the other, for two processes of one file differ by more
+    /// than the rounds of one; fewer where starting them would take a quarter of --max-time.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().processes, help_heading = MEASURING)]
+    pub processes: u32,
+
+    /// Make at least as many runs as certify this percentile (p50, p90, p95, p99 or p999) by MLPerf's rule for
+    /// stopping early, unless --max-time comes first.
+    #[arg(long, value_name = "PERCENTILE", help_heading = MEASURING)]
+    pub certify: Option<Percentile>,
+
     /// Seed of the order of the jobs within a round.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = MEASURING)]
     pub seed: u64,
@@ -44,14 +55,16 @@ pub struct PlanArgs {
 impl PlanArgs {
     /// The plan of every job.
     pub fn plan(&self) -> Plan {
-        Plan {
+        let plan = Plan {
             min_runs: self.min_runs,
             min_time: self.min_time.into(),
             max_time: self.max_time.into(),
             rounds: self.rounds,
             layers: self.layers,
+            processes: self.processes,
             ..Plan::default()
-        }
+        };
+        certifying(plan, self.certify)
     }
 }
 

@@ -168,6 +168,8 @@ mod tests {
             total: Nanos(500_000_000),
             p50: Nanos(5_000_000),
             started: UnixMillis(0),
+            process: 0,
+            below: [50, 90, 95, 99, 100],
         };
         Measurement {
             runtime_version: String::new(),

@@ -59,11 +59,7 @@ fn contradiction(record: &Record) -> Option<String> {
         percentiles(latency),
         vec![("min", latency.min), ("mean", latency.mean), ("max", latency.max)],
     ];
-    rising.extend(
-        latency
-            .p50_ci95
-            .map(|ends| within("p50_ci95", ends, ("p50", latency.p50))),
-    );
+    rising.extend(intervals(latency).map(|(name, ends, about)| within(name, ends, about)));
     if let Some(accuracy) = &record.accuracy {
         let (top1, top5) = (("top1", accuracy.top1), ("top5", accuracy.top5));
         rising.push(within("top1_ci95", accuracy.top1_ci95, top1));
@@ -77,6 +73,22 @@ fn contradiction(record: &Record) -> Option<String> {
         let [(lower, low), (upper, high)] = [falls[0], falls[1]];
         Some(format!("{lower} is {low:?}, and {upper} after it {high:?}"))
     })
+}
+
+type Interval = (&'static str, [f64; 2], (&'static str, f64));
+
+/// The intervals that are there, each with what it is of.
+fn intervals(latency: &LatencyRecord) -> impl Iterator<Item = Interval> {
+    let all = [
+        ("p50_ci95", latency.p50_ci95, ("p50", Some(latency.p50))),
+        ("p90_ci95", latency.p90_ci95, ("p90", latency.p90)),
+        ("p95_ci95", latency.p95_ci95, ("p95", latency.p95)),
+        ("p99_ci95", latency.p99_ci95, ("p99", latency.p99)),
+        ("p999_ci95", latency.p999_ci95, ("p999", latency.p999)),
+        ("mean_ci95", latency.mean_ci95, ("mean", Some(latency.mean))),
+    ];
+    let there = all.into_iter();
+    there.filter_map(|(name, ends, (of, value))| Some((name, ends?, (of, value?))))
 }
 
 /// Those that are there, from the least latency to the greatest.
@@ -145,11 +157,14 @@ fn latency(latency: &LatencyRecord) -> Vec<Figure> {
     let there = percentiles
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)));
-    let ends = latency.p50_ci95.into_iter().flatten();
+    let ends = intervals(latency).flat_map(|(name, ends, _)| ends.map(|end| (name, end)));
+    let rounds = latency.rounds.iter();
     always
         .into_iter()
         .chain(there)
-        .chain(ends.map(|end| ("p50_ci95", end)))
+        .chain(ends)
+        .chain(latency.round_spread.map(|spread| ("round_spread", spread)))
+        .chain(rounds.flat_map(|round| [("p50 of a round", round.p50), ("mean of a round", round.mean)]))
         .map(|(name, value)| (name, value, AMOUNT))
         .collect()
 }

@@ -172,6 +172,7 @@ fn record(
             samples,
             p50_ci95: Some([rounded(p50 * 0.996), rounded(p50 * 1.005)]),
             p99_certified: samples >= 662,
+            ..LatencyRecord::default()
         },
         throughput_ips: rounded(1_000.0 / (p50 * 1.02)),
         accuracy: Some(AccuracyRecord {

@@ -14,6 +14,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Visitor};
 
 use super::{Study, Written};
+use crate::stats::certify::{Percentile, certifying};
 use crate::ui::UsageError;
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +51,8 @@ struct FilePlan {
     max_time: Option<Duration>,
     rounds: Option<NonZeroU32>,
     layers: Option<bool>,
+    processes: Option<NonZeroU32>,
+    certify: Option<Percentile>,
 }
 
 /// The name of a default recipe, or a recipe. Not an untagged enum: that would lose the place and the reason
@@ -140,7 +143,7 @@ impl File {
 
 impl FilePlan {
     fn over(self, below: Plan) -> Plan {
-        Plan {
+        let plan = Plan {
             warmup_runs: self.warmup_runs.unwrap_or(below.warmup_runs),
             warmup_time: self.warmup_time.map_or(below.warmup_time, Into::into),
             min_runs: self.min_runs.map_or(below.min_runs, u32::from),
@@ -148,7 +151,9 @@ impl FilePlan {
             max_time: self.max_time.map_or(below.max_time, Into::into),
             rounds: self.rounds.map_or(below.rounds, u32::from),
             layers: self.layers.unwrap_or(below.layers),
-        }
+            processes: self.processes.map_or(below.processes, u32::from),
+        };
+        certifying(plan, self.certify)
     }
 }
 

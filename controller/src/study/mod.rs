@@ -315,7 +315,11 @@ impl Study {
 
     fn validate_plan(&self) -> anyhow::Result<()> {
         let plan = &self.plan;
-        let counts = [("min-runs", plan.min_runs), ("rounds", plan.rounds)];
+        let counts = [
+            ("min-runs", plan.min_runs),
+            ("rounds", plan.rounds),
+            ("processes", plan.processes),
+        ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(UsageError::new(format!("--{name} 0: give at least 1")));
         }

@@ -215,6 +215,8 @@ pub(crate) fn outcome_measured() -> Outcome {
         total: Nanos(100_000_000),
         p50: Nanos(p50),
         started: UnixMillis(1_764_000_000_000),
+        process: position,
+        below: [10, 18, 19, 20, 20],
     };
     Outcome {
         job: "job-1".parse().unwrap(),

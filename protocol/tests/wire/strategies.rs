@@ -80,9 +80,10 @@ fn plan() -> impl Strategy<Value = Plan> {
         nanos(),
         any::<u32>(),
         any::<bool>(),
+        any::<u32>(),
     )
         .prop_map(
-            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds, layers)| Plan {
+            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds, layers, processes)| Plan {
                 warmup_runs,
                 warmup_time,
                 min_runs,
@@ -90,6 +91,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 max_time,
                 rounds,
                 layers,
+                processes,
             },
         )
 }
@@ -313,15 +315,24 @@ fn failure() -> impl Strategy<Value = Failure> {
 }
 
 fn latency() -> impl Strategy<Value = Latency> {
-    let round = (any::<u32>(), any::<u64>(), nanos(), nanos(), unix_millis()).prop_map(
-        |(position, runs, total, p50, started)| Round {
+    let round = (
+        any::<u32>(),
+        any::<u64>(),
+        nanos(),
+        nanos(),
+        unix_millis(),
+        any::<u32>(),
+        any::<[u64; 5]>(),
+    )
+        .prop_map(|(position, runs, total, p50, started, process, below)| Round {
             position,
             runs,
             total,
             p50,
             started,
-        },
-    );
+            process,
+            below,
+        });
     (
         vec(any::<u8>(), 0..64),
         vec(round, 0..4),
