@@ -2,6 +2,7 @@
 
 use edgefront_protocol::{BatchId, BlobRef, Bytes, DeviceId, Digest, wire};
 
+use crate::conditions;
 use crate::machine::{Event, Machine, Memory, Saved};
 use crate::store::Partial;
 use crate::worker::message::{self, Answer, Order};
@@ -56,6 +57,11 @@ pub fn journal(folder: &std::path::Path, bytes: &[u8]) {
     assert_eq!(open().1, []);
 }
 
+/// Reads what a kernel's counters, a firmware's tool or a list of modes may say.
+pub fn device_state(text: &str) {
+    conditions::parse_all(text);
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -81,6 +87,18 @@ mod tests {
             batch.splice(0..0, [1, 0]);
             settled.splice(0..0, [1, 0]);
             stored_state(&"device".parse().unwrap(), &"next".parse().unwrap(), &batch, &settled);
+        }
+
+        #[test]
+        fn whatever_a_device_says_of_itself_does_no_harm(text in "(?s).{0,64}", numbers in vec(any::<u64>(), 0..12)) {
+            device_state(&text);
+            // In the forms that are read.
+            let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+            let numbers = numbers.join(" ");
+            device_state(&format!("cpu  {numbers}\ncpu0 1"));
+            device_state(&format!("1 ({text}) S 1 1 1 0 -1 0 0 0 0 0 {numbers}"));
+            device_state(&format!("pmode:{numbers}"));
+            device_state(&format!("throttled=0x{numbers}"));
         }
 
         #[test]

@@ -86,6 +86,7 @@ async fn measured(system: PathBuf) -> Measurement {
         run: Duration::from_mins(1),
         system,
         idle: Duration::from_secs(1),
+        state: std::env::temp_dir(),
     };
     let (sender, mut reports) = mpsc::channel(64);
     let task = tokio::spawn(measure(vec![assignment], 5, limits, sender));

@@ -32,6 +32,7 @@ fn limits() -> Limits {
         // Without a meter.
         system: "/nowhere".into(),
         idle: Duration::from_millis(200),
+        state: std::env::temp_dir(),
     }
 }
 
@@ -43,6 +44,7 @@ fn plan() -> Plan {
         min_time: Nanos(0),
         max_time: Nanos(20_000_000_000),
         rounds: 4,
+        ..Plan::default()
     }
 }
 

@@ -4,17 +4,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
-use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
+use edgefront_protocol::{Bytes, Cooling, Format, Job, JobId, Plan, RailEnergy, RoundState, UnixMillis};
 use edgefront_runtimes::{Registry, Search};
 
 use super::child::{Worker, failure};
-use super::conditions::Observer;
-use super::plan::{self, Totals};
+use super::heat::Heat;
+use super::plan;
 use super::power::Power;
+use super::rounds::{Rounds, Turn};
 use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
-use crate::clock::Stretch;
+use crate::conditions::Observer;
 use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
@@ -27,13 +28,10 @@ pub(super) struct Slot {
     limits: Limits,
     loaded: Loaded,
     warmup_runs: u32,
-    tally: Tally,
-    rounds: Vec<Round>,
-    /// When the timed runs of each round were.
-    stretches: Vec<Option<Stretch>>,
+    rounds: Rounds,
     energy: Vec<RailEnergy>,
-    spent: Duration,
     peak_rss: Option<Bytes>,
+    heat: Heat,
     conditions: Conditions,
 }
 
@@ -88,16 +86,14 @@ impl Slot {
         }
         Ok(Self {
             peak_rss: loaded.peak_rss,
+            rounds: Rounds::new(assignment.job.plan),
             assignment,
             worker,
             limits,
             loaded,
             warmup_runs,
-            tally: Tally::default(),
-            rounds: Vec::new(),
-            stretches: Vec::new(),
             energy: Vec::new(),
-            spent: Duration::ZERO,
+            heat: Heat::default(),
             conditions,
         })
     }
@@ -106,27 +102,29 @@ impl Slot {
         &self.assignment.job.id
     }
 
-    /// Rounds done, and rounds in all.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.assignment.job.plan
+    }
+
+    /// Rounds done that count, and rounds in all.
     pub(super) fn progress(&self) -> (u32, u32) {
-        (self.rounds.len() as u32, self.assignment.job.plan.rounds)
+        self.rounds.progress()
     }
 
     /// The next round of this job; `None` when it has had its last.
     pub(super) fn next_round(&self) -> Option<Span> {
-        plan::next_round(&self.assignment.job.plan, self.totals())
+        self.rounds.next()
     }
 
-    fn totals(&self) -> Totals {
-        Totals {
-            rounds: self.rounds.len() as u32,
-            runs: self.rounds.iter().map(|round| round.runs).sum(),
-            time: Nanos(self.rounds.iter().map(|round| round.total.0).sum()),
-            spent: self.spent.into(),
-        }
-    }
-
-    /// One round, all other workers being blocked.
-    pub(super) async fn round(&mut self, span: Span, position: u32) -> Result<(), Failure> {
+    /// One round, all other workers being blocked and after a wait for the device to cool. The device is looked at before it and after it, and never within.
+    pub(super) async fn round(
+        &mut self,
+        span: Span,
+        position: u32,
+        observer: &Observer,
+        cooling: Option<Cooling>,
+    ) -> Result<(), Failure> {
+        let before = observer.look(self.worker.id()).await;
         let begun = Instant::now();
         let order = Order::Round(span);
         let mut answer = self.worker.ask(&order, Stage::Run, self.limits.run).await?;
@@ -150,22 +148,36 @@ impl Slot {
                 other => return Err(surprise(Stage::Run, &other)),
             }
         };
-        self.rounds.push(round(&tally, position, started)?);
-        self.stretches.push(stretch);
-        self.spent += begun.elapsed();
-        self.tally.merge(&tally);
+        let spent = begun.elapsed();
+        let after = observer.look(self.worker.id()).await;
+        let turn = Turn {
+            round: round(&tally, position, started)?,
+            stretch,
+            state: RoundState {
+                cooling,
+                ..observer.between(&before, &after, most_load(&self.assignment.job))
+            },
+        };
+        self.heat.see(before);
+        self.heat.see(after);
+        self.rounds.push(turn, &tally, spent);
         Ok(())
-    }
-
-    /// Notes the device's state at a round's boundary.
-    pub(super) fn observe(&mut self, observer: &Observer) {
-        observer.look(&mut self.conditions);
     }
 
     /// Takes what the rounds took of each rail.
     pub(super) fn meter(&mut self, power: &Power) {
-        self.energy = power.energies(&self.stretches);
+        self.energy = power.energies(&self.rounds.stretches());
         self.conditions.notes.extend(power.faults());
+    }
+
+    /// Takes how the device was set up, and how it was at the ends of this job's rounds.
+    pub(super) fn describe_device(&mut self, observer: &Observer) {
+        let conditions = &mut self.conditions;
+        conditions.governor = self.heat.governor();
+        conditions.max_temp_c = self.heat.max_temp_c();
+        conditions.notes.extend(self.heat.faults());
+        conditions.power_mode = observer.power_mode();
+        conditions.cpu_limit_mhz = observer.cpu_limit_mhz();
     }
 
     /// Adds a line for who reads the figures.
@@ -176,17 +188,20 @@ impl Slot {
     /// Scores the pack, if the job has one. The worker ends with this.
     pub(super) async fn finish(mut self) -> Result<Measurement, Failure> {
         let score = self.score().await?;
-        let ended_early = plan::ended_early(&self.assignment.job.plan, self.totals());
+        let ended_early = self.rounds.ended_early();
         if ended_early {
             let longest = Duration::from(self.assignment.job.plan.max_time);
             self.note(format!("ended early by the plan's longest time of {longest:?}"));
         }
+        let settled = self.rounds.settle();
+        self.conditions.rounds = settled.states;
+        self.conditions.set_aside = settled.set_aside;
         Ok(Measurement {
             runtime_version: self.loaded.runtime_version,
             provider: self.loaded.provider,
             latency: Latency {
-                histogram: self.tally.encode(),
-                rounds: self.rounds,
+                histogram: settled.tally.encode(),
+                rounds: settled.rounds,
                 warmup_runs: self.warmup_runs,
                 ended_early,
             },
@@ -235,6 +250,11 @@ fn allow(job: &Job, limits: &Limits) -> Result<(), String> {
         return Err(NO_MACHINE_CODE.to_owned());
     }
     Ok(())
+}
+
+/// How many cores other processes may take while the job runs.
+fn most_load(job: &Job) -> f32 {
+    job.plan.max_load as f32 / 100.0 * job.target.threads as f32
 }
 
 fn round(tally: &Tally, position: u32, started: UnixMillis) -> Result<Round, Failure> {

@@ -111,7 +111,7 @@ fn figures(record: &Record) -> Vec<Figure> {
     figures.extend(record.memory.peak_rss_mb.map(|mb| ("peak_rss_mb", mb, AMOUNT)));
     figures.extend(record.accuracy.iter().flat_map(accuracy));
     figures.extend(record.energy.iter().flat_map(energy));
-    figures.extend(temperature(&record.conditions));
+    figures.extend(of_device(&record.conditions));
     figures
 }
 
@@ -162,8 +162,12 @@ fn energy(energy: &EnergyRecord) -> Vec<Figure> {
     .collect()
 }
 
-fn temperature(conditions: &ConditionsRecord) -> Option<Figure> {
-    Some(("max_temp_c", conditions.max_temp_c?, CELSIUS))
+fn of_device(conditions: &ConditionsRecord) -> impl Iterator<Item = Figure> {
+    let temperature = conditions.max_temp_c.map(|value| ("max_temp_c", value, CELSIUS));
+    let load = conditions
+        .foreign_load
+        .map(|value| ("foreign_load", value, AMOUNT));
+    temperature.into_iter().chain(load)
 }
 
 #[cfg(test)]
@@ -193,7 +197,7 @@ mod tests {
                 .map(|said| said.ends_with("and p99 after it 0.0")),
             Some(true)
         );
-        let changes: [fn(&mut Record); 16] = [
+        let changes: [fn(&mut Record); 17] = [
             |r| r.latency_ms.samples = 0,
             |r| r.latency_ms.mean = r.latency_ms.max * 2.0,
             |r| r.accuracy.as_mut().unwrap().top1_ci95 = [0.0, 0.1],
@@ -210,6 +214,7 @@ mod tests {
             |r| r.throughput_ips = -3.0,
             |r| r.memory.peak_rss_mb = Some(1e13),
             |r| r.conditions.max_temp_c = Some(-300.0),
+            |r| r.conditions.foreign_load = Some(-1.0),
         ];
         for (at, change) in changes.into_iter().enumerate() {
             assert!(said(change).is_some(), "change {at}");
