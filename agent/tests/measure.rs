@@ -35,6 +35,7 @@ fn limits() -> Limits {
             ..Sources::default()
         },
         idle: Duration::from_millis(200),
+        state: std::env::temp_dir(),
     }
 }
 
@@ -47,6 +48,7 @@ fn plan() -> Plan {
         max_time: Nanos(20_000_000_000),
         rounds: 4,
         processes: 1,
+        ..Plan::default()
     }
 }
 

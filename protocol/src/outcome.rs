@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, DeviceId, JobId, Nanos, RailEnergy, UnixMillis};
+use crate::{BatchId, Bytes, DeviceId, JobId, Nanos, RailEnergy, RoundState, SetAside, UnixMillis};
 
 /// The one end of one job. The agent keeps it until the controller acknowledges it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -182,12 +182,20 @@ pub struct Score {
 /// State of the device during a measurement. `None`: the device does not tell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct Conditions {
-    /// CPU frequency governor.
+    /// CPU frequency governor; several, with commas, where groups of processors differ.
     pub governor: Option<String>,
     /// Highest temperature seen at the round boundaries, in degrees Celsius.
     pub max_temp_c: Option<f32>,
     /// What a reader of the figures should know, a line each.
     pub notes: Vec<String>,
+    /// The mode of power that the device was set to, where it has such.
+    pub power_mode: Option<String>,
+    /// Where the processors' clock was capped before the first job: how far it may go and how far it can, in MHz.
+    pub cpu_limit_mhz: Option<[u32; 2]>,
+    /// How each of `Latency::rounds` ran.
+    pub rounds: Vec<RoundState>,
+    /// Rounds that were disturbed and are in none of the figures.
+    pub set_aside: Vec<SetAside>,
 }
 
 impl Conditions {

@@ -317,10 +317,10 @@ pub struct ConditionsRecord {
     pub governor: Option<String>,
     /// Highest temperature, in degrees Celsius.
     pub max_temp_c: Option<f64>,
-    /// Whether the device throttled; `None` where it does not tell.
+    /// Whether the device throttled in a round that counts; `None` where it does not tell.
     pub throttled: Option<bool>,
     /// False where the rounds disagree by so much that the measurement should not be compared, or an emulator ran the
-    /// model; `notes` say so.
+    /// model, as `notes` say; and where disturbed rounds had to be used, as `flagged_rounds` says.
     pub valid: bool,
     /// True where an emulator ran the model, so that times and memory say nothing of a device and take no part in its
     /// frontier. Left out where it is false.
@@ -328,6 +328,49 @@ pub struct ConditionsRecord {
     pub emulated: bool,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// Rounds that were disturbed, by throttling or by other load; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flagged_rounds: Option<FlaggedRounds>,
+    /// Cores that other processes kept busy, or a hypervisor took away, on the mean over the rounds that count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_load: Option<f64>,
+    /// Lowest and highest clock of the processors at the ends of the rounds that count, in MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_mhz: Option<[u32; 2]>,
+    /// The same of the graphics processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_mhz: Option<[u32; 2]>,
+    /// Where the device caps its processors' clock: how far it may go and how far it can, in MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit_mhz: Option<[u32; 2]>,
+    /// The mode of power that the device was set to, where it has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_mode: Option<String>,
+    /// The waits for the device to cool before the rounds that count, where the plan has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down: Option<CoolDownRecord>,
+}
+
+/// Waits for a device to cool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CoolDownRecord {
+    /// How long they were in all, in seconds.
+    pub waited_s: f64,
+    /// Rounds that began warmer than was asked for, since the plan's limit came first.
+    pub warm_rounds: u32,
+}
+
+/// Rounds that were disturbed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlaggedRounds {
+    /// How many.
+    pub count: u32,
+    /// Rounds in all, those that nothing disturbed among them.
+    pub of: u32,
+    /// By what, each once: `throttling`, `other load`.
+    pub causes: Vec<String>,
+    /// False where they were measured again and are in no figure; true where they were so many that they are in all.
+    pub used: bool,
 }
 
 /// A job or variant without a measurement.

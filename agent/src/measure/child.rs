@@ -64,6 +64,11 @@ impl Worker {
         })
     }
 
+    /// The process id, while it is not known to have ended.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Gives an order and waits for the answer, which is not a mere sign of life. A worker that dies, or is
     /// silent for `patience`, has failed at `stage`.
     pub(crate) async fn ask(

@@ -17,11 +17,15 @@ const STARTS_PART: u64 = 4;
 /// What a job has run so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
+    /// Rounds that nothing disturbed.
     pub(crate) rounds: u32,
+    /// Their runs.
     pub(crate) runs: u64,
-    /// Sum of the timed runs.
+    /// Sum of their timed runs.
     pub(crate) time: Nanos,
-    /// What the rounds took in all, untimed runs and the way to the worker and back included.
+    /// Rounds that were disturbed.
+    pub(crate) disturbed: u32,
+    /// What all rounds took, untimed runs and the way to the worker and back included.
     pub(crate) spent: Nanos,
 }
 
@@ -65,12 +69,25 @@ pub(crate) fn process_of(round: u32, plan: &Plan, processes: u32) -> u32 {
     process as u32
 }
 
+/// How many rounds are measured again at most: half as many as the plan has.
+pub(crate) fn most_repeats(plan: &Plan) -> u32 {
+    plan.rounds.div_ceil(2)
+}
+
+/// Whether so many rounds that nothing disturbed stand for the job: half of the plan's.
+pub(crate) fn suffice(plan: &Plan, rounds: u32) -> bool {
+    rounds >= plan.rounds.div_ceil(2)
+}
+
 /// The next round: an even part of the runs and time that are still to do. `None` after the last round, and
-/// once the longest time is used up.
+/// once the longest time is used up. Disturbed rounds are made up for while there are repeats left.
 pub(crate) fn next_round(plan: &Plan, done: Totals) -> Option<Span> {
-    let rounds_left = u64::from(plan.rounds.checked_sub(done.rounds)?);
+    let all = done.rounds + done.disturbed;
+    let wanted = plan.rounds.saturating_sub(done.rounds);
+    let possible = plan.rounds.saturating_add(most_repeats(plan)).saturating_sub(all);
+    let rounds_left = u64::from(wanted.min(possible));
     let time_left = plan.max_time.0.saturating_sub(done.spent.0);
-    if rounds_left == 0 || (time_left == 0 && done.rounds > 0) {
+    if rounds_left == 0 || (time_left == 0 && all > 0) {
         return None;
     }
     let part = |least: u64, done: u64| least.saturating_sub(done).div_ceil(rounds_left);
@@ -83,7 +100,9 @@ pub(crate) fn next_round(plan: &Plan, done: Totals) -> Option<Span> {
 
 /// Whether the longest time ended a job before its least runs or time.
 pub(crate) fn ended_early(plan: &Plan, done: Totals) -> bool {
-    done.runs < u64::from(plan.min_runs) || done.time < plan.min_time
+    let is_short = done.runs < u64::from(plan.min_runs) || done.time < plan.min_time;
+    // Nothing else ends one that was never disturbed.
+    is_short && (done.spent >= plan.max_time || done.disturbed == 0)
 }
 
 /// The order of jobs in each round, the same for the same seed on every machine.
@@ -127,6 +146,7 @@ mod tests {
                 runs: done.runs + runs,
                 time: Nanos(done.time.0 + time),
                 spent: Nanos(done.spent.0 + time + extra),
+                ..done
             };
         }
         done
@@ -189,6 +209,26 @@ mod tests {
         assert_eq!(processes(&few_rounds, Nanos(1)), 2);
         let none = Plan { processes: 0, ..plan };
         assert_eq!(processes(&none, Nanos(1)), 1);
+    }
+
+    #[test]
+    fn disturbed_rounds_are_made_up_for_within_bounds() {
+        let plan = Plan::default();
+        let done = |rounds, disturbed| Totals {
+            rounds,
+            disturbed,
+            runs: u64::from(rounds) * 20,
+            time: Nanos(u64::from(rounds) * 200_000_000),
+            spent: Nanos(u64::from(rounds + disturbed) * 200_000_000),
+        };
+        assert_eq!(next_round(&plan, done(10, 5)), None);
+        assert_eq!(next_round(&plan, done(9, 4)).map(|span| span.runs), Some(20));
+        // All that is left is in the last that may be.
+        assert_eq!(next_round(&plan, done(8, 6)).map(|span| span.runs), Some(40));
+        assert_eq!(next_round(&plan, done(8, 7)), None);
+        assert_eq!(next_round(&plan, done(0, 15)), None);
+        assert!(suffice(&plan, 5) && !suffice(&plan, 4));
+        assert!(!ended_early(&plan, done(8, 7)));
     }
 
     proptest! {

@@ -4,33 +4,26 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{
-    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, PERCENTILES, Round, Score, Stage,
-    Startup,
+    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Score, Stage, Startup,
 };
-use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
+use edgefront_protocol::{Bytes, Cooling, Format, Job, JobId, Nanos, Plan, RailEnergy, RoundState};
 use edgefront_runtimes::{Registry, Search};
 
 use super::child::{Worker, failure};
-use super::conditions::Observer;
-use super::plan::{self, Totals};
+use super::heat::Heat;
+use super::plan;
 use super::power::Power;
+use super::rounds::{Rounds, Turn};
 use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
-use crate::clock::{self, Stretch};
+use crate::clock;
+use crate::conditions::Observer;
 use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span, WarmUp};
 use crate::worker::rss;
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
 const VIRTUAL: &str = "measured on a virtual machine: if its processors are emulated, its times and memory say nothing of a device";
-
-/// What one round gave.
-struct Turn {
-    position: u32,
-    process: u32,
-    started: UnixMillis,
-    tally: Tally,
-}
 
 /// A worker that is loaded and warm.
 struct Ready {
@@ -56,14 +49,12 @@ pub(super) struct Slot {
     /// Worker processes over which the rounds are spread, and which of them is there.
     processes: u32,
     process: u32,
-    rounds: Vec<Turn>,
-    /// When the timed runs of each round were.
-    stretches: Vec<Option<Stretch>>,
+    rounds: Rounds,
     energy: Vec<RailEnergy>,
     harness: Harness,
-    spent: Duration,
     peak_rss: Option<Bytes>,
     pss: Option<Bytes>,
+    heat: Heat,
     conditions: Conditions,
 }
 
@@ -121,23 +112,22 @@ impl Slot {
         Ok(Self {
             peak_rss: loaded.peak_rss,
             pss: None,
-            assignment,
-            worker,
-            limits,
-            loaded,
+            rounds: Rounds::new(assignment.job.plan),
             profile: assignment.job.plan.layers.then_some(Load {
                 profile: true,
                 ..order
             }),
+            assignment,
+            worker,
+            limits,
+            loaded,
             startup: Startup { cold_load, first_run },
             warmup_runs,
             processes,
             process: 0,
-            rounds: Vec::new(),
-            stretches: Vec::new(),
             energy: Vec::new(),
             harness: Harness::default(),
-            spent: Duration::ZERO,
+            heat: Heat::default(),
             conditions,
         })
     }
@@ -146,33 +136,23 @@ impl Slot {
         &self.assignment.job.id
     }
 
-    /// Rounds done, and rounds in all.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.assignment.job.plan
+    }
+
+    /// Rounds done that count, and rounds in all.
     pub(super) fn progress(&self) -> (u32, u32) {
-        (self.rounds.len() as u32, self.assignment.job.plan.rounds)
+        self.rounds.progress()
     }
 
     /// The next round of this job; `None` when it has had its last.
     pub(super) fn next_round(&self) -> Option<Span> {
-        plan::next_round(&self.assignment.job.plan, self.totals())
-    }
-
-    fn totals(&self) -> Totals {
-        let tallies = || self.rounds.iter().map(|turn| &turn.tally);
-        Totals {
-            rounds: self.rounds.len() as u32,
-            runs: tallies().map(Tally::runs).sum(),
-            time: Nanos(tallies().map(|tally| tally.total().0).sum()),
-            spent: self.spent.into(),
-        }
+        self.rounds.next()
     }
 
     /// The job, where its next round is for another process than the one that is there.
     pub(super) fn wants_process(&self) -> Option<&Assignment> {
-        let next = plan::process_of(
-            self.rounds.len() as u32,
-            &self.assignment.job.plan,
-            self.processes,
-        );
+        let next = plan::process_of(self.rounds.len(), &self.assignment.job.plan, self.processes);
         (next > self.process).then_some(&self.assignment)
     }
 
@@ -185,12 +165,20 @@ impl Slot {
         self.worker = ready.worker;
         self.warmup_runs = self.warmup_runs.saturating_add(ready.runs);
         self.process += 1;
-        self.spent += begun.elapsed();
+        self.rounds.spend(begun.elapsed());
         Ok(())
     }
 
-    /// One round, all other workers being blocked.
-    pub(super) async fn round(&mut self, span: Span, position: u32) -> Result<(), Failure> {
+    /// One round, all other workers being blocked and after a wait for the device to cool. The device is looked at before
+    /// it and after it, and never within.
+    pub(super) async fn round(
+        &mut self,
+        span: Span,
+        position: u32,
+        observer: &Observer,
+        cooling: Option<Cooling>,
+    ) -> Result<(), Failure> {
+        let before = observer.look(self.worker.id()).await;
         let (begun, own) = (Instant::now(), clock::of_this_process());
         let order = Order::Round(span);
         let mut answer = self.worker.ask(&order, Stage::Run, self.limits.run).await?;
@@ -220,31 +208,45 @@ impl Slot {
         if tally.runs() == 0 {
             return Err(failure(Stage::Run, "the worker made a round without a run"));
         }
-        self.rounds.push(Turn {
+        let spent = begun.elapsed();
+        self.harness = Harness {
+            time: Nanos(self.harness.time.0 + Nanos::from(spent).0),
+            cpu: Nanos(self.harness.cpu.0 + clock::of_this_process() - own),
+            rss: rss(),
+        };
+        let after = observer.look(self.worker.id()).await;
+        let turn = Turn {
             position,
             process: self.process,
             started,
             tally,
-        });
-        self.stretches.push(stretch);
-        self.spent += begun.elapsed();
-        self.harness = Harness {
-            time: Nanos(self.harness.time.0 + Nanos::from(begun.elapsed()).0),
-            cpu: Nanos(self.harness.cpu.0 + clock::of_this_process() - own),
-            rss: rss(),
+            stretch,
+            state: RoundState {
+                cooling,
+                ..observer.between(&before, &after, most_load(&self.assignment.job))
+            },
         };
+        self.heat.see(before);
+        self.heat.see(after);
+        self.rounds.push(turn, spent);
         Ok(())
-    }
-
-    /// Notes the device's state at a round's boundary.
-    pub(super) fn observe(&mut self, observer: &Observer) {
-        observer.look(&mut self.conditions);
     }
 
     /// Takes what the rounds took of each rail.
     pub(super) fn meter(&mut self, power: &Power) {
-        self.energy = power.energies(&self.stretches);
-        self.conditions.notes.extend(power.faults(&self.stretches));
+        let stretches = self.rounds.stretches();
+        self.energy = power.energies(&stretches);
+        self.conditions.notes.extend(power.faults(&stretches));
+    }
+
+    /// Takes how the device was set up, and how it was at the ends of this job's rounds.
+    pub(super) fn describe_device(&mut self, observer: &Observer) {
+        let conditions = &mut self.conditions;
+        conditions.governor = self.heat.governor();
+        conditions.max_temp_c = self.heat.max_temp_c();
+        conditions.notes.extend(self.heat.faults());
+        conditions.power_mode = observer.power_mode();
+        conditions.cpu_limit_mhz = observer.cpu_limit_mhz();
     }
 
     /// Adds a line for who reads the figures.
@@ -255,12 +257,12 @@ impl Slot {
     /// Scores the pack, if the job has one. The worker ends with this.
     pub(super) async fn finish(mut self) -> Result<Measurement, Failure> {
         let score = self.score().await?;
-        let ended_early = plan::ended_early(&self.assignment.job.plan, self.totals());
+        let ended_early = self.rounds.ended_early();
         if ended_early {
             let longest = Duration::from(self.assignment.job.plan.max_time);
             self.note(format!("ended early by the plan's longest time of {longest:?}"));
         }
-        let inferences = profiled(self.totals());
+        let inferences = self.rounds.in_a_second().clamp(10, 200);
         // Its memory is free for the next one.
         self.worker.end().await;
         let layers = match self.profile {
@@ -273,13 +275,15 @@ impl Slot {
                 .push(format!("layers were not timed: {}", why.error));
             Vec::new()
         });
-        let (histogram, rounds) = told(&self.rounds);
+        let settled = self.rounds.settle();
+        self.conditions.rounds = settled.states;
+        self.conditions.set_aside = settled.set_aside;
         Ok(Measurement {
             runtime_version: self.loaded.runtime_version,
             provider: self.loaded.provider,
             latency: Latency {
-                histogram,
-                rounds,
+                histogram: settled.tally.encode(),
+                rounds: settled.rounds,
                 warmup_runs: self.warmup_runs,
                 ended_early,
             },
@@ -336,12 +340,6 @@ async fn layers(order: &Load, inferences: u32, limits: &Limits) -> Result<Vec<La
         )),
         other => Err(surprise(Stage::Run, &other)),
     }
-}
-
-/// Inferences of about a second, of which there are neither few nor many.
-fn profiled(done: Totals) -> u32 {
-    let in_a_second = done.runs.saturating_mul(1_000_000_000) / done.time.0.max(1);
-    in_a_second.clamp(10, 200) as u32
 }
 
 /// Refuses what no worker should be started for.
@@ -405,28 +403,14 @@ async fn ready(order: &Load, warm_up: WarmUp, limits: &Limits) -> Result<Ready, 
     }
 }
 
-/// The histogram of all rounds, and what is told of each of them.
-fn told(turns: &[Turn]) -> (Vec<u8>, Vec<Round>) {
-    let mut all = Tally::default();
-    for turn in turns {
-        all.merge(&turn.tally);
-    }
-    let percentiles = PERCENTILES.map(|p| all.percentile(p).unwrap_or_default());
-    let rounds = turns.iter().map(|turn| Round {
-        position: turn.position,
-        runs: turn.tally.runs(),
-        total: turn.tally.total(),
-        p50: turn.tally.median().unwrap_or_default(),
-        started: turn.started,
-        process: turn.process,
-        below: percentiles.map(|latency| turn.tally.at_most(latency)),
-    });
-    (all.encode(), rounds.collect())
-}
-
 /// As in `1.3 s`.
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+/// How many cores other processes may take while the job runs.
+fn most_load(job: &Job) -> f32 {
+    job.plan.max_load as f32 / 100.0 * job.target.threads as f32
 }
 
 fn surprise(stage: Stage, answer: &Answer) -> Failure {

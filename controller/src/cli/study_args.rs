@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgefront_optimizer::train::Device;
-use edgefront_protocol::Plan;
+use edgefront_protocol::{CoolDown, Governor, Plan};
 
 use super::shared::{RuntimeArgs, check_device};
 use crate::stats::certify::{Percentile, certifying};
-use crate::study::{Cache, Existing, Options};
+use crate::study::{Cache, Existing, Options, celsius};
 
 /// The help lists under it how long a job measures; each argument names it, for what follows must not.
 const MEASURING: &str = "Measuring";
@@ -42,6 +43,24 @@ pub struct PlanArgs {
     #[arg(long, value_name = "PERCENTILE", help_heading = MEASURING)]
     pub certify: Option<Percentile>,
 
+    /// Measure a round again in which other processes took more than this, in percent of the cores that the job uses.
+    /// At most half as many rounds again as there are; where too few are left alone, all count and the result says so.
+    #[arg(long, value_name = "PERCENT", default_value_t = Plan::default().max_load, help_heading = MEASURING)]
+    pub max_load: u32,
+
+    /// Before each round wait until the device's hottest thermal zone is at most so warm, as in 50C.
+    #[arg(long, value_name = "TEMPERATURE", value_parser = celsius, help_heading = MEASURING)]
+    pub cool_to: Option<u32>,
+
+    /// Wait for that at most so long before one round; the result says where the device stayed warmer.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration, requires = "cool_to", help_heading = MEASURING)]
+    pub cool_limit: Duration,
+
+    /// Give all processors of the device this governor while it measures, and put back what they had; its agent must be
+    /// allowed to.
+    #[arg(long, value_name = "NAME", value_parser = governor(), help_heading = MEASURING)]
+    pub governor: Option<Governor>,
+
     /// Seed of the order of the jobs within a round.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = MEASURING)]
     pub seed: u64,
@@ -62,10 +81,26 @@ impl PlanArgs {
             rounds: self.rounds,
             layers: self.layers,
             processes: self.processes,
+            max_load: self.max_load,
+            cool_down: self.cool_to.map(|to_c| CoolDown {
+                to_c,
+                limit: self.cool_limit.into(),
+            }),
+            governor: self.governor,
             ..Plan::default()
         };
         certifying(plan, self.certify)
     }
+}
+
+/// The governors by their names.
+fn governor() -> impl TypedValueParser<Value = Governor> {
+    let names = PossibleValuesParser::new(Governor::ALL.map(Governor::as_str));
+    names.map(|name| {
+        let mut all = Governor::ALL.into_iter();
+        let governor = all.find(|governor| governor.as_str() == name);
+        governor.expect("invariant: the names are those of all governors")
+    })
 }
 
 /// Where a study stands and how it goes on.

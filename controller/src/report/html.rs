@@ -275,6 +275,29 @@ fn conditions(page: &mut String, records: &[&Record]) -> std::fmt::Result {
     {
         writeln!(page, "<li>highest temperature: {hottest:.1} °C</li>")?;
     }
+    if let Some(modes) = shared(records, |r| r.conditions.power_mode.clone()) {
+        writeln!(page, "<li>mode of power: {}</li>", escaped(&modes))?;
+    }
+    let clocks = |of: fn(&Record) -> Option<[u32; 2]>| {
+        let ranges = records.iter().filter_map(|r| of(r));
+        ranges.reduce(|[low, high], [lower, higher]| [low.min(lower), high.max(higher)])
+    };
+    let kinds: [(&str, Option<[u32; 2]>); 2] = [
+        ("processors", clocks(|r| r.conditions.cpu_mhz)),
+        ("graphics processor", clocks(|r| r.conditions.gpu_mhz)),
+    ];
+    for (kind, clock) in kinds {
+        if let Some([low, high]) = clock {
+            writeln!(
+                page,
+                "<li>clock of the {kind} between rounds: {low} to {high} MHz</li>"
+            )?;
+        }
+    }
+    let loads = records.iter().filter_map(|r| r.conditions.foreign_load);
+    if let Some(most) = loads.reduce(f64::max) {
+        writeln!(page, "<li>other processes kept up to {most:.2} cores busy</li>")?;
+    }
     page.push_str("</ul>\n");
     Ok(())
 }

@@ -7,6 +7,7 @@ use edgefront_protocol::results::{
 };
 use edgefront_protocol::{Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Stage, Target};
 
+use super::conditions;
 use super::energy::energy;
 use crate::frontier::{mark, objective};
 use crate::stats::certify::Percentile;
@@ -127,14 +128,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         cold_load_ms: measurement.startup.cold_load.map(Nanos::as_millis_f64),
         first_inference_ms: measurement.startup.first_run.map(Nanos::as_millis_f64),
         seed: Some(job.seed),
-        conditions: ConditionsRecord {
-            governor: measurement.conditions.governor.clone(),
-            max_temp_c: measurement.conditions.max_temp_c.map(f64::from),
-            throttled: None,
-            valid: unsteady(&measurement.latency).is_none() && !measurement.conditions.is_emulated(),
-            emulated: measurement.conditions.is_emulated(),
-            notes: notes(measurement),
-        },
+        conditions: conditions_record(measurement),
         layers: measurement.layers.iter().map(layer).collect(),
         pareto: false,
         dominated_by: Vec::new(),
@@ -162,6 +156,26 @@ fn harness(harness: &Harness) -> Option<HarnessRecord> {
         cpu_percent: rounded(100.0 * harness.cpu.0 as f64 / harness.time.0 as f64),
         rss_mb: harness.rss.map(Bytes::as_megabytes),
     })
+}
+
+fn conditions_record(measurement: &Measurement) -> ConditionsRecord {
+    let conditions = &measurement.conditions;
+    let is_left_alone = !conditions::is_disturbed(conditions);
+    ConditionsRecord {
+        governor: conditions.governor.clone(),
+        max_temp_c: conditions.max_temp_c.map(f64::from),
+        throttled: conditions::throttled(conditions),
+        valid: unsteady(&measurement.latency).is_none() && !conditions.is_emulated() && is_left_alone,
+        emulated: conditions.is_emulated(),
+        notes: notes(measurement),
+        flagged_rounds: conditions::flagged(conditions),
+        foreign_load: conditions::foreign_load(conditions).map(rounded),
+        cpu_mhz: conditions::clock(conditions, |state| state.cpu_mhz),
+        gpu_mhz: conditions::clock(conditions, |state| state.gpu_mhz),
+        cpu_limit_mhz: conditions.cpu_limit_mhz,
+        power_mode: conditions.power_mode.clone(),
+        cool_down: conditions::cool_down(conditions),
+    }
 }
 
 fn latency_record(samples: &Samples, latency: &Latency) -> LatencyRecord {

@@ -137,7 +137,7 @@ fn figures(record: &Record) -> Vec<Figure> {
     figures.extend(known);
     figures.extend(record.accuracy.iter().flat_map(accuracy));
     figures.extend(record.energy.iter().flat_map(energy));
-    figures.extend(temperature(&record.conditions));
+    figures.extend(of_device(&record.conditions));
     figures
 }
 
@@ -202,8 +202,12 @@ fn differences(energy: &EnergyRecord) -> impl Iterator<Item = Figure> {
     net.into_iter().chain(intervals)
 }
 
-fn temperature(conditions: &ConditionsRecord) -> Option<Figure> {
-    Some(("max_temp_c", conditions.max_temp_c?, CELSIUS))
+fn of_device(conditions: &ConditionsRecord) -> impl Iterator<Item = Figure> {
+    let temperature = conditions.max_temp_c.map(|value| ("max_temp_c", value, CELSIUS));
+    let load = conditions
+        .foreign_load
+        .map(|value| ("foreign_load", value, AMOUNT));
+    temperature.into_iter().chain(load)
 }
 
 #[cfg(test)]
@@ -233,7 +237,7 @@ mod tests {
                 .map(|said| said.ends_with("and p99 after it 0.0")),
             Some(true)
         );
-        let changes: [fn(&mut Record); 19] = [
+        let changes: [fn(&mut Record); 20] = [
             |r| r.latency_ms.samples = 0,
             |r| r.latency_ms.mean = r.latency_ms.max * 2.0,
             |r| r.accuracy.as_mut().unwrap().top1_ci95 = [0.0, 0.1],
@@ -253,6 +257,7 @@ mod tests {
             |r| r.energy.insert(fixture::energy()).mj_ci95 = Some([f64::NAN, 1.0]),
             |r| r.energy.insert(fixture::energy()).net_mj_per_inference = Some(-1e13),
             |r| r.cold_load_ms = Some(-1.0),
+            |r| r.conditions.foreign_load = Some(-1.0),
         ];
         for (at, change) in changes.into_iter().enumerate() {
             assert!(said(change).is_some(), "change {at}");

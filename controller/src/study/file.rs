@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::Recipe;
-use edgefront_protocol::{DeviceId, Plan};
+use edgefront_protocol::{CoolDown, DeviceId, Governor, Plan};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Visitor};
@@ -53,6 +53,33 @@ struct FilePlan {
     layers: Option<bool>,
     processes: Option<NonZeroU32>,
     certify: Option<Percentile>,
+    max_load: Option<u32>,
+    cool_to: Option<Celsius>,
+    #[serde(default, with = "humantime_serde")]
+    cool_limit: Option<Duration>,
+    governor: Option<Governor>,
+}
+
+/// The longest wait for a device to cool before one round, where none is written.
+const COOL_LIMIT: Duration = Duration::from_mins(2);
+
+/// Degrees Celsius, written as `50C`.
+#[derive(Debug, Clone, Copy)]
+struct Celsius(u32);
+
+impl<'de> Deserialize<'de> for Celsius {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        celsius(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// The degrees of a temperature as users write it: `50C`.
+pub(crate) fn celsius(text: &str) -> Result<u32, String> {
+    let degrees = text.trim().trim_end_matches('C').trim_end_matches('°').trim();
+    degrees
+        .parse()
+        .map_err(|_| format!("`{text}` is no temperature in degrees Celsius; write it as 50C"))
 }
 
 /// The name of a default recipe, or a recipe. Not an untagged enum: that would lose the place and the reason
@@ -102,6 +129,10 @@ impl Study {
         })?;
         let file: File =
             toml::from_str(&text).map_err(|error| UsageError::new(located(path, &text, &error)))?;
+        if file.plan.cool_limit.is_some() && file.plan.cool_to.is_none() {
+            let said = "`cool_limit` is the limit of a wait that nothing asks for; give `cool_to`, too";
+            return Err(UsageError::new(format!("{}: {said}", path.display())));
+        }
         let study = file.into_study(path);
         study.validate().with_context(|| path.display().to_string())?;
         Ok(study)
@@ -152,6 +183,12 @@ impl FilePlan {
             rounds: self.rounds.map_or(below.rounds, u32::from),
             layers: self.layers.unwrap_or(below.layers),
             processes: self.processes.map_or(below.processes, u32::from),
+            max_load: self.max_load.unwrap_or(below.max_load),
+            cool_down: self.cool_to.map(|Celsius(to_c)| CoolDown {
+                to_c,
+                limit: self.cool_limit.unwrap_or(COOL_LIMIT).into(),
+            }),
+            governor: self.governor.or(below.governor),
         };
         certifying(plan, self.certify)
     }

@@ -37,6 +37,7 @@ use findings::REFERENCE;
 
 pub use cache::Cache;
 pub use course::{Findings, check, measure, run};
+pub(crate) use file::celsius;
 pub(crate) use model::Interface;
 
 /// What is to be measured, as the user wrote it.

@@ -4,11 +4,7 @@ use std::ops::Range;
 
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
-    Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
-    Format, Harness, Incarnation, Job, JobState, Latency, LayerTime, Measurement, Memory, Meters,
-    Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
-    RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Startup,
-    Step, Target, Trust, UnixMillis, Window, wire,
+    Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, CoolDown, Cooling, Device, Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState, Latency, LayerTime, Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scope, Score, SetAside, SignedBatch, SigningKey, Stage, Startup, Step, Target, Throttle, Trust, UnixMillis, Window, wire,
 };
 use ring::signature::Ed25519KeyPair;
 
@@ -36,7 +32,14 @@ fn job(id: &str, precision: Precision, validation: Option<BlobRef>) -> Job {
         },
         inputs: vec![vec![1, 3, 64, 64]],
         validation,
-        plan: Plan::default(),
+        plan: Plan {
+            cool_down: Some(CoolDown {
+                to_c: 50,
+                limit: Nanos(120_000_000_000),
+            }),
+            governor: Some(Governor::Performance),
+            ..Plan::default()
+        },
     }
 }
 
@@ -251,6 +254,13 @@ pub(crate) fn outcome_measured() -> Outcome {
                 governor: Some("performance".to_owned()),
                 max_temp_c: Some(61.5),
                 notes: vec!["shared machine".to_owned()],
+                power_mode: Some("25W".to_owned()),
+                cpu_limit_mhz: Some([1_510, 1_984]),
+                rounds: vec![round_state(None), RoundState::default()],
+                set_aside: vec![SetAside {
+                    round: round(1, 9_600_000),
+                    state: round_state(Some(Throttle::UnderVoltage)),
+                }],
             },
             energy: vec![RailEnergy {
                 rail: rail(),
@@ -268,6 +278,25 @@ pub(crate) fn outcome_measured() -> Outcome {
                 operator: "Conv".to_owned(),
                 time: Nanos(138_000),
             }],
+        }),
+    }
+}
+
+fn round_state(cause: Option<Throttle>) -> RoundState {
+    RoundState {
+        temp_c: [Some(60.5), Some(61.5)],
+        cpu_mhz: Some([600, 1_500]),
+        gpu_mhz: None,
+        throttling: Some(cause.into_iter().collect()),
+        load: Some(ForeignLoad {
+            cores: 0.25,
+            stolen: 0.0,
+            waiting: Some(0.5),
+            is_excessive: cause.is_some(),
+        }),
+        cooling: Some(Cooling {
+            time: Nanos(12_000_000_000),
+            is_reached: true,
         }),
     }
 }
