@@ -276,12 +276,14 @@ fn an_interrupted_study_goes_on_where_it_stopped() {
     let rest: Vec<String> = lines.collect();
     assert_eq!(first.wait().unwrap().code(), Some(1), "{rest:?}");
     let said = rest.last().unwrap();
+    // On a busy machine the next job may end before the signal arrives.
+    let before = place.results();
+    let count = before.records.len();
+    assert!((1..3).contains(&count), "{count}");
     assert!(
-        said.starts_with("error: interrupted; 1 of 3 jobs have ended"),
+        said.starts_with(&format!("error: interrupted; {count} of 3 jobs have ended")),
         "{said}"
     );
-    let before = place.results();
-    assert_eq!(before.records.len(), 1);
     assert!(before.unfinished);
     let frontier = place.edgefront("frontier out").output().unwrap();
     assert_eq!(frontier.status.code(), Some(0));
@@ -295,7 +297,7 @@ fn an_interrupted_study_goes_on_where_it_stopped() {
     let refused = place.optimize(plan).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(
-        words(&refused).contains("(1 of 3 jobs have ended); go on with --resume, replace it with --fresh"),
+        words(&refused).contains(&format!("({count} of 3 jobs have ended); go on with --resume, replace it with --fresh")),
         "{}",
         words(&refused)
     );

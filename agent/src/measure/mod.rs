@@ -123,7 +123,7 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
     let mut bench = Bench {
         shuffle: Shuffle::new(seed),
         feeds: Feeds { seed, last: None },
-        observer: Observer::new(&limits.system).await,
+        observer: Observer::new(&limits.meters.system).await,
         limits,
         reports,
     };
@@ -154,7 +154,7 @@ fn set_governor(jobs: &[Assignment], limits: &Limits) -> Result<Option<governor:
     if wanted.any(|other| other != first) {
         return Err("the jobs of one batch ask for different governors; send them as several".to_owned());
     }
-    let set = first.map(|wanted| governor::set(&limits.system, &limits.state, wanted));
+    let set = first.map(|wanted| governor::set(&limits.meters.system, &limits.state, wanted));
     set.transpose().map_err(|error| error.to_string())
 }
 
