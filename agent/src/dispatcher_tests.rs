@@ -1,5 +1,5 @@
 use edgefront_protocol::Nanos;
-use edgefront_protocol::outcome::{Conditions, Harness, Latency, Measurement, Score};
+use edgefront_protocol::outcome::{Conditions, Harness, Latency, Measurement, Memory, Score, Startup};
 
 use super::*;
 
@@ -25,10 +25,13 @@ fn outcome(pictures: usize) -> Outcome {
             latency,
             load: Nanos(1),
             peak_rss: None,
+            memory: Memory::default(),
+            startup: Startup::default(),
             score: Some(score),
             conditions: Conditions::default(),
             energy: Vec::new(),
             harness: Harness::default(),
+            layers: Vec::new(),
         }),
     }
 }

@@ -2,6 +2,7 @@
 
 use edgefront_protocol::{BatchId, BlobRef, Bytes, DeviceId, Digest, wire};
 
+use crate::conditions;
 use crate::machine::{Event, Machine, Memory, Saved};
 use crate::meters;
 use crate::store::Partial;
@@ -62,6 +63,11 @@ pub fn meter(text: &[u8]) {
     meters::fuzz(text);
 }
 
+/// Reads what a kernel's counters, a firmware's tool or a list of modes may say.
+pub fn device_state(text: &str) {
+    conditions::parse_all(text);
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -93,6 +99,18 @@ mod tests {
         fn whatever_a_meter_says_does_no_harm(bytes in vec(any::<u8>(), 0..256), text in "(cpu |[A-Z0-9_]+_[AV] (current|volt)=)?[-0-9.eAV \\n{}:\"/]*") {
             meter(&bytes);
             meter(text.as_bytes());
+        }
+
+        #[test]
+        fn whatever_a_device_says_of_itself_does_no_harm(text in "(?s).{0,64}", numbers in vec(any::<u64>(), 0..12)) {
+            device_state(&text);
+            // In the forms that are read.
+            let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+            let numbers = numbers.join(" ");
+            device_state(&format!("cpu  {numbers}\ncpu0 1"));
+            device_state(&format!("1 ({text}) S 1 1 1 0 -1 0 0 0 0 0 {numbers}"));
+            device_state(&format!("pmode:{numbers}"));
+            device_state(&format!("throttled=0x{numbers}"));
         }
 
         #[test]

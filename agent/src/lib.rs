@@ -9,6 +9,7 @@ mod admission;
 mod board;
 pub mod cli;
 mod clock;
+mod conditions;
 mod config;
 mod device;
 mod dispatcher;
@@ -16,6 +17,7 @@ mod error;
 mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
+mod governor;
 mod machine;
 pub mod measure;
 mod meters;
@@ -40,6 +42,7 @@ use store::Store;
 /// started them, so this must run on one that lives as long: a runtime's own, or the main thread.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.state_dir)?;
+    governor::put_back(&config.state_dir);
     admission::warn_of_everybody(&config);
     let device = device::describe(&config).await;
     let board = board::read(Path::new("/"));

@@ -103,6 +103,7 @@ async fn measured(meters: Sources) -> Measurement {
         meters,
         // Two waves, whose mean is that of the rise.
         idle: Duration::from_millis(1400),
+        state: std::env::temp_dir(),
     };
     let (sender, mut reports) = mpsc::channel(64);
     let task = tokio::spawn(measure(vec![assignment], 5, limits, sender));

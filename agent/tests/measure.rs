@@ -35,6 +35,7 @@ fn limits() -> Limits {
             ..Sources::default()
         },
         idle: Duration::from_millis(200),
+        state: std::env::temp_dir(),
     }
 }
 
@@ -46,6 +47,8 @@ fn plan() -> Plan {
         min_time: Nanos(0),
         max_time: Nanos(20_000_000_000),
         rounds: 4,
+        processes: 1,
+        ..Plan::default()
     }
 }
 
@@ -91,6 +94,43 @@ async fn outcomes(jobs: Vec<Assignment>, limits: Limits) -> (Outcomes, Vec<Repor
     }
     task.await.unwrap();
     (outcomes, all)
+}
+
+#[tokio::test]
+async fn layers_are_told_where_the_runtime_tells_them() {
+    let mut jobs = [job("told", "tract", &tiny()), job("silent", "null", &tiny())];
+    for job in &mut jobs {
+        job.job.plan.layers = true;
+    }
+    let (outcomes, _) = outcomes(jobs.to_vec(), limits()).await;
+    let told = outcomes["told"].as_ref().unwrap();
+    let has_time = told.layers.iter().any(|layer| layer.time.0 > 0);
+    assert!(
+        has_time && !told.layers[0].operator.is_empty(),
+        "{:?}",
+        told.layers
+    );
+    let silent = outcomes["silent"].as_ref().unwrap();
+    assert_eq!(silent.layers, []);
+    assert_eq!(
+        silent.conditions.notes,
+        ["layers were not timed: null does not tell them"]
+    );
+}
+
+#[tokio::test]
+async fn what_a_start_takes_is_told() {
+    let (outcomes, _) = outcomes(vec![job("a", "tract", &tiny())], limits()).await;
+    let measured = outcomes["a"].as_ref().unwrap();
+    assert!(measured.startup.first_run.unwrap().0 > 0);
+    let memory = measured.memory;
+    let own = memory.harness.unwrap();
+    assert!(
+        own < measured.peak_rss.unwrap() && memory.pss.unwrap().0 > 0,
+        "{memory:?}"
+    );
+    // A folder of temporary files may lie in memory, from where nothing is forgotten.
+    assert!(measured.startup.cold_load.is_none_or(|cold| cold.0 > 0));
 }
 
 fn failure(outcomes: &Outcomes, job: &str) -> (Stage, String) {
@@ -186,6 +226,27 @@ async fn graphs_left(kept_max: Bytes) -> usize {
 async fn what_workers_keep_has_the_agents_bound_on_ort() {
     assert_eq!(graphs_left(Bytes(1 << 30)).await, 2);
     assert_eq!(graphs_left(Bytes(1)).await, 1);
+}
+
+#[tokio::test]
+async fn rounds_are_spread_over_processes_one_after_the_other() {
+    let jobs = ["a", "b"].map(|id| {
+        let mut assignment = job(id, "null", &tiny());
+        assignment.job.plan.processes = 2;
+        assignment
+    });
+    let (outcomes, _) = outcomes(jobs.to_vec(), limits()).await;
+    for measurement in outcomes.values().map(|result| result.as_ref().unwrap()) {
+        let rounds = &measurement.latency.rounds;
+        let processes: Vec<u32> = rounds.iter().map(|round| round.process).collect();
+        assert_eq!(processes, [0, 0, 1, 1]);
+        // Both warmed up.
+        assert!(measurement.latency.warmup_runs >= 3 + 2);
+        let below = |at: usize| rounds.iter().map(|round| round.below[at]).sum::<u64>();
+        // Rank 11 of 21 is the median; equal runs may lie on it, too. Beyond P99 lies none of 21.
+        assert!(below(0) >= 11 && below(3) == 21, "{rounds:?}");
+        assert!(rounds.iter().all(|round| round.below[4] == round.runs));
+    }
 }
 
 #[tokio::test]

@@ -205,6 +205,7 @@ impl Pairs {
                 .unwrap_or(1),
             inputs: shapes,
             spin: true,
+            profile: false,
         };
         let loaded = runtime.load(model, &options)?;
         let mut session = loaded.session()?;

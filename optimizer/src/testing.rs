@@ -67,6 +67,7 @@ pub(crate) fn run_on(runtime: &str, model: &Model, inputs: &[Tensor]) -> Vec<Ten
         inputs: inputs.iter().map(|input| input.shape().to_vec()).collect(),
         batch: 1,
         spin: false,
+        profile: false,
     };
     let registry = Registry::new(&Search::default());
     let loaded = registry.get(runtime).unwrap().load(&path, &options).unwrap();

@@ -3,7 +3,7 @@
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use edgefront_protocol::blob::Chunk;
-use edgefront_protocol::outcome::{Conditions, Harness, Latency, Round, Score};
+use edgefront_protocol::outcome::{Conditions, Harness, Latency, Memory, Round, Score, Startup};
 use edgefront_protocol::{Bytes, Digest, Measurement, Nanos, Outcome, UnixMillis, wire};
 
 fn main() {
@@ -23,6 +23,8 @@ fn outcome() -> Outcome {
         total: Nanos(123_456_789),
         p50: Nanos(1_000_000),
         started: UnixMillis(1_700_000_000_000),
+        process: 3,
+        below: [60, 108, 114, 119, 120],
     };
     let measurement = Measurement {
         runtime_version: "1.32.0".to_owned(),
@@ -35,6 +37,8 @@ fn outcome() -> Outcome {
         },
         load: Nanos(12_000_000),
         peak_rss: Some(Bytes(61_000_000)),
+        memory: Memory::default(),
+        startup: Startup::default(),
         score: Some(Score {
             top1_hits: 7_000,
             top5_hits: 9_000,
@@ -43,6 +47,7 @@ fn outcome() -> Outcome {
         conditions: Conditions::default(),
         energy: Vec::new(),
         harness: Harness::default(),
+        layers: Vec::new(),
     };
     let id = |text: &str| text.to_owned();
     Outcome {

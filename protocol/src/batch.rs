@@ -161,6 +161,71 @@ pub struct Plan {
     pub max_time: Nanos,
     /// Rounds into which the timed runs are divided.
     pub rounds: u32,
+    /// Whether the time of each layer is asked for.
+    pub layers: bool,
+    /// Worker processes over which the rounds are spread, one after the other; two processes of the same artifact
+    /// differ by more than the rounds of one.
+    pub processes: u32,
+    /// What other processes may take in a round, in percent of the cores that the job uses. A round in which they take
+    /// more is measured again.
+    pub max_load: u32,
+    /// How cool the device has to be before each round, where that matters.
+    pub cool_down: Option<CoolDown>,
+    /// What chooses the clock of all processors while the batch is measured, the same for all of its jobs; `None`: what
+    /// the device has.
+    pub governor: Option<Governor>,
+}
+
+/// What chooses a processor's clock, by Linux's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Governor {
+    /// The highest.
+    Performance,
+    /// The lowest; with the drivers `intel_pstate` and `amd-pstate-epp` what the load needs.
+    Powersave,
+    /// What the scheduler knows of the load.
+    Schedutil,
+    /// The load of the last moments.
+    Ondemand,
+    /// The same, in steps.
+    Conservative,
+    /// The load and how fast it is answered, on kernels of older boards.
+    Interactive,
+}
+
+impl Governor {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Performance,
+        Self::Powersave,
+        Self::Schedutil,
+        Self::Ondemand,
+        Self::Conservative,
+        Self::Interactive,
+    ];
+
+    /// As the kernel's files write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Performance => "performance",
+            Self::Powersave => "powersave",
+            Self::Schedutil => "schedutil",
+            Self::Ondemand => "ondemand",
+            Self::Conservative => "conservative",
+            Self::Interactive => "interactive",
+        }
+    }
+}
+
+/// A wait before each round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoolDown {
+    /// The hottest thermal zone is at most this, in degrees Celsius.
+    pub to_c: u32,
+    /// Longest wait before one round; the round then begins all the same and says so.
+    pub limit: Nanos,
 }
 
 impl Default for Plan {
@@ -172,6 +237,11 @@ impl Default for Plan {
             min_time: Nanos(2_000_000_000),
             max_time: Nanos(60_000_000_000),
             rounds: 10,
+            layers: false,
+            processes: 10,
+            max_load: 10,
+            cool_down: None,
+            governor: None,
         }
     }
 }

@@ -14,20 +14,27 @@ pub mod pack;
 pub mod progress;
 pub mod results;
 pub mod seal;
+pub mod state;
 pub mod topic;
 pub mod unit;
 pub mod wire;
 
-pub use batch::{Ack, Artifact, Batch, BlobRef, Cancel, Format, Job, Plan, Precision, Shape, Target};
+pub use batch::{
+    Ack, Artifact, Batch, BlobRef, Cancel, CoolDown, Format, Governor, Job, Plan, Precision, Shape, Target,
+};
 pub use device::{
     Absence, Announcement, Board, Device, Incarnation, Meters, Presence, RuntimeState, RuntimeStatus, Trust,
 };
 pub use digest::Digest;
 pub use energy::{Rail, RailEnergy, Scope, Step, Window};
 pub use id::{BatchId, ControllerId, DeviceId, JobId};
-pub use outcome::{Conditions, Failure, Harness, Latency, Measurement, Outcome, Round, Score, Stage};
+pub use outcome::{
+    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Outcome, Round, Score, Stage,
+    Startup,
+};
 pub use pack::{Normalization, Pack, PackError, PictureShape};
 pub use progress::{JobState, Progress};
 pub use seal::{PublicKey, SignedBatch, SigningKey};
+pub use state::{Cooling, ForeignLoad, RoundState, SetAside, Throttle};
 pub use topic::Topic;
 pub use unit::{Bytes, Microjoules, Microwatts, Nanos, UnixMillis};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, DeviceId, JobId, Nanos, RailEnergy, UnixMillis};
+use crate::{BatchId, Bytes, DeviceId, JobId, Nanos, RailEnergy, RoundState, SetAside, UnixMillis};
 
 /// The one end of one job. The agent keeps it until the controller acknowledges it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,6 +73,10 @@ pub struct Measurement {
     pub load: Nanos,
     /// Peak resident set of the worker process (`VmHWM`); `None` where the system does not tell.
     pub peak_rss: Option<Bytes>,
+    /// What else was seen of its memory.
+    pub memory: Memory,
+    /// What the first inference after a start takes.
+    pub startup: Startup,
     /// Accuracy on the validation pack, if the job had one.
     pub score: Option<Score>,
     /// State of the device while it measured.
@@ -81,6 +85,40 @@ pub struct Measurement {
     pub energy: Vec<RailEnergy>,
     /// What measuring itself took.
     pub harness: Harness,
+    /// The time of each layer as the runtime runs the model; empty where that was not asked for, or it does not tell.
+    pub layers: Vec<LayerTime>,
+}
+
+/// One layer, after the runtime's own rewriting of the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerTime {
+    /// The runtime's name for it, often that of a node of the file.
+    pub name: String,
+    /// What it computes: `Conv`; empty where its name tells.
+    pub operator: String,
+    /// Mean of some inferences of a session of its own, whose profiler may slow it down.
+    pub time: Nanos,
+}
+
+/// Memory of the worker process; `None` where the system does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Resident before the runtime's library was opened: the worker's own.
+    pub harness: Option<Bytes>,
+    /// By how much the resident set grew while the artifact was loaded.
+    pub model: Option<Bytes>,
+    /// Proportional set size after the last round: what it shares with other processes counts by its part.
+    pub pss: Option<Bytes>,
+}
+
+/// What a start takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Startup {
+    /// As `Measurement::load`, of an artifact that the system had to read from its disk; `None` where it could not be made
+    /// to.
+    pub cold_load: Option<Nanos>,
+    /// The first inference; `None` where a program of the runtime's own took the times.
+    pub first_run: Option<Nanos>,
 }
 
 /// What the agent's own process took while a job's rounds ran, its meters included; the worker is another process.
@@ -107,6 +145,9 @@ pub struct Latency {
     pub ended_early: bool,
 }
 
+/// The percentiles that [`Round::below`] counts at, as fractions of 1.
+pub const PERCENTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 0.999];
+
 /// One round of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Round {
@@ -120,6 +161,11 @@ pub struct Round {
     pub p50: Nanos,
     /// When the round began, on the device's clock.
     pub started: UnixMillis,
+    /// The worker process that ran it, counted from 0 in the order in which they were started.
+    pub process: u32,
+    /// Its runs that took no longer than each of [`PERCENTILES`] of the runs of all rounds (nearest rank). They tell
+    /// how the rounds differ at each.
+    pub below: [u64; PERCENTILES.len()],
 }
 
 /// Accuracy counts; rates and intervals are derived from them.
@@ -136,12 +182,20 @@ pub struct Score {
 /// State of the device during a measurement. `None`: the device does not tell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct Conditions {
-    /// CPU frequency governor.
+    /// CPU frequency governor; several, with commas, where groups of processors differ.
     pub governor: Option<String>,
     /// Highest temperature seen at the round boundaries, in degrees Celsius.
     pub max_temp_c: Option<f32>,
     /// What a reader of the figures should know, a line each.
     pub notes: Vec<String>,
+    /// The mode of power that the device was set to, where it has such.
+    pub power_mode: Option<String>,
+    /// Where the processors' clock was capped before the first job: how far it may go and how far it can, in MHz.
+    pub cpu_limit_mhz: Option<[u32; 2]>,
+    /// How each of `Latency::rounds` ran.
+    pub rounds: Vec<RoundState>,
+    /// Rounds that were disturbed and are in none of the figures.
+    pub set_aside: Vec<SetAside>,
 }
 
 impl Conditions {

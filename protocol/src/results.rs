@@ -91,11 +91,20 @@ pub struct Record {
     pub harness: Option<HarnessRecord>,
     /// Time to load the artifact.
     pub load_ms: f64,
+    /// The same of an artifact that comes from the disk; `None` where it could not be had so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold_load_ms: Option<f64>,
+    /// The first inference after loading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_inference_ms: Option<f64>,
     /// Seed of the shuffled order in which the configurations of the device took turns, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// State of the device.
     pub conditions: ConditionsRecord,
+    /// The time of each layer, where it was asked for and the runtime tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerTimeRecord>,
     /// On the frontier of its device.
     pub pareto: bool,
     /// Configurations (as [`Record::configuration`] names them) of the frontier that dominate this one.
@@ -124,6 +133,17 @@ impl Record {
     }
 }
 
+/// One layer as the runtime ran it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerTimeRecord {
+    /// The runtime's name for it.
+    pub name: String,
+    /// What it computes; empty where its name tells.
+    pub operator: String,
+    /// Its mean time in an inference whose layers are timed, in milliseconds.
+    pub ms: f64,
+}
+
 /// The file that ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactRecord {
@@ -135,8 +155,8 @@ pub struct ArtifactRecord {
     pub format: String,
 }
 
-/// Latency statistics in milliseconds. A percentile is `None` where the samples cannot reach it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Latency statistics in milliseconds. A percentile is `None` where the samples cannot reach it, and so is an interval.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LatencyRecord {
     /// Median.
     pub p50: f64,
@@ -156,10 +176,68 @@ pub struct LatencyRecord {
     pub max: f64,
     /// Timed runs.
     pub samples: u64,
-    /// 95 % confidence interval of the median by order statistics; `None` below 6 samples.
+    /// 95 % confidence interval of the median, by order statistics and by how the rounds differ; `None` below 6 samples.
     pub p50_ci95: Option<[f64; 2]>,
     /// Whether the samples suffice for P99 by MLPerf's early-stopping rule (662).
     pub p99_certified: bool,
+    /// 95 % confidence intervals of the percentiles, as `p50_ci95`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p90_ci95: Option<[f64; 2]>,
+    /// Of the 95th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_ci95: Option<[f64; 2]>,
+    /// Of the 99th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ci95: Option<[f64; 2]>,
+    /// Of the 99.9th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p999_ci95: Option<[f64; 2]>,
+    /// 95 % confidence interval of the mean, by a bootstrap of the processes or rounds; `None` for fewer than 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_ci95: Option<[f64; 2]>,
+    /// Seed of that bootstrap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap_seed: Option<u64>,
+    /// Standard deviation of the rounds' medians over their mean; `None` for fewer than two rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_spread: Option<f64>,
+    /// What it would be if the runs of a round had nothing in common, as the spread of the runs shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_spread_explained: Option<f64>,
+    /// Which percentiles the samples suffice for by MLPerf's early-stopping rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certification: Vec<CertificationRecord>,
+    /// The rounds in the order in which they ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<RoundRecord>,
+}
+
+/// Whether the samples suffice for a percentile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificationRecord {
+    /// The percentile: `p99`.
+    pub percentile: String,
+    /// Whether they do.
+    pub certified: bool,
+    /// Runs that are missing until they do; 0 where they do.
+    pub missing: u64,
+}
+
+/// One round of one measurement. Measurements whose rounds took turns can be compared round by round.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RoundRecord {
+    /// Median of the round in milliseconds.
+    pub p50: f64,
+    /// Arithmetic mean of the round in milliseconds.
+    pub mean: f64,
+    /// Timed runs.
+    pub runs: u64,
+    /// Place in the shuffled order of the round, from 0.
+    pub position: u32,
+    /// Worker process that ran it, counted from 0.
+    pub process: u32,
+    /// When it began, in milliseconds since 1970 on the device's clock.
+    pub started: u64,
 }
 
 /// Accuracy over the validation pack; rates are fractions of 1.
@@ -212,6 +290,15 @@ pub struct EnergyRecord {
 pub struct MemoryRecord {
     /// Peak resident set.
     pub peak_rss_mb: Option<f64>,
+    /// The same without what the process held before the runtime's library was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_peak_rss_mb: Option<f64>,
+    /// By how much the resident set grew while the artifact was loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_mb: Option<f64>,
+    /// Proportional set size after the last round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pss_mb: Option<f64>,
 }
 
 /// What the agent took while the rounds ran, beside the worker that it measured.
@@ -230,10 +317,10 @@ pub struct ConditionsRecord {
     pub governor: Option<String>,
     /// Highest temperature, in degrees Celsius.
     pub max_temp_c: Option<f64>,
-    /// Whether the device throttled; `None` where it does not tell.
+    /// Whether the device throttled in a round that counts; `None` where it does not tell.
     pub throttled: Option<bool>,
     /// False where the rounds disagree by so much that the measurement should not be compared, or an emulator ran the
-    /// model; `notes` say so.
+    /// model, as `notes` say; and where disturbed rounds had to be used, as `flagged_rounds` says.
     pub valid: bool,
     /// True where an emulator ran the model, so that times and memory say nothing of a device and take no part in its
     /// frontier. Left out where it is false.
@@ -241,6 +328,49 @@ pub struct ConditionsRecord {
     pub emulated: bool,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// Rounds that were disturbed, by throttling or by other load; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flagged_rounds: Option<FlaggedRounds>,
+    /// Cores that other processes kept busy, or a hypervisor took away, on the mean over the rounds that count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_load: Option<f64>,
+    /// Lowest and highest clock of the processors at the ends of the rounds that count, in MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_mhz: Option<[u32; 2]>,
+    /// The same of the graphics processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_mhz: Option<[u32; 2]>,
+    /// Where the device caps its processors' clock: how far it may go and how far it can, in MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit_mhz: Option<[u32; 2]>,
+    /// The mode of power that the device was set to, where it has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_mode: Option<String>,
+    /// The waits for the device to cool before the rounds that count, where the plan has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down: Option<CoolDownRecord>,
+}
+
+/// Waits for a device to cool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CoolDownRecord {
+    /// How long they were in all, in seconds.
+    pub waited_s: f64,
+    /// Rounds that began warmer than was asked for, since the plan's limit came first.
+    pub warm_rounds: u32,
+}
+
+/// Rounds that were disturbed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlaggedRounds {
+    /// How many.
+    pub count: u32,
+    /// Rounds in all, those that nothing disturbed among them.
+    pub of: u32,
+    /// By what, each once: `throttling`, `other load`.
+    pub causes: Vec<String>,
+    /// False where they were measured again and are in no figure; true where they were so many that they are in all.
+    pub used: bool,
 }
 
 /// A job or variant without a measurement.

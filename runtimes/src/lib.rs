@@ -17,6 +17,7 @@ mod guard;
 mod handle;
 #[cfg(any(feature = "ort", feature = "tensorrt"))]
 mod kept;
+mod layers;
 mod library;
 #[cfg(feature = "located")]
 mod locate;
@@ -54,6 +55,7 @@ use std::time::Duration;
 pub use classes::classes;
 #[cfg(any(feature = "ort", feature = "tensorrt"))]
 pub use kept::keep_at_most;
+pub use layers::Layer;
 pub use library::{Search, folder};
 pub use port::Declared;
 pub use record::{Record, RecordedFile};
@@ -128,6 +130,8 @@ pub struct Options {
     /// Inferences start sooner, and what else the caller computes has that core no more. Within an inference they
     /// always may. TensorRT's tool may wait for the GPU so.
     pub spin: bool,
+    /// Whether sessions are to tell the time of their layers, which may slow all of their inferences down.
+    pub profile: bool,
 }
 
 /// An artifact, loaded and ready to make sessions.
@@ -217,6 +221,12 @@ pub trait Session: Send {
     /// process of its own, after runs that it does not time; `None` where the caller times [`run`](Self::run). Outputs
     /// are not kept.
     fn time(&mut self, _span: Span) -> Option<Result<Vec<u64>, Error>> {
+        None
+    }
+
+    /// The mean time of each layer over this many inferences on what was bound, once; `None` where the runtime does not
+    /// tell. The model was loaded with [`Options::profile`].
+    fn profile(&mut self, _inferences: u32) -> Option<Result<Vec<Layer>, Error>> {
         None
     }
 }

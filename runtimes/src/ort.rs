@@ -7,6 +7,7 @@
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod on_ort;
+mod profile;
 mod provider;
 mod saved;
 mod settings;
@@ -27,11 +28,13 @@ use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::kept;
+use crate::layers::Layer;
 use crate::library::Search;
 use crate::locate;
 use crate::once::Once;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use profile::Trace;
 use provider::{Assignment, Provider};
 use saved::Graph;
 use settings::{Optimization, Settings};
@@ -143,6 +146,7 @@ impl Runtime for Ort {
         let builder = with_provider(environment, provider, asked, settings, options)
             .map_err(|error| not_by_it(words(&error)))?;
         let file = saved.as_ref().map_or(path, |graph| graph.file.as_path());
+        let (builder, trace) = profiled(builder, options).map_err(|reason| refused(path, reason))?;
         let session = open(builder, file, settings, options).map_err(|error| refused(file, words(&error)))?;
         let assigned = Assignment::of(&session).map_err(|error| not_by_it(words(&error)))?;
         let left = assigned.check(provider).map_err(not_by_it)?;
@@ -154,8 +158,8 @@ impl Runtime for Ort {
         let remarks: Vec<String> = left.into_iter().chain(known).collect();
         let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
         let written = self.canonical_provider(&options.provider);
-        let model =
-            OrtModel::new(session, written, remark, options).map_err(|reason| refused(path, reason))?;
+        let model = OrtModel::new(session, trace, written, remark, options)
+            .map_err(|reason| refused(path, reason))?;
         Ok(Box::new(model))
     }
 }
@@ -222,6 +226,8 @@ fn environment(library: &Path) -> Result<&'static Environment, Error> {
 
 struct OrtModel {
     session: Arc<Mutex<ort::session::Session>>,
+    /// Where its profile will be, if it makes one.
+    trace: Option<Arc<Trace>>,
     inputs: Vec<Port>,
     outputs: Vec<String>,
     /// With those settings that are not ONNX Runtime's own.
@@ -277,9 +283,25 @@ fn configured(
         .with_config_entry("session.force_spinning_stop", switch(!options.spin))?)
 }
 
+/// The builder, which makes sessions that write a profile where one is asked for, and where that will be.
+fn profiled(
+    builder: SessionBuilder,
+    options: &Options,
+) -> Result<(SessionBuilder, Option<Arc<Trace>>), String> {
+    if !options.profile {
+        return Ok((builder, None));
+    }
+    let trace = Trace::new()?;
+    let builder = builder
+        .with_profiling(trace.prefix())
+        .map_err(|error| words(&error))?;
+    Ok((builder, Some(Arc::new(trace))))
+}
+
 impl OrtModel {
     fn new(
         session: ort::session::Session,
+        trace: Option<Arc<Trace>>,
         provider: String,
         remark: Option<String>,
         options: &Options,
@@ -289,6 +311,7 @@ impl OrtModel {
             inputs: port::resolve(&declared?, options)?,
             outputs: session.outputs().iter().map(|o| o.name().to_owned()).collect(),
             session: Arc::new(Mutex::new(session)),
+            trace,
             provider,
             remark,
         })
@@ -330,6 +353,7 @@ impl Model for OrtModel {
         let binding = binding(&session, &self.outputs).map_err(|error| failed(&error))?;
         Ok(Box::new(OrtSession {
             session,
+            trace: self.trace.clone(),
             binding,
             ports: self.inputs.clone(),
             names: self.outputs.clone(),
@@ -356,10 +380,28 @@ fn binding(session: &Mutex<ort::session::Session>, outputs: &[String]) -> Result
 /// Sessions of one model share ONNX Runtime's own session, which runs one inference at a time.
 struct OrtSession {
     session: Arc<Mutex<ort::session::Session>>,
+    trace: Option<Arc<Trace>>,
     binding: IoBinding,
     ports: Vec<Port>,
     names: Vec<String>,
     outputs: Vec<DynValue>,
+}
+
+impl OrtSession {
+    /// Runs and reads what was written of it.
+    fn traced(&mut self, trace: &Trace, inferences: u32) -> Result<Vec<Layer>, Error> {
+        for _ in 0..profile::LEAD_IN + inferences {
+            self.run()?;
+        }
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = session.end_profiling().map_err(|error| failed(&error))?;
+        trace
+            .read(Path::new(&written), inferences)
+            .map_err(|reason| Error::Run {
+                runtime: NAME,
+                reason,
+            })
+    }
 }
 
 impl Session for OrtSession {
@@ -381,6 +423,11 @@ impl Session for OrtSession {
         self.outputs.clear();
         self.outputs.extend(outputs.into_iter().map(|(_, value)| value));
         Ok(())
+    }
+
+    fn profile(&mut self, inferences: u32) -> Option<Result<Vec<Layer>, Error>> {
+        let trace = self.trace.clone()?;
+        Some(self.traced(&trace, inferences))
     }
 
     fn fetch(&mut self) -> Result<Vec<Tensor>, Error> {

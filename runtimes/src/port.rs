@@ -183,6 +183,7 @@ pub(crate) mod tests {
             inputs: Vec::new(),
             batch: 1,
             spin: true,
+            profile: false,
         }
     }
 

@@ -124,6 +124,7 @@ pub(crate) fn read_all(text: &str) {
         said::Gpu::of(text),
         said::reason(text),
         files::times(text),
+        files::layers(text),
     ));
     for output in files::outputs(text).unwrap_or_default() {
         drop((output.tensor(DataType::F32), output.tensor(DataType::I64)));

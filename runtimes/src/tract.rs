@@ -4,6 +4,7 @@ mod softmax;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tract_onnx::prelude::{
     Datum, DatumType, Framework as _, InferenceFact, InferenceModel, InferenceModelExt as _, IntoTensor as _,
@@ -11,11 +12,13 @@ use tract_onnx::prelude::{
     multithread::Executor,
 };
 use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
+use tract_onnx::tract_core::plan::eval;
 use tract_onnx::tract_core::transform::ModelTransform as _;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::DimLike as _;
 
 use crate::guard::{guarded, one_line};
+use crate::layers::{Layer, Sums};
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use half::f16;
@@ -204,6 +207,19 @@ impl Session for TractSession {
         Ok(())
     }
 
+    fn profile(&mut self, inferences: u32) -> Option<Result<Vec<Layer>, Error>> {
+        let mut timed = || {
+            self.run()?;
+            let mut sums = Sums::default();
+            for _ in 0..inferences {
+                let inputs = self.inputs.clone();
+                guarded(|| timed(&mut self.state, inputs, &mut sums).map_err(words)).map_err(failed)?;
+            }
+            Ok(sums.mean(inferences))
+        };
+        Some(timed())
+    }
+
     fn fetch(&mut self) -> Result<Vec<Tensor>, Error> {
         self.outputs
             .iter()
@@ -219,6 +235,17 @@ impl Session for TractSession {
             values: plain.as_slice::<f32>().ok()?,
         })
     }
+}
+
+/// One inference whose nodes are timed.
+fn timed(state: &mut TypedSimpleState, inputs: TVec<TValue>, sums: &mut Sums) -> TractResult<()> {
+    let outputs = state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+        let start = Instant::now();
+        let done = eval(context, state, node, inputs);
+        sums.add(&node.name, &node.op().name(), start.elapsed());
+        done
+    });
+    outputs.map(drop)
 }
 
 fn failed(reason: String) -> Error {
@@ -308,8 +335,25 @@ fn from_tract(datum_type: DatumType) -> Option<DataType> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::VERSION;
+    use super::*;
+
+    #[test]
+    fn the_time_of_each_node_is_told() {
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/tiny.onnx");
+        let model = Tract.load(&tiny, &port::tests::options()).unwrap();
+        let mut session = model.session().unwrap();
+        let zeros = |port: &Port| {
+            let volume = port.shape.iter().product();
+            Tensor::new(port.shape.clone(), Data::F32(vec![0.0; volume])).unwrap()
+        };
+        let inputs: Vec<Tensor> = model.inputs().iter().map(zeros).collect();
+        session.bind(&inputs).unwrap();
+        let layers = session.profile(5).unwrap().unwrap();
+        let time: std::time::Duration = layers.iter().map(|layer| layer.time).sum();
+        assert!(layers.len() > 2 && !time.is_zero(), "{layers:?}");
+    }
 
     #[test]
     fn the_version_is_that_of_the_lock_file() {

@@ -16,6 +16,7 @@ fn load(bytes: &[u8]) -> Result<(), Error> {
         inputs: Vec::new(),
         batch: 1,
         spin: true,
+        profile: false,
     };
     let registry = Registry::new(&Search::default());
     registry.get("tract")?.load(file.path(), &options).map(drop)

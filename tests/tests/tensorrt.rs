@@ -51,8 +51,12 @@ impl Machine {
 
     /// Measures the tiny model and gives the one record.
     fn bench(&self, runtime: &str) -> Value {
+        self.bench_with(runtime, &[])
+    }
+
+    fn bench_with(&self, runtime: &str, more: &[&str]) -> Value {
         let model = tiny();
-        let output = self.edgefront(&[
+        let bench = [
             "bench",
             model.to_str().unwrap(),
             "--runtime",
@@ -62,7 +66,8 @@ impl Machine {
             "--rounds",
             "2",
             "--json",
-        ]);
+        ];
+        let output = self.edgefront(&[&bench, more].concat());
         let results: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert!(output.status.success(), "{results}");
         results["records"][0].clone()
@@ -89,6 +94,14 @@ fn notes(record: &Value) -> String {
 
 fn builds(calls: &[String]) -> Vec<&String> {
     calls.iter().filter(|call| call.contains("--onnx=")).collect()
+}
+
+#[test]
+fn layers_are_those_of_its_engine() {
+    let record = Machine::new("100300").bench_with("tensorrt", &["--layers"]);
+    let layers = record["layers"].as_array().unwrap();
+    assert!(!layers.is_empty());
+    assert!(layers.iter().all(|layer| layer["ms"] == 0.01), "{layers:?}");
 }
 
 #[test]

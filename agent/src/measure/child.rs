@@ -64,6 +64,11 @@ impl Worker {
         })
     }
 
+    /// The process id, while it is not known to have ended.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Gives an order and waits for the answer, which is not a mere sign of life. A worker that dies, or is
     /// silent for `patience`, has failed at `stage`.
     pub(crate) async fn ask(
@@ -89,6 +94,11 @@ impl Worker {
                 Err(_) => return Err(self.silence(stage, patience)),
             }
         }
+    }
+
+    /// Kills the worker and waits until its memory is free.
+    pub(crate) async fn end(&mut self) {
+        drop(tokio::time::timeout(EXIT_TIME, self.child.kill()).await);
     }
 
     async fn death(&mut self, stage: Stage, error: &io::Error) -> Failure {

@@ -2,14 +2,17 @@
 //!
 //! All artifacts are loaded, each in a worker of its own, as many as memory allows; then the workers take
 //! turns: in each round every one runs once, in an order shuffled anew, while all others are blocked. So a
-//! drift of the machine (heat, clock, other load) falls on all jobs alike. Artifacts that find no memory form
-//! the next group. After its rounds each worker scores its pack.
+//! drift of the machine (heat, clock, other load) falls on all jobs alike. A round that throttling or other load
+//! disturbed is measured again, as long as such are few. Artifacts that find no memory form the next group. After its
+//! rounds each worker scores its pack.
 
 mod child;
-mod conditions;
+mod cool;
+mod heat;
 mod memory;
 mod plan;
 mod power;
+mod rounds;
 mod slot;
 mod tally;
 
@@ -18,20 +21,21 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
-use edgefront_protocol::{Bytes, Job, JobId, JobState, Pack, PictureShape};
+use edgefront_protocol::{Bytes, Cooling, Job, JobId, JobState, Pack, PictureShape, Plan};
 use tokio::sync::mpsc;
 
 pub(crate) use child::{Worker, failure};
-use conditions::Observer;
+use cool::Next;
 use memory::Memory;
 use plan::Shuffle;
 use power::Power;
 use slot::Slot;
 pub use tally::Tally;
 
+use crate::conditions::Observer;
 use crate::worker::message::{Feed, MAX_BYTES};
 use crate::worker::picture_batch;
-use crate::{Config, Sources, WorkerCommand};
+use crate::{Config, Sources, WorkerCommand, governor};
 
 /// Least time between two reports of how far the rounds are.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -66,6 +70,8 @@ pub struct Limits {
     pub meters: Sources,
     /// How long the power at rest is measured.
     pub idle: Duration,
+    /// The folder that keeps what has to be put back after the batch.
+    pub state: PathBuf,
 }
 
 impl Limits {
@@ -79,6 +85,7 @@ impl Limits {
             run: config.run_timeout,
             meters: config.meters.clone(),
             idle: config.idle,
+            state: config.state_dir.clone(),
         }
     }
 }
@@ -86,6 +93,10 @@ impl Limits {
 /// Why a job that brings machine code is not measured.
 pub(crate) const NO_MACHINE_CODE: &str = "this agent runs no machine code that jobs bring; `machine_code = true` in its \
      agent.toml lets the `controllers` that it names there run programs as its user";
+
+/// Why a job that is to wait for the device to cool is not measured.
+const NO_TEMPERATURE: &str = "the job is to begin its rounds on a cool device, and no thermal zone of this one tells a \
+     temperature; measure without --cool-to";
 
 /// What is told while a batch is measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,10 +110,20 @@ pub enum Report {
 /// Measures all jobs; each ends in one [`Report::Ended`]. `seed` decides the order within each round. Dropped,
 /// it kills its workers.
 pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: mpsc::Sender<Report>) {
+    let _governor = match set_governor(&jobs, &limits) {
+        Ok(set) => set,
+        Err(error) => {
+            for assignment in jobs {
+                let failed = Err(failure(Stage::Load, error.clone()));
+                drop(reports.send(Report::Ended(assignment.job.id, failed)).await);
+            }
+            return;
+        }
+    };
     let mut bench = Bench {
         shuffle: Shuffle::new(seed),
         feeds: Feeds { seed, last: None },
-        observer: Observer::new("/sys"),
+        observer: Observer::new(&limits.meters.system).await,
         limits,
         reports,
     };
@@ -122,6 +143,19 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
         bench.finish(group, &power).await;
         number += 1;
     }
+}
+
+/// Sets the governor that the jobs ask for, until what is returned is dropped; `None` where they ask for none.
+fn set_governor(jobs: &[Assignment], limits: &Limits) -> Result<Option<governor::Set>, String> {
+    let mut wanted = jobs.iter().map(|assignment| assignment.job.plan.governor);
+    let Some(first) = wanted.next() else {
+        return Ok(None);
+    };
+    if wanted.any(|other| other != first) {
+        return Err("the jobs of one batch ask for different governors; send them as several".to_owned());
+    }
+    let set = first.map(|wanted| governor::set(&limits.meters.system, &limits.state, wanted));
+    set.transpose().map_err(|error| error.to_string())
 }
 
 struct Bench {
@@ -156,6 +190,9 @@ impl Bench {
     }
 
     async fn load(&mut self, assignment: Assignment) -> Result<Slot, Failure> {
+        if assignment.job.plan.cool_down.is_some() && self.observer.temperature().is_none() {
+            return Err(failure(Stage::Load, NO_TEMPERATURE));
+        }
         let feed = self.feeds.of(&assignment).await?;
         Slot::load(assignment, feed, self.limits.clone()).await
     }
@@ -193,15 +230,44 @@ impl Bench {
 
     /// One round of one job; `None` if the job failed in it.
     async fn run_round(&mut self, mut slot: Slot, position: u32) -> Option<Slot> {
+        if let Err(failure) = self.renew(&mut slot).await {
+            self.say(Report::Ended(slot.job().clone(), Err(failure))).await;
+            return None;
+        }
         let span = slot.next_round()?;
-        slot.observe(&self.observer);
-        let done = slot.round(span, position).await;
-        slot.observe(&self.observer);
+        let done = match self.cool(slot.plan()).await {
+            Ok(cooling) => slot.round(span, position, &self.observer, cooling).await,
+            Err(failure) => Err(failure),
+        };
         match done {
             Ok(()) => Some(slot),
             Err(failure) => {
                 self.say(Report::Ended(slot.job().clone(), Err(failure))).await;
                 None
+            }
+        }
+    }
+
+    /// Gives the job the process that its next round is for, where that is another one.
+    async fn renew(&mut self, slot: &mut Slot) -> Result<(), Failure> {
+        let Some(assignment) = slot.wants_process() else {
+            return Ok(());
+        };
+        let feed = self.feeds.of(assignment).await?;
+        slot.renew(feed).await
+    }
+
+    /// Waits until the device is as cool as the plan wants, or the plan's limit ends that.
+    async fn cool(&self, plan: &Plan) -> Result<Option<Cooling>, Failure> {
+        let Some(plan) = plan.cool_down else {
+            return Ok(None);
+        };
+        let begun = Instant::now();
+        loop {
+            match cool::next(plan, self.observer.temperature(), begun.elapsed()) {
+                Next::Look(after) => tokio::time::sleep(after).await,
+                Next::Begin(cooling) => return Ok(Some(cooling)),
+                Next::Unknown => return Err(failure(Stage::Run, NO_TEMPERATURE)),
             }
         }
     }
@@ -220,6 +286,7 @@ impl Bench {
         for mut slot in group {
             let id = slot.job().clone();
             slot.meter(power);
+            slot.describe_device(&self.observer);
             self.say(Report::State(id.clone(), JobState::Scoring)).await;
             let result = slot.finish().await.map(Box::new);
             self.say(Report::Ended(id, result)).await;

@@ -11,15 +11,21 @@ use crate::worker::message::{Span, WarmUp};
 const WARM_UP_LIMIT: u64 = 4;
 /// The same where that time is shorter.
 const WARM_UP_LIMIT_LEAST: Nanos = Nanos(1_000_000_000);
+/// The part of the longest time that may go into starting the processes after the first.
+const STARTS_PART: u64 = 4;
 
 /// What a job has run so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
+    /// Rounds that nothing disturbed.
     pub(crate) rounds: u32,
+    /// Their runs.
     pub(crate) runs: u64,
-    /// Sum of the timed runs.
+    /// Sum of their timed runs.
     pub(crate) time: Nanos,
-    /// What the rounds took in all, untimed runs and the way to the worker and back included.
+    /// Rounds that were disturbed.
+    pub(crate) disturbed: u32,
+    /// What all rounds took, untimed runs and the way to the worker and back included.
     pub(crate) spent: Nanos,
 }
 
@@ -34,12 +40,54 @@ pub(crate) fn warm_up(plan: &Plan) -> WarmUp {
     }
 }
 
+/// The warm-up of each of so many processes after the first: an even part of the plan's.
+pub(crate) fn warm_up_again(plan: &Plan, processes: u32) -> WarmUp {
+    let first = warm_up(plan);
+    let part = |time: Nanos| Nanos(time.0.div_ceil(u64::from(processes.max(1))));
+    WarmUp {
+        runs: first.runs.div_ceil(processes.max(1)),
+        time: part(first.time),
+        limit: part(first.limit),
+        longest: first.longest,
+    }
+}
+
+/// Processes over which the rounds are spread, where starting the first one took `start`: the plan's, but no more than
+/// rounds, and of those after the first only as many as start within a part of the longest time.
+pub(crate) fn processes(plan: &Plan, start: Nanos) -> u32 {
+    let time = plan.max_time.0 / STARTS_PART;
+    let affordable = (time / start.0.max(1)).saturating_add(1);
+    plan.processes
+        .min(plan.rounds)
+        .max(1)
+        .min(u32::try_from(affordable).unwrap_or(u32::MAX))
+}
+
+/// The process that runs a round, counted from 0, where the rounds are spread evenly over `processes`.
+pub(crate) fn process_of(round: u32, plan: &Plan, processes: u32) -> u32 {
+    let process = u64::from(round) * u64::from(processes) / u64::from(plan.rounds.max(1));
+    process as u32
+}
+
+/// How many rounds are measured again at most: half as many as the plan has.
+pub(crate) fn most_repeats(plan: &Plan) -> u32 {
+    plan.rounds.div_ceil(2)
+}
+
+/// Whether so many rounds that nothing disturbed stand for the job: half of the plan's.
+pub(crate) fn suffice(plan: &Plan, rounds: u32) -> bool {
+    rounds >= plan.rounds.div_ceil(2)
+}
+
 /// The next round: an even part of the runs and time that are still to do. `None` after the last round, and
-/// once the longest time is used up.
+/// once the longest time is used up. Disturbed rounds are made up for while there are repeats left.
 pub(crate) fn next_round(plan: &Plan, done: Totals) -> Option<Span> {
-    let rounds_left = u64::from(plan.rounds.checked_sub(done.rounds)?);
+    let all = done.rounds + done.disturbed;
+    let wanted = plan.rounds.saturating_sub(done.rounds);
+    let possible = plan.rounds.saturating_add(most_repeats(plan)).saturating_sub(all);
+    let rounds_left = u64::from(wanted.min(possible));
     let time_left = plan.max_time.0.saturating_sub(done.spent.0);
-    if rounds_left == 0 || (time_left == 0 && done.rounds > 0) {
+    if rounds_left == 0 || (time_left == 0 && all > 0) {
         return None;
     }
     let part = |least: u64, done: u64| least.saturating_sub(done).div_ceil(rounds_left);
@@ -52,7 +100,9 @@ pub(crate) fn next_round(plan: &Plan, done: Totals) -> Option<Span> {
 
 /// Whether the longest time ended a job before its least runs or time.
 pub(crate) fn ended_early(plan: &Plan, done: Totals) -> bool {
-    done.runs < u64::from(plan.min_runs) || done.time < plan.min_time
+    let is_short = done.runs < u64::from(plan.min_runs) || done.time < plan.min_time;
+    // Nothing else ends one that was never disturbed.
+    is_short && (done.spent >= plan.max_time || done.disturbed == 0)
 }
 
 /// The order of jobs in each round, the same for the same seed on every machine.
@@ -96,6 +146,7 @@ mod tests {
                 runs: done.runs + runs,
                 time: Nanos(done.time.0 + time),
                 spent: Nanos(done.spent.0 + time + extra),
+                ..done
             };
         }
         done
@@ -132,6 +183,52 @@ mod tests {
         // One run of a second, after another that is not timed.
         let done = run_with(&many, 1_000_000_000, 1_000_000_000);
         assert_eq!((done.runs, done.spent), (30, many.max_time));
+    }
+
+    #[test]
+    fn rounds_are_spread_evenly_over_processes_that_start_in_time() {
+        let plan = Plan {
+            rounds: 10,
+            processes: 4,
+            max_time: Nanos(60),
+            ..Plan::default()
+        };
+        let of_rounds = |processes| {
+            (0..10)
+                .map(|round| process_of(round, &plan, processes))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(processes(&plan, Nanos(5)), 4);
+        assert_eq!(of_rounds(4), [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]);
+        assert_eq!(of_rounds(1), [0; 10]);
+        // 15 for the starts after the first.
+        assert_eq!(processes(&plan, Nanos(6)), 3);
+        assert_eq!(processes(&plan, Nanos(16)), 1);
+        assert_eq!(processes(&plan, Nanos(0)), 4);
+        let few_rounds = Plan { rounds: 2, ..plan };
+        assert_eq!(processes(&few_rounds, Nanos(1)), 2);
+        let none = Plan { processes: 0, ..plan };
+        assert_eq!(processes(&none, Nanos(1)), 1);
+    }
+
+    #[test]
+    fn disturbed_rounds_are_made_up_for_within_bounds() {
+        let plan = Plan::default();
+        let done = |rounds, disturbed| Totals {
+            rounds,
+            disturbed,
+            runs: u64::from(rounds) * 20,
+            time: Nanos(u64::from(rounds) * 200_000_000),
+            spent: Nanos(u64::from(rounds + disturbed) * 200_000_000),
+        };
+        assert_eq!(next_round(&plan, done(10, 5)), None);
+        assert_eq!(next_round(&plan, done(9, 4)).map(|span| span.runs), Some(20));
+        // All that is left is in the last that may be.
+        assert_eq!(next_round(&plan, done(8, 6)).map(|span| span.runs), Some(40));
+        assert_eq!(next_round(&plan, done(8, 7)), None);
+        assert_eq!(next_round(&plan, done(0, 15)), None);
+        assert!(suffice(&plan, 5) && !suffice(&plan, 4));
+        assert!(!ended_early(&plan, done(8, 7)));
     }
 
     proptest! {

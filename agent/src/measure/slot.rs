@@ -3,23 +3,38 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use edgefront_protocol::outcome::{Conditions, Failure, Harness, Latency, Measurement, Round, Score, Stage};
-use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
+use edgefront_protocol::outcome::{
+    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Score, Stage, Startup,
+};
+use edgefront_protocol::{Bytes, Cooling, Format, Job, JobId, Nanos, Plan, RailEnergy, RoundState};
 use edgefront_runtimes::{Registry, Search};
 
 use super::child::{Worker, failure};
-use super::conditions::Observer;
-use super::plan::{self, Totals};
+use super::heat::Heat;
+use super::plan;
 use super::power::Power;
+use super::rounds::{Rounds, Turn};
 use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
-use crate::clock::{self, Stretch};
-use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
+use crate::clock;
+use crate::conditions::Observer;
+use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span, WarmUp};
 use crate::worker::rss;
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
 const VIRTUAL: &str = "measured on a virtual machine: if its processors are emulated, its times and memory say nothing of a device";
+
+/// A worker that is loaded and warm.
+struct Ready {
+    worker: Worker,
+    loaded: Loaded,
+    runs: u32,
+    steady: bool,
+    first_run: Option<Nanos>,
+    /// From the start of the process on.
+    time: Duration,
+}
 
 /// A job whose artifact is loaded and warm.
 pub(super) struct Slot {
@@ -27,15 +42,19 @@ pub(super) struct Slot {
     worker: Worker,
     limits: Limits,
     loaded: Loaded,
+    /// How its layers are to be timed, if they are.
+    profile: Option<Load>,
+    startup: Startup,
     warmup_runs: u32,
-    tally: Tally,
-    rounds: Vec<Round>,
-    /// When the timed runs of each round were.
-    stretches: Vec<Option<Stretch>>,
+    /// Worker processes over which the rounds are spread, and which of them is there.
+    processes: u32,
+    process: u32,
+    rounds: Rounds,
     energy: Vec<RailEnergy>,
     harness: Harness,
-    spent: Duration,
     peak_rss: Option<Bytes>,
+    pss: Option<Bytes>,
+    heat: Heat,
     conditions: Conditions,
 }
 
@@ -44,26 +63,21 @@ impl Slot {
     pub(super) async fn load(assignment: Assignment, feed: Feed, limits: Limits) -> Result<Self, Failure> {
         let job = &assignment.job;
         allow(job, &limits).map_err(|why| failure(Stage::Load, why))?;
-        let mut worker = Worker::start(&limits.worker)?;
-        let order = Load {
-            artifact: utf8(&assignment.artifact),
-            target: job.target.clone(),
-            inputs: job.inputs.clone(),
-            runtime_path: limits.runtime_path.as_deref().map(utf8),
-            kept_max: limits.kept_max,
-            feed,
-        };
-        let order = Order::Load(Box::new(order));
-        let loaded = match worker.ask(&order, Stage::Load, limits.load).await? {
-            Answer::Loaded(loaded) => loaded,
-            other => return Err(surprise(Stage::Load, &other)),
-        };
+        let mut order = order(&assignment, feed, &limits);
+        // In a process of its own, as after a start of the device. What it read from the disk is in memory then.
+        order.cold = true;
+        let cold_load = start(&order, &limits).await?.map(|(_, loaded)| loaded.time);
+        order.cold = false;
         let warm_up = plan::warm_up(&job.plan);
-        let order = Order::WarmUp(warm_up);
-        let (warmup_runs, steady) = match worker.ask(&order, Stage::Run, limits.run).await? {
-            Answer::Warm { runs, steady } => (runs, steady),
-            other => return Err(surprise(Stage::Run, &other)),
-        };
+        let Ready {
+            worker,
+            loaded,
+            runs: warmup_runs,
+            steady,
+            first_run,
+            time,
+        } = ready(&order, warm_up, &limits).await?;
+        let processes = plan::processes(&job.plan, time.into());
         let mut conditions = Conditions {
             notes: loaded.remark.iter().cloned().collect(),
             ..Conditions::default()
@@ -88,19 +102,32 @@ impl Slot {
                 .notes
                 .push(format!("runs did not become steady within {limit:?} of warm-up"));
         }
+        let wanted = job.plan.processes.min(job.plan.rounds);
+        if processes < wanted {
+            conditions.notes.push(format!(
+                "measured in {processes} of {wanted} processes: starting one takes {}",
+                seconds(time)
+            ));
+        }
         Ok(Self {
             peak_rss: loaded.peak_rss,
+            pss: None,
+            rounds: Rounds::new(assignment.job.plan),
+            profile: assignment.job.plan.layers.then_some(Load {
+                profile: true,
+                ..order
+            }),
             assignment,
             worker,
             limits,
             loaded,
+            startup: Startup { cold_load, first_run },
             warmup_runs,
-            tally: Tally::default(),
-            rounds: Vec::new(),
-            stretches: Vec::new(),
+            processes,
+            process: 0,
             energy: Vec::new(),
             harness: Harness::default(),
-            spent: Duration::ZERO,
+            heat: Heat::default(),
             conditions,
         })
     }
@@ -109,27 +136,49 @@ impl Slot {
         &self.assignment.job.id
     }
 
-    /// Rounds done, and rounds in all.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.assignment.job.plan
+    }
+
+    /// Rounds done that count, and rounds in all.
     pub(super) fn progress(&self) -> (u32, u32) {
-        (self.rounds.len() as u32, self.assignment.job.plan.rounds)
+        self.rounds.progress()
     }
 
     /// The next round of this job; `None` when it has had its last.
     pub(super) fn next_round(&self) -> Option<Span> {
-        plan::next_round(&self.assignment.job.plan, self.totals())
+        self.rounds.next()
     }
 
-    fn totals(&self) -> Totals {
-        Totals {
-            rounds: self.rounds.len() as u32,
-            runs: self.rounds.iter().map(|round| round.runs).sum(),
-            time: Nanos(self.rounds.iter().map(|round| round.total.0).sum()),
-            spent: self.spent.into(),
-        }
+    /// The job, where its next round is for another process than the one that is there.
+    pub(super) fn wants_process(&self) -> Option<&Assignment> {
+        let next = plan::process_of(self.rounds.len(), &self.assignment.job.plan, self.processes);
+        (next > self.process).then_some(&self.assignment)
     }
 
-    /// One round, all other workers being blocked.
-    pub(super) async fn round(&mut self, span: Span, position: u32) -> Result<(), Failure> {
+    /// Ends the process that is there and starts the next, which loads the artifact and warms it up again.
+    pub(super) async fn renew(&mut self, feed: Feed) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let warm_up = plan::warm_up_again(&self.assignment.job.plan, self.processes);
+        self.worker.end().await;
+        let ready = ready(&order(&self.assignment, feed, &self.limits), warm_up, &self.limits).await?;
+        self.worker = ready.worker;
+        self.warmup_runs = self.warmup_runs.saturating_add(ready.runs);
+        self.process += 1;
+        self.rounds.spend(begun.elapsed());
+        Ok(())
+    }
+
+    /// One round, all other workers being blocked and after a wait for the device to cool. The device is looked at before
+    /// it and after it, and never within.
+    pub(super) async fn round(
+        &mut self,
+        span: Span,
+        position: u32,
+        observer: &Observer,
+        cooling: Option<Cooling>,
+    ) -> Result<(), Failure> {
+        let before = observer.look(self.worker.id()).await;
         let (begun, own) = (Instant::now(), clock::of_this_process());
         let order = Order::Round(span);
         let mut answer = self.worker.ask(&order, Stage::Run, self.limits.run).await?;
@@ -146,34 +195,58 @@ impl Slot {
                     started,
                     stretch,
                     peak_rss,
+                    pss,
                 } => {
-                    self.peak_rss = peak_rss;
+                    // The highest of all processes; unknown where a round does not tell.
+                    self.peak_rss = peak_rss.map(|own| self.peak_rss.map_or(own, |before| before.max(own)));
+                    self.pss = pss;
                     break (started, stretch);
                 }
                 other => return Err(surprise(Stage::Run, &other)),
             }
         };
-        self.rounds.push(round(&tally, position, started)?);
-        self.stretches.push(stretch);
-        self.spent += begun.elapsed();
+        if tally.runs() == 0 {
+            return Err(failure(Stage::Run, "the worker made a round without a run"));
+        }
+        let spent = begun.elapsed();
         self.harness = Harness {
-            time: self.spent.into(),
+            time: Nanos(self.harness.time.0 + Nanos::from(spent).0),
             cpu: Nanos(self.harness.cpu.0 + clock::of_this_process() - own),
             rss: rss(),
         };
-        self.tally.merge(&tally);
+        let after = observer.look(self.worker.id()).await;
+        let turn = Turn {
+            position,
+            process: self.process,
+            started,
+            tally,
+            stretch,
+            state: RoundState {
+                cooling,
+                ..observer.between(&before, &after, most_load(&self.assignment.job))
+            },
+        };
+        self.heat.see(before);
+        self.heat.see(after);
+        self.rounds.push(turn, spent);
         Ok(())
-    }
-
-    /// Notes the device's state at a round's boundary.
-    pub(super) fn observe(&mut self, observer: &Observer) {
-        observer.look(&mut self.conditions);
     }
 
     /// Takes what the rounds took of each rail.
     pub(super) fn meter(&mut self, power: &Power) {
-        self.energy = power.energies(&self.stretches);
-        self.conditions.notes.extend(power.faults(&self.stretches));
+        let stretches = self.rounds.stretches();
+        self.energy = power.energies(&stretches);
+        self.conditions.notes.extend(power.faults(&stretches));
+    }
+
+    /// Takes how the device was set up, and how it was at the ends of this job's rounds.
+    pub(super) fn describe_device(&mut self, observer: &Observer) {
+        let conditions = &mut self.conditions;
+        conditions.governor = self.heat.governor();
+        conditions.max_temp_c = self.heat.max_temp_c();
+        conditions.notes.extend(self.heat.faults());
+        conditions.power_mode = observer.power_mode();
+        conditions.cpu_limit_mhz = observer.cpu_limit_mhz();
     }
 
     /// Adds a line for who reads the figures.
@@ -184,26 +257,49 @@ impl Slot {
     /// Scores the pack, if the job has one. The worker ends with this.
     pub(super) async fn finish(mut self) -> Result<Measurement, Failure> {
         let score = self.score().await?;
-        let ended_early = plan::ended_early(&self.assignment.job.plan, self.totals());
+        let ended_early = self.rounds.ended_early();
         if ended_early {
             let longest = Duration::from(self.assignment.job.plan.max_time);
             self.note(format!("ended early by the plan's longest time of {longest:?}"));
         }
+        let inferences = self.rounds.in_a_second().clamp(10, 200);
+        // Its memory is free for the next one.
+        self.worker.end().await;
+        let layers = match self.profile {
+            Some(order) => layers(&order, inferences, &self.limits).await,
+            None => Ok(Vec::new()),
+        };
+        let layers = layers.unwrap_or_else(|why| {
+            self.conditions
+                .notes
+                .push(format!("layers were not timed: {}", why.error));
+            Vec::new()
+        });
+        let settled = self.rounds.settle();
+        self.conditions.rounds = settled.states;
+        self.conditions.set_aside = settled.set_aside;
         Ok(Measurement {
             runtime_version: self.loaded.runtime_version,
             provider: self.loaded.provider,
             latency: Latency {
-                histogram: self.tally.encode(),
-                rounds: self.rounds,
+                histogram: settled.tally.encode(),
+                rounds: settled.rounds,
                 warmup_runs: self.warmup_runs,
                 ended_early,
             },
             load: self.loaded.time,
             peak_rss: self.peak_rss,
+            memory: Memory {
+                harness: self.loaded.rss_at_first,
+                model: self.loaded.grown,
+                pss: self.pss,
+            },
+            startup: self.startup,
             score,
             conditions: self.conditions,
             energy: self.energy,
             harness: self.harness,
+            layers,
         })
     }
 
@@ -216,6 +312,33 @@ impl Slot {
             Answer::Score(score) => Ok(Some(score)),
             other => Err(surprise(Stage::Score, &other)),
         }
+    }
+}
+
+/// A worker with a loaded artifact; `None` where it was to come from the disk and could not.
+async fn start(order: &Load, limits: &Limits) -> Result<Option<(Worker, Loaded)>, Failure> {
+    let mut worker = Worker::start(&limits.worker)?;
+    let order = Order::Load(Box::new(order.clone()));
+    match worker.ask(&order, Stage::Load, limits.load).await? {
+        Answer::Loaded(loaded) => Ok(Some((worker, loaded))),
+        Answer::NotCold => Ok(None),
+        other => Err(surprise(Stage::Load, &other)),
+    }
+}
+
+/// The time of each layer, in a worker of its own: what tells them may slow inferences down.
+async fn layers(order: &Load, inferences: u32, limits: &Limits) -> Result<Vec<LayerTime>, Failure> {
+    let (mut worker, _) = start(order, limits)
+        .await?
+        .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
+    let ask = Order::Profile { inferences };
+    match worker.ask(&ask, Stage::Run, limits.run).await? {
+        Answer::Layers(Some(layers)) => Ok(layers),
+        Answer::Layers(None) => Err(failure(
+            Stage::Run,
+            format!("{} does not tell them", order.target.runtime),
+        )),
+        other => Err(surprise(Stage::Run, &other)),
     }
 }
 
@@ -246,17 +369,48 @@ fn allow(job: &Job, limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
-fn round(tally: &Tally, position: u32, started: UnixMillis) -> Result<Round, Failure> {
-    let p50 = tally
-        .median()
-        .ok_or_else(|| failure(Stage::Run, "the worker made a round without a run"))?;
-    Ok(Round {
-        position,
-        runs: tally.runs(),
-        total: tally.total(),
-        p50,
-        started,
-    })
+/// How a job's artifact is loaded.
+fn order(assignment: &Assignment, feed: Feed, limits: &Limits) -> Load {
+    Load {
+        artifact: utf8(&assignment.artifact),
+        target: assignment.job.target.clone(),
+        inputs: assignment.job.inputs.clone(),
+        runtime_path: limits.runtime_path.as_deref().map(utf8),
+        kept_max: limits.kept_max,
+        feed,
+        cold: false,
+        profile: false,
+    }
+}
+
+/// Starts a worker, loads the artifact and warms it up.
+async fn ready(order: &Load, warm_up: WarmUp, limits: &Limits) -> Result<Ready, Failure> {
+    let begun = Instant::now();
+    let (mut worker, loaded) = start(order, limits)
+        .await?
+        .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
+    let warm = Order::WarmUp(warm_up);
+    match worker.ask(&warm, Stage::Run, limits.run).await? {
+        Answer::Warm { runs, steady, first } => Ok(Ready {
+            worker,
+            loaded,
+            runs,
+            steady,
+            first_run: first,
+            time: begun.elapsed(),
+        }),
+        other => Err(surprise(Stage::Run, &other)),
+    }
+}
+
+/// As in `1.3 s`.
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// How many cores other processes may take while the job runs.
+fn most_load(job: &Job) -> f32 {
+    job.plan.max_load as f32 / 100.0 * job.target.threads as f32
 }
 
 fn surprise(stage: Stage, answer: &Answer) -> Failure {

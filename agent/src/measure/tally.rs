@@ -43,12 +43,25 @@ impl Tally {
 
     /// The run of rank `ceil(n / 2)`; `None` without runs.
     pub fn median(&self) -> Option<Nanos> {
-        let rank = self.runs().div_ceil(2);
+        self.at_rank(self.runs().div_ceil(2))
+    }
+
+    /// The run of rank `ceil(p n)`, `p` being a fraction of 1; `None` without runs.
+    pub fn percentile(&self, p: f64) -> Option<Nanos> {
+        self.at_rank((p * self.runs() as f64).ceil().max(1.0) as u64)
+    }
+
+    fn at_rank(&self, rank: u64) -> Option<Nanos> {
         let mut seen = 0;
         self.counts.iter().find_map(|(&nanos, count)| {
             seen += count;
             (seen >= rank).then_some(Nanos(nanos))
         })
+    }
+
+    /// Number of runs that took no longer than `latency`.
+    pub fn at_most(&self, latency: Nanos) -> u64 {
+        self.counts.range(..=latency.0).map(|(_, count)| count).sum()
     }
 
     /// The HDR histogram in V2 encoding, five significant digits.
@@ -87,7 +100,12 @@ mod tests {
             nanos.sort_unstable();
             prop_assert_eq!(tally.runs() as usize, nanos.len());
             prop_assert_eq!(tally.total().0, nanos.iter().sum::<u64>());
-            prop_assert_eq!(tally.median().unwrap().0, nanos[nanos.len().div_ceil(2) - 1]);
+            let median = tally.median().unwrap();
+            prop_assert_eq!(median.0, nanos[nanos.len().div_ceil(2) - 1]);
+            prop_assert_eq!(tally.percentile(0.5), Some(median));
+            let p90 = tally.percentile(0.9).unwrap();
+            prop_assert_eq!(p90.0, nanos[(0.9 * nanos.len() as f64).ceil() as usize - 1]);
+            prop_assert_eq!(tally.at_most(p90) as usize, nanos.iter().filter(|&&n| n <= p90.0).count());
             let decoded: Histogram<u64> =
                 Deserializer::new().deserialize(&mut tally.encode().as_slice()).unwrap();
             prop_assert_eq!(decoded.len() as usize, nanos.len());

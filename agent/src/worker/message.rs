@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use edgefront_protocol::outcome::{Failure, Score};
+use edgefront_protocol::outcome::{Failure, LayerTime, Score};
 use edgefront_protocol::{Bytes, Nanos, Shape, Target, UnixMillis, wire};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,11 @@ pub(crate) enum Order {
     WarmUp(WarmUp),
     /// Run it timed.
     Round(Span),
+    /// Run it so often, and tell the time of its layers.
+    Profile {
+        /// Inferences that are timed.
+        inferences: u32,
+    },
     /// Run a pack through it.
     Score {
         /// The pack's file.
@@ -45,6 +50,11 @@ pub(crate) struct Load {
     /// Largest size of what the runtime made of models and keeps.
     pub(crate) kept_max: Bytes,
     pub(crate) feed: Feed,
+    /// Whether the system is to forget the artifact before, so that it comes from the disk. Where it does not, nothing is
+    /// loaded.
+    pub(crate) cold: bool,
+    /// Whether its layers will be asked for.
+    pub(crate) profile: bool,
 }
 
 /// What a model is given while it is timed.
@@ -92,12 +102,16 @@ pub(crate) enum Answer {
     Probed { version: String, providers: Vec<String> },
     /// The artifact can run.
     Loaded(Loaded),
+    /// The system would not forget the artifact.
+    NotCold,
     /// The warm-up is over.
     Warm {
         /// Runs that it took.
         runs: u32,
         /// Whether they became steady.
         steady: bool,
+        /// The first of them; `None` where a program of the runtime's own timed them.
+        first: Option<Nanos>,
     },
     /// Latencies in nanoseconds with how often each occurred, ascending. A round has one or more of these.
     Samples(Vec<(u64, u32)>),
@@ -109,7 +123,11 @@ pub(crate) enum Answer {
         stretch: Option<Stretch>,
         /// Peak memory of the process so far.
         peak_rss: Option<Bytes>,
+        /// Its memory now, where what it shares counts by its part.
+        pss: Option<Bytes>,
     },
+    /// The time of each layer; `None` where the runtime does not tell.
+    Layers(Option<Vec<LayerTime>>),
     /// A sign of life in a long round or warm-up, or while a pack is scored.
     Alive,
     /// The pack is scored.
@@ -129,6 +147,10 @@ pub(crate) struct Loaded {
     pub(crate) emulated: bool,
     /// From the artifact's path to a session that can run.
     pub(crate) time: Nanos,
+    /// Memory of the process before the runtime's library was open.
+    pub(crate) rss_at_first: Option<Bytes>,
+    /// By how much it grew from the artifact's path to a session.
+    pub(crate) grown: Option<Bytes>,
     /// Peak memory of the process so far.
     pub(crate) peak_rss: Option<Bytes>,
 }

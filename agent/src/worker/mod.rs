@@ -40,6 +40,7 @@ fn serve(orders: &mut impl io::Read, mut voice: Voice) -> io::Result<()> {
     while let Some(order) = message::read(orders)? {
         match follow(order, &mut bench, &mut voice) {
             Ok(answer) => voice.say(&answer)?,
+            Err(Trouble::NotCold) => return voice.say(&Answer::NotCold),
             Err(Trouble::Job(failure)) => return voice.say(&Answer::Failed(failure)),
             Err(Trouble::Agent(error)) => return Err(error),
         }
@@ -65,6 +66,7 @@ fn follow(order: Order, bench: &mut Option<Bench>, voice: &mut Voice) -> Result<
         }
         Order::WarmUp(order) => loaded(bench)?.warm_up(order, voice),
         Order::Round(span) => loaded(bench)?.round(span, voice),
+        Order::Profile { inferences } => loaded(bench)?.profile(inferences),
         Order::Score { pack } => score_pack(loaded(bench)?, &pack, voice),
     }
 }

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use edgefront_protocol::outcome::{Failure, Stage};
-use edgefront_protocol::{Nanos, UnixMillis};
+use edgefront_protocol::outcome::{Failure, LayerTime, Stage};
+use edgefront_protocol::{Bytes, Nanos, UnixMillis};
 use edgefront_runtimes::{Model, Options, Runtime, Scoring, Session};
 
-use super::memory::peak_rss;
+use super::memory::{forget, peak_rss, pss, rss};
 use super::message::{self, Answer, Feed, Load, Loaded, Span, WarmUp};
 use super::steady::Steadiness;
 use super::{emulation, inputs};
@@ -66,6 +66,8 @@ impl Voice {
 pub(crate) enum Trouble {
     /// The job fails.
     Job(Failure),
+    /// The artifact would have come from memory.
+    NotCold,
     /// The agent is gone.
     Agent(io::Error),
 }
@@ -89,6 +91,7 @@ impl Bench {
     /// to a session that can run.
     pub(crate) fn load(order: &Load, runtime: &dyn Runtime) -> Result<(Self, Loaded), Trouble> {
         let failed = |error: edgefront_runtimes::Error| failure(Stage::Load, &error);
+        let rss_at_first = rss();
         let opened = runtime.open().map_err(failed)?;
         let extents = |shape: &Vec<u64>| shape.iter().map(|&extent| extent as usize).collect();
         let options = Options {
@@ -97,13 +100,20 @@ impl Bench {
             inputs: order.inputs.iter().map(extents).collect(),
             batch: order.target.batch as usize,
             spin: true,
+            profile: order.profile,
         };
         let artifact = Path::new(&order.artifact);
         runtime.prepare(artifact, &options).map_err(failed)?;
-        let start = Instant::now();
+        if order.cold && !forget(artifact) {
+            return Err(Trouble::NotCold);
+        }
+        let (start, before) = (Instant::now(), rss());
         let model = runtime.load(artifact, &options).map_err(failed)?;
         let mut session = model.session().map_err(failed)?;
         let time = Nanos::from(start.elapsed());
+        let grown = rss()
+            .zip(before)
+            .map(|(after, before)| Bytes(after.0.saturating_sub(before.0)));
         let tensors =
             inputs::tensors(&order.feed, model.inputs()).map_err(|error| failure(Stage::Score, &error))?;
         session.bind(&tensors).map_err(failed)?;
@@ -120,6 +130,8 @@ impl Bench {
             remark: (!remarks.is_empty()).then(|| remarks.join("; ")),
             emulated: emulation::is_emulated(),
             time,
+            rss_at_first,
+            grown,
             peak_rss: peak_rss(),
         };
         let bench = Self {
@@ -137,7 +149,7 @@ impl Bench {
     pub(crate) fn warm_up(&mut self, order: WarmUp, voice: &mut Voice) -> Result<Answer, Trouble> {
         let start = Instant::now();
         let mut steadiness = Steadiness::default();
-        let mut runs = 0;
+        let (mut runs, mut first) = (0, None);
         loop {
             let elapsed = Nanos::from(start.elapsed());
             let part = Span {
@@ -147,7 +159,11 @@ impl Bench {
             };
             let times = match self.own_times(part)? {
                 Some(times) => times,
-                None => vec![self.timed_run()?],
+                None => {
+                    let time = self.timed_run()?;
+                    first.get_or_insert(Nanos(time));
+                    vec![time]
+                }
             };
             runs = runs.saturating_add(times.len() as u32);
             for nanos in times {
@@ -157,7 +173,7 @@ impl Bench {
             let steady = steadiness.is_reached();
             let is_enough = runs >= order.runs && time >= order.time;
             if is_enough && (steady || time >= order.limit) || time >= order.longest {
-                return Ok(Answer::Warm { runs, steady });
+                return Ok(Answer::Warm { runs, steady, first });
             }
             voice.keep_alive()?;
         }
@@ -188,6 +204,7 @@ impl Bench {
                     stretch: None,
                     // The model was in another process, of whose memory nothing is known.
                     peak_rss: None,
+                    pss: None,
                 });
             }
         }
@@ -201,6 +218,20 @@ impl Bench {
             limit: span.limit.min(OWN_PART).into(),
         });
         times.transpose().map_err(|error| failure(Stage::Run, &error))
+    }
+
+    /// The time of each layer, by the runtime's own profiler.
+    pub(crate) fn profile(&mut self, inferences: u32) -> Result<Answer, Trouble> {
+        let layers = self.session.profile(inferences).transpose();
+        let layers = layers.map_err(|error| failure(Stage::Run, &error))?;
+        let time = |layer: edgefront_runtimes::Layer| LayerTime {
+            name: layer.name,
+            operator: layer.operator,
+            time: layer.time.into(),
+        };
+        Ok(Answer::Layers(
+            layers.map(|layers| layers.into_iter().map(time).collect()),
+        ))
     }
 
     /// A round that is timed here. Only `run` lies between the two readings of the clock.
@@ -222,12 +253,13 @@ impl Bench {
             voice.keep_alive()?;
         }
         let stretch = Some((begun, clock::monotonic()));
-        let peak_rss = peak_rss();
+        let (peak_rss, pss) = (peak_rss(), pss());
         self.send_samples(voice)?;
         Ok(Answer::Round {
             started,
             stretch,
             peak_rss,
+            pss,
         })
     }
 
@@ -332,6 +364,8 @@ mod tests {
             runtime_path: None,
             kept_max: edgefront_protocol::Bytes(0),
             feed: Feed::Random { seed: 0 },
+            cold: false,
+            profile: false,
         }
     }
 
@@ -411,6 +445,7 @@ mod tests {
         let expected = Answer::Warm {
             runs: 10,
             steady: true,
+            first: None,
         };
         assert_eq!(warm.unwrap(), expected);
         let span = Span {

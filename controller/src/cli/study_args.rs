@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgefront_optimizer::train::Device;
-use edgefront_protocol::Plan;
+use edgefront_protocol::{CoolDown, Governor, Plan};
 
 use super::shared::{RuntimeArgs, check_device};
-use crate::study::{Cache, Existing, Options};
+use crate::stats::certify::{Percentile, certifying};
+use crate::study::{Cache, Existing, Options, celsius};
 
 /// The help lists under it how long a job measures; each argument names it, for what follows must not.
 const MEASURING: &str = "Measuring";
@@ -31,22 +33,74 @@ pub struct PlanArgs {
     #[arg(long, value_name = "N", default_value_t = Plan::default().rounds, help_heading = MEASURING)]
     pub rounds: u32,
 
+    /// Processes in which each job's rounds are run, one after the other, for two processes of one file differ by more
+    /// than the rounds of one; fewer where starting them would take a quarter of --max-time.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().processes, help_heading = MEASURING)]
+    pub processes: u32,
+
+    /// Make at least as many runs as certify this percentile (p50, p90, p95, p99 or p999) by MLPerf's rule for
+    /// stopping early, unless --max-time comes first.
+    #[arg(long, value_name = "PERCENTILE", help_heading = MEASURING)]
+    pub certify: Option<Percentile>,
+
+    /// Measure a round again in which other processes took more than this, in percent of the cores that the job uses.
+    /// At most half as many rounds again as there are; where too few are left alone, all count and the result says so.
+    #[arg(long, value_name = "PERCENT", default_value_t = Plan::default().max_load, help_heading = MEASURING)]
+    pub max_load: u32,
+
+    /// Before each round wait until the device's hottest thermal zone is at most so warm, as in 50C.
+    #[arg(long, value_name = "TEMPERATURE", value_parser = celsius, help_heading = MEASURING)]
+    pub cool_to: Option<u32>,
+
+    /// Wait for that at most so long before one round; the result says where the device stayed warmer.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration, requires = "cool_to", help_heading = MEASURING)]
+    pub cool_limit: Duration,
+
+    /// Give all processors of the device this governor while it measures, and put back what they had; its agent must be
+    /// allowed to.
+    #[arg(long, value_name = "NAME", value_parser = governor(), help_heading = MEASURING)]
+    pub governor: Option<Governor>,
+
     /// Seed of the order of the jobs within a round.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = MEASURING)]
     pub seed: u64,
+
+    /// Time each layer as well, on runtimes that tell: tract, ONNX Runtime and TensorRT. It is done after the rounds, in a
+    /// process of its own.
+    #[arg(long, help_heading = MEASURING)]
+    pub layers: bool,
 }
 
 impl PlanArgs {
     /// The plan of every job.
     pub fn plan(&self) -> Plan {
-        Plan {
+        let plan = Plan {
             min_runs: self.min_runs,
             min_time: self.min_time.into(),
             max_time: self.max_time.into(),
             rounds: self.rounds,
+            layers: self.layers,
+            processes: self.processes,
+            max_load: self.max_load,
+            cool_down: self.cool_to.map(|to_c| CoolDown {
+                to_c,
+                limit: self.cool_limit.into(),
+            }),
+            governor: self.governor,
             ..Plan::default()
-        }
+        };
+        certifying(plan, self.certify)
     }
+}
+
+/// The governors by their names.
+fn governor() -> impl TypedValueParser<Value = Governor> {
+    let names = PossibleValuesParser::new(Governor::ALL.map(Governor::as_str));
+    names.map(|name| {
+        let mut all = Governor::ALL.into_iter();
+        let governor = all.find(|governor| governor.as_str() == name);
+        governor.expect("invariant: the names are those of all governors")
+    })
 }
 
 /// Where a study stands and how it goes on.

@@ -47,6 +47,7 @@ fn top1(model: &[u8]) -> f64 {
         inputs: Vec::new(),
         batch: BATCH,
         spin: true,
+        profile: false,
     };
     let model = registry
         .get("tract")

@@ -65,7 +65,7 @@ fn no_interval(_: &Record) -> Option<[f64; 2]> {
 }
 
 /// Every objective.
-pub static ALL: [&Objective; 14] = [
+pub static ALL: [&Objective; 16] = [
     &Objective {
         name: "latency_p50",
         label: "P50 latency",
@@ -152,6 +152,22 @@ pub static ALL: [&Objective; 14] = [
         unit: "ms",
         direction: Direction::Minimise,
         value: |r| Some(r.load_ms),
+        interval: no_interval,
+    },
+    &Objective {
+        name: "cold_load",
+        label: "load time from the disk",
+        unit: "ms",
+        direction: Direction::Minimise,
+        value: |r| r.cold_load_ms,
+        interval: no_interval,
+    },
+    &Objective {
+        name: "first_inference",
+        label: "first inference",
+        unit: "ms",
+        direction: Direction::Minimise,
+        value: |r| r.first_inference_ms,
         interval: no_interval,
     },
     &Objective {

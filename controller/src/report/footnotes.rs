@@ -1,6 +1,6 @@
 //! Remarks on records, numbered: a sign beside a record, and its text below the table.
 
-use edgefront_protocol::results::Record;
+use edgefront_protocol::results::{FlaggedRounds, Record};
 
 /// The remarks of some records, each text once, in the order in which they first stand.
 pub(super) struct Footnotes {
@@ -59,11 +59,36 @@ pub(crate) fn conditions(record: &Record) -> Vec<String> {
     if conditions.throttled == Some(true) {
         remarks.push("the device throttled".to_owned());
     }
+    remarks.extend(conditions.flagged_rounds.as_ref().map(disturbed));
+    remarks.extend(
+        conditions.cpu_limit_mhz.map(|[allowed, possible]| {
+            format!("the device caps its processors at {allowed} of {possible} MHz")
+        }),
+    );
+    let warm = conditions.cool_down.as_ref().map_or(0, |waits| waits.warm_rounds);
+    if warm > 0 {
+        remarks.push(format!(
+            "{warm} rounds began warmer than was asked for, since the limit of the wait came first"
+        ));
+    }
     // Who writes this says by how much, too.
-    if !conditions.valid && conditions.notes.is_empty() {
+    if !conditions.valid && conditions.notes.is_empty() && conditions.flagged_rounds.is_none() {
         remarks.push("the rounds disagree too much to be compared".to_owned());
     }
     remarks
+}
+
+/// What became of rounds that were disturbed.
+fn disturbed(flagged: &FlaggedRounds) -> String {
+    let FlaggedRounds { count, of, .. } = flagged;
+    let causes = flagged.causes.join(", ");
+    if flagged.used {
+        format!(
+            "{count} of {of} rounds were disturbed ({causes}), too many to do without: compare these figures with care"
+        )
+    } else {
+        format!("{count} of {of} rounds were disturbed ({causes}), measured again and left out")
+    }
 }
 
 /// Whether there is such a thing.
@@ -98,6 +123,29 @@ mod tests {
         assert_eq!(numbers, [vec![1], vec![2, 3], vec![1, 2]]);
         let texts: Vec<&str> = notes.iter().map(|(_, text)| text).collect();
         assert_eq!(texts, ["warm", "cold", "not ranked: top-1 was not measured"]);
+    }
+
+    #[test]
+    fn disturbed_rounds_are_told_in_words() {
+        let mut results = fixture::results();
+        let record = &mut results.records[0];
+        record.conditions.notes.clear();
+        let mut flagged = FlaggedRounds {
+            count: 2,
+            of: 12,
+            causes: vec!["throttling".into(), "other load".into()],
+            used: false,
+        };
+        record.conditions.flagged_rounds = Some(flagged.clone());
+        let told = "2 of 12 rounds were disturbed (throttling, other load), measured again and left out";
+        assert_eq!(conditions(record), [told]);
+        flagged.used = true;
+        record.conditions.flagged_rounds = Some(flagged);
+        record.conditions.valid = false;
+        let [told] = &conditions(record)[..] else {
+            panic!("one remark: {:?}", conditions(record));
+        };
+        assert!(told.ends_with("compare these figures with care"), "{told}");
     }
 
     #[test]

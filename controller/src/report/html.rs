@@ -9,7 +9,7 @@ use edgefront_protocol::results::{Record, Results};
 
 use super::footnotes::Footnotes;
 use super::names::{Names, Part};
-use super::{Rendered, by_median, devices, figure, no_p99, picture, power};
+use super::{Rendered, by_median, devices, figure, layers, no_p99, picture, power};
 use crate::frontier::objective;
 use crate::stats::certify;
 
@@ -84,7 +84,11 @@ fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Resu
         let remark = escaped(remark);
         writeln!(page, "<p class=\"note\"><sup>{number}</sup> {remark}</p>")?;
     }
-    conditions(page, &records)
+    conditions(page, &records)?;
+    for record in &records {
+        layers::html(page, record, &naming.names.short(record, &Part::ALL).join("/"))?;
+    }
+    Ok(())
 }
 
 /// What a cell sorts by (empty: last) and what it shows, as HTML.
@@ -174,8 +178,13 @@ const COLUMNS: [Column; 15] = [
         number(r.energy.as_ref().and_then(|energy| energy.net_mj_per_inference))
     }),
     ("size MB", "", |r, _| number(Some(r.artifact.bytes as f64 / 1e6))),
-    ("peak memory MB", "", |r, _| number(r.memory.peak_rss_mb)),
-    ("load ms", "", |r, _| number(Some(r.load_ms))),
+    ("peak memory MB", "", |r, _| {
+        with(number(r.memory.peak_rss_mb), &[("net", r.memory.net_peak_rss_mb)])
+    }),
+    ("load ms", "", |r, _| {
+        let more = [("cold", r.cold_load_ms), ("first run", r.first_inference_ms)];
+        with(number(Some(r.load_ms)), &more)
+    }),
     ("runs", "", |r, _| {
         (r.latency_ms.samples.to_string(), r.latency_ms.samples.to_string())
     }),
@@ -183,6 +192,18 @@ const COLUMNS: [Column; 15] = [
 
 fn number(value: Option<f64>) -> Cell {
     value.map_or_else(missing, |value| (value.to_string(), figure(value)))
+}
+
+/// A cell with further figures, as far as they are known.
+fn with((key, shown): Cell, more: &[(&str, Option<f64>)]) -> Cell {
+    let known = more
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name} {}", figure((*value)?))));
+    let known: Vec<String> = known.collect();
+    if known.is_empty() {
+        return (key, shown);
+    }
+    (key, format!("{shown} <small>{}</small>", known.join(", ")))
 }
 
 fn missing() -> Cell {
@@ -254,6 +275,29 @@ fn conditions(page: &mut String, records: &[&Record]) -> std::fmt::Result {
     {
         writeln!(page, "<li>highest temperature: {hottest:.1} °C</li>")?;
     }
+    if let Some(modes) = shared(records, |r| r.conditions.power_mode.clone()) {
+        writeln!(page, "<li>mode of power: {}</li>", escaped(&modes))?;
+    }
+    let clocks = |of: fn(&Record) -> Option<[u32; 2]>| {
+        let ranges = records.iter().filter_map(|r| of(r));
+        ranges.reduce(|[low, high], [lower, higher]| [low.min(lower), high.max(higher)])
+    };
+    let kinds: [(&str, Option<[u32; 2]>); 2] = [
+        ("processors", clocks(|r| r.conditions.cpu_mhz)),
+        ("graphics processor", clocks(|r| r.conditions.gpu_mhz)),
+    ];
+    for (kind, clock) in kinds {
+        if let Some([low, high]) = clock {
+            writeln!(
+                page,
+                "<li>clock of the {kind} between rounds: {low} to {high} MHz</li>"
+            )?;
+        }
+    }
+    let loads = records.iter().filter_map(|r| r.conditions.foreign_load);
+    if let Some(most) = loads.reduce(f64::max) {
+        writeln!(page, "<li>other processes kept up to {most:.2} cores busy</li>")?;
+    }
     page.push_str("</ul>\n");
     Ok(())
 }
@@ -280,7 +324,7 @@ fn failures(page: &mut String, results: &Results) -> std::fmt::Result {
 }
 
 /// Text from outside as HTML text or attribute value.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -5,6 +5,7 @@ mod folder;
 mod footnotes;
 mod html;
 mod json;
+mod layers;
 mod names;
 mod picture;
 mod power;

@@ -7,7 +7,7 @@ use edgefront_protocol::results::{FailedJob, Record, Results};
 
 use super::footnotes::{Footnotes, superscript};
 use super::names::{Names, Part};
-use super::{by_median, devices, figure, no_p99, power};
+use super::{by_median, devices, figure, layers, no_p99, power};
 use crate::results::unmeasured;
 use crate::stats::certify;
 use crate::ui::{Column, fitted};
@@ -40,6 +40,9 @@ pub fn table(results: &Results, width: u16) -> String {
             "{device}: {shared}\n{}\n",
             fitted(&rows, &columns(has_energy), width)
         );
+        for row in rows.iter().filter(|row| !row.record.layers.is_empty()) {
+            let _ = writeln!(text, "{}", layers::text(row.record, &row.name));
+        }
     }
     for lost in unmeasured(results) {
         let _ = writeln!(text, "{}: no measurement: {}\n", lost.device, lost.why);

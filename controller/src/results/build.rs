@@ -1,15 +1,17 @@
 //! From stored outcomes to the records of `results.json`.
 
-use edgefront_protocol::outcome::{Harness, Latency, Score};
+use edgefront_protocol::outcome::{Harness, Latency, LayerTime, Round, Score};
 use edgefront_protocol::results::{
-    AccuracyRecord, ArtifactRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord, FailedJob,
-    HarnessRecord, LatencyRecord, MemoryRecord, Record, Results, SCHEMA,
+    AccuracyRecord, ArtifactRecord, CertificationRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord,
+    FailedJob, HarnessRecord, LatencyRecord, LayerTimeRecord, MemoryRecord, Record, Results, RoundRecord, SCHEMA,
 };
 use edgefront_protocol::{Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Stage, Target};
 
+use super::conditions;
 use super::energy::energy;
 use crate::frontier::{mark, objective};
-use crate::stats::{Samples, certify, wilson};
+use crate::stats::certify::Percentile;
+use crate::stats::{Samples, blocks, certify, intervals, rounds, wilson};
 
 /// One job of a study and how it ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,29 +113,41 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
             bytes: job.artifact.blob.bytes.0,
             format: job.artifact.format.as_str().to_owned(),
         },
-        latency_ms: latency_record(&samples),
+        latency_ms: latency_record(&samples, &measurement.latency),
         throughput_ips: rounded(f64::from(job.target.batch) * 1e9 / samples.mean().max(1.0)),
         accuracy,
         energy: energy(measurement),
         memory: MemoryRecord {
             peak_rss_mb: measurement.peak_rss.map(Bytes::as_megabytes),
+            net_peak_rss_mb: net(measurement.peak_rss, measurement.memory.harness),
+            model_mb: measurement.memory.model.map(Bytes::as_megabytes),
+            pss_mb: measurement.memory.pss.map(Bytes::as_megabytes),
         },
         harness: harness(&measurement.harness),
         load_ms: measurement.load.as_millis_f64(),
+        cold_load_ms: measurement.startup.cold_load.map(Nanos::as_millis_f64),
+        first_inference_ms: measurement.startup.first_run.map(Nanos::as_millis_f64),
         seed: Some(job.seed),
-        conditions: ConditionsRecord {
-            governor: measurement.conditions.governor.clone(),
-            max_temp_c: measurement.conditions.max_temp_c.map(f64::from),
-            throttled: None,
-            valid: unsteady(&measurement.latency).is_none() && !measurement.conditions.is_emulated(),
-            emulated: measurement.conditions.is_emulated(),
-            notes: notes(measurement),
-        },
+        conditions: conditions_record(measurement),
+        layers: measurement.layers.iter().map(layer).collect(),
         pareto: false,
         dominated_by: Vec::new(),
         not_ranked: None,
         explanation: None,
     })
+}
+
+fn layer(layer: &LayerTime) -> LayerTimeRecord {
+    LayerTimeRecord {
+        name: layer.name.clone(),
+        operator: layer.operator.clone(),
+        ms: layer.time.as_millis_f64(),
+    }
+}
+
+/// What of the peak is not the worker's own.
+fn net(peak: Option<Bytes>, harness: Option<Bytes>) -> Option<f64> {
+    Some(Bytes(peak?.0.saturating_sub(harness?.0)).as_megabytes())
 }
 
 /// `None` where the rounds took no time, as in what was measured before this was.
@@ -144,22 +158,80 @@ fn harness(harness: &Harness) -> Option<HarnessRecord> {
     })
 }
 
-fn latency_record(samples: &Samples) -> LatencyRecord {
+fn conditions_record(measurement: &Measurement) -> ConditionsRecord {
+    let conditions = &measurement.conditions;
+    let is_left_alone = !conditions::is_disturbed(conditions);
+    ConditionsRecord {
+        governor: conditions.governor.clone(),
+        max_temp_c: conditions.max_temp_c.map(f64::from),
+        throttled: conditions::throttled(conditions),
+        valid: unsteady(&measurement.latency).is_none() && !conditions.is_emulated() && is_left_alone,
+        emulated: conditions.is_emulated(),
+        notes: notes(measurement),
+        flagged_rounds: conditions::flagged(conditions),
+        foreign_load: conditions::foreign_load(conditions).map(rounded),
+        cpu_mhz: conditions::clock(conditions, |state| state.cpu_mhz),
+        gpu_mhz: conditions::clock(conditions, |state| state.gpu_mhz),
+        cpu_limit_mhz: conditions.cpu_limit_mhz,
+        power_mode: conditions.power_mode.clone(),
+        cool_down: conditions::cool_down(conditions),
+    }
+}
+
+fn latency_record(samples: &Samples, latency: &Latency) -> LatencyRecord {
     let millis = |p| samples.percentile(p).map(Nanos::as_millis_f64);
+    let blocks = blocks::of(latency);
+    let in_millis = |ends: [f64; 2]| ends.map(|end| rounded(end / 1e6));
+    let [p50_ci95, p90_ci95, p95_ci95, p99_ci95, p999_ci95] =
+        [0, 1, 2, 3, 4].map(|index| intervals::percentile(samples, &blocks, index).map(in_millis));
+    let mean = samples.mean();
+    // The histogram's mean is rounded to its digits, and must not lie outside an interval without width.
+    let mean_ci95 = intervals::mean(&blocks).map(|[low, high]| in_millis([low.min(mean), high.max(mean)]));
+    let spread = rounds::spread(&latency.rounds);
     LatencyRecord {
         p50: samples.median().as_millis_f64(),
         p90: millis(0.90),
         p95: millis(0.95),
         p99: millis(0.99),
         p999: millis(0.999),
-        mean: rounded(samples.mean() / 1e6),
+        mean: rounded(mean / 1e6),
         min: samples.min().as_millis_f64(),
         max: samples.max().as_millis_f64(),
         samples: samples.count(),
-        p50_ci95: samples
-            .median_interval()
-            .map(|ends| ends.map(Nanos::as_millis_f64)),
+        p50_ci95,
         p99_certified: certify::missing(0.99, samples.count()) == 0,
+        p90_ci95,
+        p95_ci95,
+        p99_ci95,
+        p999_ci95,
+        bootstrap_seed: mean_ci95.map(|_| intervals::BOOTSTRAP_SEED),
+        mean_ci95,
+        round_spread: spread.map(|spread| rounded(spread.between)),
+        round_spread_explained: spread.map(|spread| rounded(spread.explained)),
+        certification: Percentile::all()
+            .map(|percentile| certification(percentile, samples.count()))
+            .collect(),
+        rounds: latency.rounds.iter().map(round_record).collect(),
+    }
+}
+
+fn certification(percentile: Percentile, runs: u64) -> CertificationRecord {
+    let missing = certify::missing(percentile.share(), runs);
+    CertificationRecord {
+        percentile: percentile.name().to_owned(),
+        certified: missing == 0,
+        missing,
+    }
+}
+
+fn round_record(round: &Round) -> RoundRecord {
+    RoundRecord {
+        p50: round.p50.as_millis_f64(),
+        mean: rounded(round.total.0 as f64 / 1e6 / round.runs.max(1) as f64),
+        runs: round.runs,
+        position: round.position,
+        process: round.process,
+        started: round.started.0,
     }
 }
 
@@ -204,25 +276,53 @@ pub(super) fn rounded(figure: f64) -> f64 {
 
 fn notes(measurement: &Measurement) -> Vec<String> {
     let mut notes = measurement.conditions.notes.clone();
-    notes.extend(unsteady(&measurement.latency));
+    notes.extend(unsteady(&measurement.latency).or_else(|| disagreement(&measurement.latency)));
     notes
+}
+
+/// A note where the rounds differ by more than what their own runs explain, and by so much that it matters.
+fn disagreement(latency: &Latency) -> Option<String> {
+    /// Chance of a note where runs have nothing to do with their round.
+    const CHANCE: f64 = 0.001;
+    /// Rounds of 5 % give an interval of the median of 3.6 %, with ten of them.
+    const MATTERS: f64 = 0.05;
+    let spread = rounds::spread(&latency.rounds)?;
+    let matters = spread.between >= MATTERS && slowest_and_fastest(latency).is_some_and(is_above_clock);
+    (spread.chance < CHANCE && matters).then(|| {
+        format!(
+            "the rounds disagree: their medians vary by {:.1} %, of which their own runs explain {:.1} %; the interval \
+             allows for it",
+            spread.between * 100.0,
+            spread.explained * 100.0
+        )
+    })
 }
 
 /// A note where the medians of the rounds differ by more than a quarter: the machine was not left alone.
 /// Differences below a microsecond are the clock's own.
 fn unsteady(latency: &Latency) -> Option<String> {
     const STEADY: f64 = 1.25;
-    const CLOCK: Nanos = Nanos(1_000);
-    let medians = || latency.rounds.iter().map(|round| round.p50);
-    let (slowest, fastest) = (medians().max()?, medians().min()?);
+    let (slowest, fastest) = slowest_and_fastest(latency)?;
     let ratio = slowest.0 as f64 / fastest.0.max(1) as f64;
-    (ratio > STEADY && slowest.0 - fastest.0 >= CLOCK.0).then(|| {
+    (ratio > STEADY && is_above_clock((slowest, fastest))).then(|| {
         format!(
             "unsteady: the medians of the rounds range from {} to {}",
             milliseconds(fastest),
             milliseconds(slowest)
         )
     })
+}
+
+/// The extremes of the rounds' medians.
+fn slowest_and_fastest(latency: &Latency) -> Option<(Nanos, Nanos)> {
+    let medians = || latency.rounds.iter().map(|round| round.p50);
+    Some((medians().max()?, medians().min()?))
+}
+
+/// Whether two latencies differ by more than the clock does.
+fn is_above_clock((slowest, fastest): (Nanos, Nanos)) -> bool {
+    const CLOCK: Nanos = Nanos(1_000);
+    slowest.0 - fastest.0 >= CLOCK.0
 }
 
 /// A duration to three significant digits at least, in the unit of the table that it stands under.
@@ -249,7 +349,7 @@ fn device_record(device: &Device) -> DeviceRecord {
 
 #[cfg(test)]
 mod tests {
-    use edgefront_protocol::outcome::{Conditions, Round};
+    use edgefront_protocol::outcome::{Conditions, Memory, Round, Startup};
     use edgefront_protocol::{BlobRef, Digest, Format, Precision, UnixMillis};
 
     use super::*;
@@ -280,6 +380,15 @@ mod tests {
                 latency: latency_of(nanos),
                 load: Nanos(12_000_000),
                 peak_rss: Some(Bytes(61_000_000)),
+                memory: Memory {
+                    harness: Some(Bytes(11_000_000)),
+                    model: Some(Bytes(40_000_000)),
+                    pss: Some(Bytes(52_000_000)),
+                },
+                startup: Startup {
+                    cold_load: Some(Nanos(30_000_000)),
+                    first_run: Some(Nanos(9_000_000)),
+                },
                 score: Some(Score {
                     top1_hits: 3,
                     top5_hits: 4,
@@ -288,6 +397,7 @@ mod tests {
                 conditions: Conditions::default(),
                 energy: Vec::new(),
                 harness: Harness::default(),
+                layers: Vec::new(),
             }),
         }
     }
@@ -317,6 +427,11 @@ mod tests {
         // Four pictures in a mean of 35.05 us.
         assert!((record.throughput_ips - 4.0 / 35.05e-6).abs() < 1.0);
         assert!(record.pareto && results.failed.is_empty());
+        assert_eq!(record.memory.net_peak_rss_mb, Some(50.0));
+        assert_eq!(
+            (record.cold_load_ms, record.first_inference_ms),
+            (Some(30.0), Some(9.0))
+        );
     }
 
     #[test]
@@ -356,6 +471,8 @@ mod tests {
             total: p50,
             p50,
             started: UnixMillis(0),
+            process: 0,
+            below: [0; 5],
         };
         let mut latency = latency_of([1_000]);
         latency.rounds = vec![round(Nanos(1_000_000)), round(Nanos(1_200_000))];

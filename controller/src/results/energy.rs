@@ -132,7 +132,7 @@ impl Rounds {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use edgefront_protocol::outcome::{Conditions, Harness, Latency, Round};
+    use edgefront_protocol::outcome::{Conditions, Harness, Latency, Memory, Round, Startup};
     use edgefront_protocol::{Microjoules, Microwatts, Nanos, Rail, Scope, UnixMillis};
 
     use super::*;
@@ -168,6 +168,8 @@ mod tests {
             total: Nanos(500_000_000),
             p50: Nanos(5_000_000),
             started: UnixMillis(0),
+            process: 0,
+            below: [50, 90, 95, 99, 100],
         };
         Measurement {
             runtime_version: String::new(),
@@ -180,10 +182,13 @@ mod tests {
             },
             load: Nanos(0),
             peak_rss: None,
+            memory: Memory::default(),
+            startup: Startup::default(),
             score: None,
             conditions: Conditions::default(),
             energy,
             harness: Harness::default(),
+            layers: Vec::new(),
         }
     }
 

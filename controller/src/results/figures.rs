@@ -11,6 +11,8 @@ use edgefront_protocol::results::{
 /// Milliseconds, megabytes, watts, pictures a second: more than this of any is a mistake.
 const AMOUNT: RangeInclusive<f64> = 0.0..=1e12;
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
+/// What may lie below zero by the errors of what it is the difference of.
+const DIFFERENCE: RangeInclusive<f64> = -1e12..=1e12;
 const CELSIUS: RangeInclusive<f64> = -273.15..=1e4;
 
 /// The first record with an impossible figure or the name of another, and what is wrong with it, in one line.
@@ -57,11 +59,7 @@ fn contradiction(record: &Record) -> Option<String> {
         percentiles(latency),
         vec![("min", latency.min), ("mean", latency.mean), ("max", latency.max)],
     ];
-    rising.extend(
-        latency
-            .p50_ci95
-            .map(|ends| within("p50_ci95", ends, ("p50", latency.p50))),
-    );
+    rising.extend(intervals(latency).map(|(name, ends, about)| within(name, ends, about)));
     if let Some(accuracy) = &record.accuracy {
         let (top1, top5) = (("top1", accuracy.top1), ("top5", accuracy.top5));
         rising.push(within("top1_ci95", accuracy.top1_ci95, top1));
@@ -75,6 +73,22 @@ fn contradiction(record: &Record) -> Option<String> {
         let [(lower, low), (upper, high)] = [falls[0], falls[1]];
         Some(format!("{lower} is {low:?}, and {upper} after it {high:?}"))
     })
+}
+
+type Interval = (&'static str, [f64; 2], (&'static str, f64));
+
+/// The intervals that are there, each with what it is of.
+fn intervals(latency: &LatencyRecord) -> impl Iterator<Item = Interval> {
+    let all = [
+        ("p50_ci95", latency.p50_ci95, ("p50", Some(latency.p50))),
+        ("p90_ci95", latency.p90_ci95, ("p90", latency.p90)),
+        ("p95_ci95", latency.p95_ci95, ("p95", latency.p95)),
+        ("p99_ci95", latency.p99_ci95, ("p99", latency.p99)),
+        ("p999_ci95", latency.p999_ci95, ("p999", latency.p999)),
+        ("mean_ci95", latency.mean_ci95, ("mean", Some(latency.mean))),
+    ];
+    let there = all.into_iter();
+    there.filter_map(|(name, ends, (of, value))| Some((name, ends?, (of, value?))))
 }
 
 /// Those that are there, from the least latency to the greatest.
@@ -108,10 +122,22 @@ fn figures(record: &Record) -> Vec<Figure> {
     let mut figures = latency(&record.latency_ms);
     figures.push(("throughput_ips", record.throughput_ips, AMOUNT));
     figures.push(("load_ms", record.load_ms, AMOUNT));
-    figures.extend(record.memory.peak_rss_mb.map(|mb| ("peak_rss_mb", mb, AMOUNT)));
+    let memory = &record.memory;
+    let amounts = [
+        ("peak_rss_mb", memory.peak_rss_mb),
+        ("net_peak_rss_mb", memory.net_peak_rss_mb),
+        ("model_mb", memory.model_mb),
+        ("pss_mb", memory.pss_mb),
+        ("cold_load_ms", record.cold_load_ms),
+        ("first_inference_ms", record.first_inference_ms),
+    ];
+    let known = amounts
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?, AMOUNT)));
+    figures.extend(known);
     figures.extend(record.accuracy.iter().flat_map(accuracy));
     figures.extend(record.energy.iter().flat_map(energy));
-    figures.extend(temperature(&record.conditions));
+    figures.extend(of_device(&record.conditions));
     figures
 }
 
@@ -131,11 +157,14 @@ fn latency(latency: &LatencyRecord) -> Vec<Figure> {
     let there = percentiles
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)));
-    let ends = latency.p50_ci95.into_iter().flatten();
+    let ends = intervals(latency).flat_map(|(name, ends, _)| ends.map(|end| (name, end)));
+    let rounds = latency.rounds.iter();
     always
         .into_iter()
         .chain(there)
-        .chain(ends.map(|end| ("p50_ci95", end)))
+        .chain(ends)
+        .chain(latency.round_spread.map(|spread| ("round_spread", spread)))
+        .chain(rounds.flat_map(|round| [("p50 of a round", round.p50), ("mean of a round", round.mean)]))
         .map(|(name, value)| (name, value, AMOUNT))
         .collect()
 }
@@ -159,11 +188,26 @@ fn energy(energy: &EnergyRecord) -> Vec<Figure> {
     .into_iter()
     .chain(energy.idle_w.map(|watts| ("idle_w", watts)))
     .map(|(name, value)| (name, value, AMOUNT))
+    .chain(differences(energy))
     .collect()
 }
 
-fn temperature(conditions: &ConditionsRecord) -> Option<Figure> {
-    Some(("max_temp_c", conditions.max_temp_c?, CELSIUS))
+fn differences(energy: &EnergyRecord) -> impl Iterator<Item = Figure> {
+    let ends =
+        |name, ends: Option<[f64; 2]>| ends.into_iter().flatten().map(move |end| (name, end, DIFFERENCE));
+    let net = energy
+        .net_mj_per_inference
+        .map(|net| ("net_mj_per_inference", net, DIFFERENCE));
+    let intervals = ends("mj_ci95", energy.mj_ci95).chain(ends("net_mj_ci95", energy.net_mj_ci95));
+    net.into_iter().chain(intervals)
+}
+
+fn of_device(conditions: &ConditionsRecord) -> impl Iterator<Item = Figure> {
+    let temperature = conditions.max_temp_c.map(|value| ("max_temp_c", value, CELSIUS));
+    let load = conditions
+        .foreign_load
+        .map(|value| ("foreign_load", value, AMOUNT));
+    temperature.into_iter().chain(load)
 }
 
 #[cfg(test)]
@@ -193,7 +237,7 @@ mod tests {
                 .map(|said| said.ends_with("and p99 after it 0.0")),
             Some(true)
         );
-        let changes: [fn(&mut Record); 16] = [
+        let changes: [fn(&mut Record); 20] = [
             |r| r.latency_ms.samples = 0,
             |r| r.latency_ms.mean = r.latency_ms.max * 2.0,
             |r| r.accuracy.as_mut().unwrap().top1_ci95 = [0.0, 0.1],
@@ -210,6 +254,10 @@ mod tests {
             |r| r.throughput_ips = -3.0,
             |r| r.memory.peak_rss_mb = Some(1e13),
             |r| r.conditions.max_temp_c = Some(-300.0),
+            |r| r.energy.insert(fixture::energy()).mj_ci95 = Some([f64::NAN, 1.0]),
+            |r| r.energy.insert(fixture::energy()).net_mj_per_inference = Some(-1e13),
+            |r| r.cold_load_ms = Some(-1.0),
+            |r| r.conditions.foreign_load = Some(-1.0),
         ];
         for (at, change) in changes.into_iter().enumerate() {
             assert!(said(change).is_some(), "change {at}");

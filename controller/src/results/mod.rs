@@ -1,6 +1,7 @@
 //! The results of a study: built from the stored outcomes of its jobs, read back from files, merged.
 
 mod build;
+mod conditions;
 mod energy;
 mod figures;
 #[cfg(test)]

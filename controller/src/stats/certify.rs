@@ -1,13 +1,83 @@
-//! When samples suffice to certify a percentile: the early-stopping rule of MLPerf Inference.
+//! When samples suffice to certify a percentile, and so when a job may end: the early-stopping rule of MLPerf Inference.
 //!
 //! `h` runs at or below a latency and `t` above it show, with confidence `c`, that at least a share `p` of
 //! all runs stays below it where `I_p(h, t + 1) <= 1 - c`, with the regularized incomplete beta function
 //! `I` (MLPerf Inference rules, appendix "Early Stopping", with tolerance `d = 0` and `c = 0.99`).
 
+use std::fmt;
+use std::str::FromStr;
+
+use edgefront_protocol::Plan;
+use edgefront_protocol::outcome::PERCENTILES;
+use serde::Deserialize;
+
 use super::beta;
 
 /// Confidence with which a percentile is certified.
 pub const CONFIDENCE: f64 = 0.99;
+
+/// One of the percentiles that are told, by its place in [`PERCENTILES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Percentile(usize);
+
+impl Percentile {
+    const NAMES: [&str; PERCENTILES.len()] = ["p50", "p90", "p95", "p99", "p999"];
+
+    /// All of them, from the least.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..PERCENTILES.len()).map(Self)
+    }
+
+    /// As results name it: `p99`.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self.0]
+    }
+
+    /// As a fraction of 1.
+    pub fn share(self) -> f64 {
+        PERCENTILES[self.0]
+    }
+
+    /// Its place in [`PERCENTILES`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+impl fmt::Display for Percentile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Percentile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let place = Self::NAMES.iter().position(|name| *name == text);
+        place
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is none of {}", Self::NAMES.join(", ")))
+    }
+}
+
+impl TryFrom<String> for Percentile {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// The plan with as many runs at least as certify the percentile, if one is given.
+pub fn certifying(plan: Plan, percentile: Option<Percentile>) -> Plan {
+    let needed = percentile.map_or(0, |percentile| needed(percentile.share()));
+    Plan {
+        min_runs: plan.min_runs.max(u32::try_from(needed).unwrap_or(u32::MAX)),
+        ..plan
+    }
+}
 
 /// The fewest runs that certify the percentile `p` (a fraction between 0 and 1) when `over` of them took
 /// longer than the latency in question.
@@ -63,6 +133,26 @@ mod tests {
     fn allows_three_slow_runs_of_1024_at_p99() {
         assert!(needed_with(0.99, 3) <= 1024);
         assert!(needed_with(0.99, 4) > 1024);
+    }
+
+    #[test]
+    fn a_plan_makes_as_many_runs_as_its_percentile_needs_and_no_fewer_than_before() {
+        let runs = |min_runs, name: &str| {
+            let plan = Plan {
+                min_runs,
+                ..Plan::default()
+            };
+            certifying(plan, Some(name.parse().unwrap())).min_runs
+        };
+        assert_eq!(
+            (runs(200, "p99"), runs(200, "p90"), runs(200, "p999")),
+            (662, 200, 6636)
+        );
+        assert_eq!(certifying(Plan::default(), None), Plan::default());
+        assert_eq!(
+            "p98".parse::<Percentile>(),
+            Err("`p98` is none of p50, p90, p95, p99, p999".to_owned())
+        );
     }
 
     #[test]

@@ -4,8 +4,12 @@
 //! lies beyond it, and *certified* where the samples suffice for MLPerf's early-stopping rule.
 
 mod beta;
+pub mod blocks;
 pub mod certify;
-pub mod median;
+pub mod compare;
+pub mod intervals;
+mod order;
+pub mod rounds;
 mod samples;
 mod student;
 pub mod wilson;
@@ -13,4 +17,4 @@ pub mod wilson;
 #[cfg(test)]
 pub(crate) use samples::tests::latency_of;
 pub use samples::{Corrupted, Samples};
-pub use student::t95;
+pub use student::{t_within, t95};

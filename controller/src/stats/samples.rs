@@ -5,8 +5,6 @@ use edgefront_protocol::outcome::Latency;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 
-use super::median;
-
 /// A histogram that does not hold what it should.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Corrupted {
@@ -87,13 +85,13 @@ impl Samples {
         (1.0 / (1.0 - p)).round() as u64
     }
 
-    /// 95 % confidence interval of the median; `None` below 6 runs.
-    pub fn median_interval(&self) -> Option<[Nanos; 2]> {
-        let (low, high) = median::interval_ranks(self.count())?;
-        Some([self.at_rank(low), self.at_rank(high)])
+    /// The run of rank `ceil(p n)`, whether or not one lies beyond it.
+    pub(super) fn at(&self, p: f64) -> Nanos {
+        self.at_rank((p * self.count() as f64).ceil().max(1.0) as u64)
     }
 
-    fn at_rank(&self, rank: u64) -> Nanos {
+    /// The run of this rank, counted from 1.
+    pub(super) fn at_rank(&self, rank: u64) -> Nanos {
         let at = self.cumulative.partition_point(|(_, runs)| *runs < rank);
         Nanos(
             self.cumulative
@@ -241,8 +239,6 @@ pub(crate) mod tests {
         assert_eq!(s.percentile(0.999), Some(Nanos(99_900)));
         assert_eq!((s.min(), s.max()), (Nanos(100), Nanos(100_000)));
         assert!((s.mean() - 50_050.0).abs() < 1e-6);
-        // Ranks 469 and 532: 500 - 1.96 * sqrt(1000) / 2 = 469.01.
-        assert_eq!(s.median_interval(), Some([Nanos(46_900), Nanos(53_200)]));
     }
 
     #[test]
@@ -252,7 +248,6 @@ pub(crate) mod tests {
         assert_eq!(samples(1..=999).percentile(0.999), None);
         assert_eq!(samples([7]).median(), Nanos(7));
         assert_eq!(samples([7]).percentile(0.9), None);
-        assert_eq!(samples([7]).median_interval(), None);
     }
 
     #[test]

@@ -1,25 +1,36 @@
-//! Student's t distribution.
+//! Student's t distribution and Fisher's F.
 
 use super::beta;
 
-/// The `t` that a variable of Student's distribution with `freedom` degrees of freedom stays within, on both sides of 0,
-/// with a chance of 95 %.
+/// The `t` that a variable of Student's distribution with `freedom` degrees of freedom, at least 1, stays within, on both
+/// sides of 0, with this chance.
 ///
 /// The chance to stay within is `1 - I_x(freedom / 2, 1 / 2)` with `x = freedom / (freedom + t^2)` (NIST/SEMATECH
 /// e-Handbook 1.3.6.6.4); solved by bisection.
-pub fn t95(freedom: u32) -> f64 {
-    let freedom = f64::from(freedom.max(1));
+pub fn t_within(chance: f64, freedom: f64) -> f64 {
+    let freedom = freedom.max(1.0);
     let outside = |t: f64| beta::regularized_incomplete(freedom / (freedom + t * t), freedom / 2.0, 0.5);
     let (mut low, mut high) = (0.0, 16.0);
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
-        if outside(middle) > 0.05 {
+        if outside(middle) > 1.0 - chance {
             low = middle;
         } else {
             high = middle;
         }
     }
     high
+}
+
+/// [`t_within`] a chance of 95 %.
+pub fn t95(freedom: u32) -> f64 {
+    t_within(0.95, f64::from(freedom))
+}
+
+/// The chance that Fisher's F with so many degrees of freedom exceeds `ratio`: `I_x(within / 2, between / 2)` with
+/// `x = within / (within + between ratio)` (NIST/SEMATECH e-Handbook 1.3.6.6.5).
+pub(super) fn f_exceeds(ratio: f64, between: f64, within: f64) -> f64 {
+    beta::regularized_incomplete(within / (within + between * ratio), within / 2.0, between / 2.0)
 }
 
 #[cfg(test)]
@@ -43,5 +54,19 @@ mod tests {
                 t95(freedom)
             );
         }
+    }
+
+    /// Table A.3 of the same, 1.3.6.7.3, and A.2 for one side of 80 %.
+    #[test]
+    fn other_chances_are_those_of_the_tables() {
+        for (ratio, between, within) in [(1.975, 9.0, 100.0), (3.326, 5.0, 10.0), (4.965, 1.0, 10.0)] {
+            let chance = f_exceeds(ratio, between, within);
+            assert!((chance - 0.05).abs() < 5e-4, "{ratio}: {chance}");
+        }
+        assert!(
+            (t_within(0.6, 9.0) - 0.883).abs() < 5e-4,
+            "{}",
+            t_within(0.6, 9.0)
+        );
     }
 }

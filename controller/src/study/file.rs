@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::Recipe;
-use edgefront_protocol::{DeviceId, Plan};
+use edgefront_protocol::{CoolDown, DeviceId, Governor, Plan};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Visitor};
 
 use super::{Study, Written};
+use crate::stats::certify::{Percentile, certifying};
 use crate::ui::UsageError;
 
 #[derive(Debug, Deserialize)]
@@ -49,6 +50,36 @@ struct FilePlan {
     #[serde(default, with = "humantime_serde")]
     max_time: Option<Duration>,
     rounds: Option<NonZeroU32>,
+    layers: Option<bool>,
+    processes: Option<NonZeroU32>,
+    certify: Option<Percentile>,
+    max_load: Option<u32>,
+    cool_to: Option<Celsius>,
+    #[serde(default, with = "humantime_serde")]
+    cool_limit: Option<Duration>,
+    governor: Option<Governor>,
+}
+
+/// The longest wait for a device to cool before one round, where none is written.
+const COOL_LIMIT: Duration = Duration::from_mins(2);
+
+/// Degrees Celsius, written as `50C`.
+#[derive(Debug, Clone, Copy)]
+struct Celsius(u32);
+
+impl<'de> Deserialize<'de> for Celsius {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        celsius(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// The degrees of a temperature as users write it: `50C`.
+pub(crate) fn celsius(text: &str) -> Result<u32, String> {
+    let degrees = text.trim().trim_end_matches('C').trim_end_matches('°').trim();
+    degrees
+        .parse()
+        .map_err(|_| format!("`{text}` is no temperature in degrees Celsius; write it as 50C"))
 }
 
 /// The name of a default recipe, or a recipe. Not an untagged enum: that would lose the place and the reason
@@ -98,6 +129,10 @@ impl Study {
         })?;
         let file: File =
             toml::from_str(&text).map_err(|error| UsageError::new(located(path, &text, &error)))?;
+        if file.plan.cool_limit.is_some() && file.plan.cool_to.is_none() {
+            let said = "`cool_limit` is the limit of a wait that nothing asks for; give `cool_to`, too";
+            return Err(UsageError::new(format!("{}: {said}", path.display())));
+        }
         let study = file.into_study(path);
         study.validate().with_context(|| path.display().to_string())?;
         Ok(study)
@@ -139,14 +174,23 @@ impl File {
 
 impl FilePlan {
     fn over(self, below: Plan) -> Plan {
-        Plan {
+        let plan = Plan {
             warmup_runs: self.warmup_runs.unwrap_or(below.warmup_runs),
             warmup_time: self.warmup_time.map_or(below.warmup_time, Into::into),
             min_runs: self.min_runs.map_or(below.min_runs, u32::from),
             min_time: self.min_time.map_or(below.min_time, Into::into),
             max_time: self.max_time.map_or(below.max_time, Into::into),
             rounds: self.rounds.map_or(below.rounds, u32::from),
-        }
+            layers: self.layers.unwrap_or(below.layers),
+            processes: self.processes.map_or(below.processes, u32::from),
+            max_load: self.max_load.unwrap_or(below.max_load),
+            cool_down: self.cool_to.map(|Celsius(to_c)| CoolDown {
+                to_c,
+                limit: self.cool_limit.unwrap_or(COOL_LIMIT).into(),
+            }),
+            governor: self.governor.or(below.governor),
+        };
+        certifying(plan, self.certify)
     }
 }
 

@@ -37,6 +37,7 @@ use findings::REFERENCE;
 
 pub use cache::Cache;
 pub use course::{Findings, check, measure, run};
+pub(crate) use file::celsius;
 pub(crate) use model::Interface;
 
 /// What is to be measured, as the user wrote it.
@@ -315,7 +316,11 @@ impl Study {
 
     fn validate_plan(&self) -> anyhow::Result<()> {
         let plan = &self.plan;
-        let counts = [("min-runs", plan.min_runs), ("rounds", plan.rounds)];
+        let counts = [
+            ("min-runs", plan.min_runs),
+            ("rounds", plan.rounds),
+            ("processes", plan.processes),
+        ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(UsageError::new(format!("--{name} 0: give at least 1")));
         }

@@ -130,6 +130,7 @@ impl Network {
             inputs: Vec::new(),
             batch: self.sample.shape()[0],
             spin: true,
+            profile: false,
         };
         let run = || {
             let loaded = registry.get("ort")?.load(&path, &options)?;

@@ -187,6 +187,7 @@ impl Loaded {
             batch,
             // Between the inferences all cores observe.
             spin: false,
+            profile: false,
         };
         let model = runtime.load(&artifact.path(), &options).map_err(unplaced)?;
         Ok(Self {

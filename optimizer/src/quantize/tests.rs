@@ -58,6 +58,7 @@ fn run_on(runtime: &str, model: &Model, input: &[Tensor]) -> Vec<f32> {
         inputs: vec![],
         batch: 1,
         spin: false,
+        profile: false,
     };
     let mut session = registry
         .get(runtime)

@@ -4,11 +4,7 @@ use std::ops::Range;
 
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
-    Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
-    Format, Harness, Incarnation, Job, JobState, Latency, Measurement, Meters, Microjoules, Microwatts,
-    Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
-    RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Step, Target, Trust, UnixMillis, Window,
-    wire,
+    Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, CoolDown, Cooling, Device, Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState, Latency, LayerTime, Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scope, Score, SetAside, SignedBatch, SigningKey, Stage, Startup, Step, Target, Throttle, Trust, UnixMillis, Window, wire,
 };
 use ring::signature::Ed25519KeyPair;
 
@@ -36,7 +32,14 @@ fn job(id: &str, precision: Precision, validation: Option<BlobRef>) -> Job {
         },
         inputs: vec![vec![1, 3, 64, 64]],
         validation,
-        plan: Plan::default(),
+        plan: Plan {
+            cool_down: Some(CoolDown {
+                to_c: 50,
+                limit: Nanos(120_000_000_000),
+            }),
+            governor: Some(Governor::Performance),
+            ..Plan::default()
+        },
     }
 }
 
@@ -215,6 +218,8 @@ pub(crate) fn outcome_measured() -> Outcome {
         total: Nanos(100_000_000),
         p50: Nanos(p50),
         started: UnixMillis(1_764_000_000_000),
+        process: position,
+        below: [10, 18, 19, 20, 20],
     };
     Outcome {
         job: "job-1".parse().unwrap(),
@@ -231,6 +236,15 @@ pub(crate) fn outcome_measured() -> Outcome {
             },
             load: Nanos(35_000_000),
             peak_rss: Some(Bytes(61_000_000)),
+            memory: Memory {
+                harness: Some(Bytes(9_500_000)),
+                model: Some(Bytes(38_000_000)),
+                pss: None,
+            },
+            startup: Startup {
+                cold_load: Some(Nanos(41_000_000)),
+                first_run: Some(Nanos(7_100_000)),
+            },
             score: Some(Score {
                 top1_hits: 2,
                 top5_hits: 3,
@@ -240,6 +254,13 @@ pub(crate) fn outcome_measured() -> Outcome {
                 governor: Some("performance".to_owned()),
                 max_temp_c: Some(61.5),
                 notes: vec!["shared machine".to_owned()],
+                power_mode: Some("25W".to_owned()),
+                cpu_limit_mhz: Some([1_510, 1_984]),
+                rounds: vec![round_state(None), RoundState::default()],
+                set_aside: vec![SetAside {
+                    round: round(1, 9_600_000),
+                    state: round_state(Some(Throttle::UnderVoltage)),
+                }],
             },
             energy: vec![RailEnergy {
                 rail: rail(),
@@ -252,6 +273,30 @@ pub(crate) fn outcome_measured() -> Outcome {
                 cpu: Nanos(3_000_000),
                 rss: Some(Bytes(9_000_000)),
             },
+            layers: vec![LayerTime {
+                name: "conv1".to_owned(),
+                operator: "Conv".to_owned(),
+                time: Nanos(138_000),
+            }],
+        }),
+    }
+}
+
+fn round_state(cause: Option<Throttle>) -> RoundState {
+    RoundState {
+        temp_c: [Some(60.5), Some(61.5)],
+        cpu_mhz: Some([600, 1_500]),
+        gpu_mhz: None,
+        throttling: Some(cause.into_iter().collect()),
+        load: Some(ForeignLoad {
+            cores: 0.25,
+            stolen: 0.0,
+            waiting: Some(0.5),
+            is_excessive: cause.is_some(),
+        }),
+        cooling: Some(Cooling {
+            time: Nanos(12_000_000_000),
+            is_reached: true,
         }),
     }
 }

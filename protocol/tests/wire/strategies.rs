@@ -5,11 +5,7 @@
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
-    Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
-    DeviceId, Digest, Failure, Format, Harness, Incarnation, Job, JobId, JobState, Latency, Measurement,
-    Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
-    RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, Stage, Step, Target, Topic,
-    Trust, UnixMillis, Window,
+    Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, CoolDown, Cooling, Device, DeviceId, Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobId, JobState, Latency, LayerTime, Measurement, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scope, Score, SetAside, SignedBatch, Stage, Startup, Step, Target, Throttle, Topic, Trust, UnixMillis, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -79,15 +75,37 @@ fn plan() -> impl Strategy<Value = Plan> {
         nanos(),
         nanos(),
         any::<u32>(),
+        any::<bool>(),
+        any::<u32>(),
+        any::<u32>(),
+        option::of((any::<u32>(), nanos()).prop_map(|(to_c, limit)| CoolDown { to_c, limit })),
+        option::of(proptest::sample::select(&Governor::ALL[..])),
     )
         .prop_map(
-            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds)| Plan {
+            |(
                 warmup_runs,
                 warmup_time,
                 min_runs,
                 min_time,
                 max_time,
                 rounds,
+                layers,
+                processes,
+                max_load,
+                cool_down,
+                governor,
+            )| Plan {
+                warmup_runs,
+                warmup_time,
+                min_runs,
+                min_time,
+                max_time,
+                rounds,
+                layers,
+                processes,
+                max_load,
+                cool_down,
+                governor,
             },
         )
 }
@@ -310,19 +328,68 @@ fn failure() -> impl Strategy<Value = Failure> {
     (stage, TEXT).prop_map(|(stage, error)| Failure { stage, error })
 }
 
-fn latency() -> impl Strategy<Value = Latency> {
-    let round = (any::<u32>(), any::<u64>(), nanos(), nanos(), unix_millis()).prop_map(
-        |(position, runs, total, p50, started)| Round {
+fn round() -> impl Strategy<Value = Round> {
+    let figures = (any::<u32>(), any::<u64>(), nanos(), nanos(), unix_millis());
+    (figures, any::<u32>(), any::<[u64; 5]>()).prop_map(
+        |((position, runs, total, p50, started), process, below)| Round {
             position,
             runs,
             total,
             p50,
             started,
+            process,
+            below,
         },
-    );
+    )
+}
+
+fn round_state() -> impl Strategy<Value = RoundState> {
+    const CAUSES: [Throttle; 5] = [
+        Throttle::UnderVoltage,
+        Throttle::FrequencyCapped,
+        Throttle::Throttled,
+        Throttle::SoftTemperatureLimit,
+        Throttle::OverCurrent,
+    ];
+    let celsius = || option::of(-100.0f32..200.0);
+    let clocks = || option::of(any::<[u32; 2]>());
+    let load = (
+        0.0f32..64.0,
+        0.0f32..64.0,
+        option::of(0.0f32..64.0),
+        any::<bool>(),
+    )
+        .prop_map(|(cores, stolen, waiting, is_excessive)| ForeignLoad {
+            cores,
+            stolen,
+            waiting,
+            is_excessive,
+        });
+    let cooling = (nanos(), any::<bool>()).prop_map(|(time, is_reached)| Cooling { time, is_reached });
+    (
+        [celsius(), celsius()],
+        clocks(),
+        clocks(),
+        option::of(vec(proptest::sample::select(&CAUSES[..]), 0..3)),
+        option::of(load),
+        option::of(cooling),
+    )
+        .prop_map(
+            |(temp_c, cpu_mhz, gpu_mhz, throttling, load, cooling)| RoundState {
+                temp_c,
+                cpu_mhz,
+                gpu_mhz,
+                throttling,
+                load,
+                cooling,
+            },
+        )
+}
+
+fn latency() -> impl Strategy<Value = Latency> {
     (
         vec(any::<u8>(), 0..64),
-        vec(round, 0..4),
+        vec(round(), 0..4),
         any::<u32>(),
         any::<bool>(),
     )
@@ -342,13 +409,27 @@ fn measurement() -> impl Strategy<Value = Measurement> {
             predictions,
         },
     );
-    let conditions = (option::of(TEXT), option::of(-100.0f32..200.0), vec(TEXT, 0..3)).prop_map(
-        |(governor, max_temp_c, notes)| Conditions {
-            governor,
-            max_temp_c,
-            notes,
-        },
-    );
+    let aside = (round(), round_state()).prop_map(|(round, state)| SetAside { round, state });
+    let conditions = (
+        option::of(TEXT),
+        option::of(-100.0f32..200.0),
+        vec(TEXT, 0..3),
+        option::of(TEXT),
+        option::of(any::<[u32; 2]>()),
+        vec(round_state(), 0..3),
+        vec(aside, 0..2),
+    )
+        .prop_map(
+            |(governor, max_temp_c, notes, power_mode, cpu_limit_mhz, rounds, set_aside)| Conditions {
+                governor,
+                max_temp_c,
+                notes,
+                power_mode,
+                cpu_limit_mhz,
+                rounds,
+                set_aside,
+            },
+        );
     let peak_rss = option::of(any::<u64>().prop_map(Bytes));
     (
         TEXT,
@@ -360,22 +441,51 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         conditions,
         vec(rail_energy(), 0..3),
         harness(),
+        memory_and_startup(),
+        vec(layer_time(), 0..3),
     )
         .prop_map(
-            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy, harness)| {
+            |(
+                runtime_version,
+                provider,
+                latency,
+                load,
+                peak_rss,
+                score,
+                conditions,
+                energy,
+                harness,
+                (memory, startup),
+                layers,
+            )| {
                 Measurement {
                     runtime_version,
                     provider,
                     latency,
                     load,
                     peak_rss,
+                    memory,
+                    startup,
                     score,
                     conditions,
                     energy,
                     harness,
+                    layers,
                 }
             },
         )
+}
+
+fn layer_time() -> impl Strategy<Value = LayerTime> {
+    (TEXT, TEXT, nanos()).prop_map(|(name, operator, time)| LayerTime { name, operator, time })
+}
+
+fn memory_and_startup() -> impl Strategy<Value = (Memory, Startup)> {
+    let bytes = || option::of(any::<u64>().prop_map(Bytes));
+    let memory = (bytes(), bytes(), bytes()).prop_map(|(harness, model, pss)| Memory { harness, model, pss });
+    let startup = (option::of(nanos()), option::of(nanos()));
+    let startup = startup.prop_map(|(cold_load, first_run)| Startup { cold_load, first_run });
+    (memory, startup)
 }
 
 fn harness() -> impl Strategy<Value = Harness> {

@@ -171,6 +171,22 @@ fn a_type_that_is_not_supported_is_named_with_a_saved_graph_and_without() {
     }
 }
 
+#[test]
+fn a_profiled_session_tells_the_time_of_each_layer_once_and_others_tell_none() {
+    let runtime = Ort::new(&Search::default());
+    let profiled = Options {
+        profile: true,
+        ..port::tests::options()
+    };
+    let session = |options: &Options| bound(&*runtime.load(&tiny(), options).unwrap());
+    let mut asked = session(&profiled);
+    let layers = asked.profile(20).unwrap().unwrap();
+    assert!(layers.iter().any(|layer| layer.operator == "Conv"), "{layers:?}");
+    assert!(layers.iter().all(|layer| !layer.name.is_empty()));
+    assert!(asked.profile(20).unwrap().is_err());
+    assert!(session(&port::tests::options()).profile(20).is_none());
+}
+
 fn asking(provider: &str) -> Options {
     Options {
         provider: provider.to_owned(),
@@ -272,12 +288,17 @@ fn memory(session: &ort::session::Session) -> BTreeMap<String, String> {
 }
 
 /// The first output for the same input.
-fn outputs(model: &dyn Model) -> Vec<f32> {
+fn bound(model: &dyn Model) -> Box<dyn Session> {
     let port = &model.inputs()[0];
     let count = port.shape.iter().product();
     let input = Tensor::new(port.shape.clone(), Data::F32(vec![0.5; count])).unwrap();
     let mut session = model.session().unwrap();
     session.bind(&[input]).unwrap();
+    session
+}
+
+fn outputs(model: &dyn Model) -> Vec<f32> {
+    let mut session = bound(model);
     session.run().unwrap();
     session.floats(0).unwrap().values.to_vec()
 }

@@ -1,14 +1,15 @@
-//! The files that `trtexec` writes: times by `--exportTimes`, outputs by `--exportOutput`.
+//! The files that `trtexec` writes: times by `--exportTimes`, outputs by `--exportOutput`, layers by `--exportProfile`.
 //!
-//! The forms are those of `exportJSONTrace` and `exportJSONOutput` in `samples/common/sampleReporting` of NVIDIA's
+//! The forms are those of `exportJSONTrace`, `exportJSONOutput` and `exportJSONProfile` in `samples/common/sampleReporting` of NVIDIA's
 //! public repository `TensorRT`. Outputs look like JSON and need not be: names are not escaped, and values may be `nan`.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use half::f16;
 use serde::Deserialize;
 
-use crate::{Data, DataType, Tensor};
+use crate::{Data, DataType, Layer, Tensor};
 
 /// One inference, of which the file tells more.
 #[derive(Deserialize)]
@@ -29,6 +30,35 @@ pub(super) fn times(text: &str) -> Result<Vec<u64>, String> {
     };
     let times: Option<Vec<u64>> = traces.iter().map(nanos).collect();
     times.ok_or_else(|| "its times are no times".to_owned())
+}
+
+/// One entry of a profile, the first of which holds a count and nothing of a layer.
+#[derive(Deserialize)]
+struct Profiled {
+    name: Option<String>,
+    /// Mean of the inferences, in milliseconds.
+    #[serde(rename = "averageMs")]
+    average: Option<f64>,
+}
+
+/// The time of each layer. The error is one line.
+pub(super) fn layers(text: &str) -> Result<Vec<Layer>, String> {
+    let entries: Vec<Profiled> =
+        serde_json::from_str(text).map_err(|error| format!("its profile cannot be read: {error}"))?;
+    let layer = |(name, average): (String, f64)| {
+        let time = Duration::try_from_secs_f64(average / 1e3).ok()?;
+        Some(Layer {
+            name,
+            // An engine's layers are fused of several operators, which their names tell.
+            operator: String::new(),
+            time,
+        })
+    };
+    let named = entries
+        .into_iter()
+        .filter_map(|entry| entry.name.zip(entry.average));
+    let layers: Option<Vec<Layer>> = named.map(layer).collect();
+    layers.ok_or_else(|| "its profile holds times that are none".to_owned())
 }
 
 /// One output as it was written.
@@ -103,6 +133,7 @@ mod tests {
     use super::*;
 
     const TIMES: &str = include_str!("../../fixtures/tensorrt/times.json");
+    const LAYERS: &str = include_str!("../../fixtures/tensorrt/layers.json");
     const OUTPUTS: &str = include_str!("../../fixtures/tensorrt/outputs.json");
 
     #[test]
@@ -121,6 +152,27 @@ mod tests {
         ] {
             let error = times(text).unwrap_err();
             assert!(error.starts_with("its times "), "{error}");
+        }
+    }
+
+    #[test]
+    fn layers_are_told_by_the_mean_of_their_inferences() {
+        let layers = layers(LAYERS).unwrap();
+        let told: Vec<_> = layers
+            .iter()
+            .map(|layer| (layer.name.as_str(), layer.time.as_nanos()))
+            .collect();
+        assert_eq!(told, [("conv1 + relu1", 21_300), ("pool", 4_750)]);
+        for text in [
+            "",
+            "{}",
+            "[{\"name\":\"a\",\"averageMs\":-1}]",
+            "[{\"name\":\"a\",\"averageMs\":1e300}]",
+        ] {
+            assert!(
+                super::layers(text).unwrap_err().starts_with("its profile "),
+                "{text}"
+            );
         }
     }
 
@@ -155,7 +207,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text: String, at in 0..400usize, word in "[0-9a-z\",:({\\[ \n]{0,8}") {
-            drop((times(&text), outputs(&text).is_ok()));
+            drop((times(&text), layers(&text), outputs(&text).is_ok()));
             let at = (0..=at.min(OUTPUTS.len())).rev().find(|&at| OUTPUTS.is_char_boundary(at)).unwrap();
             let damaged = format!("{}{word}{}", &OUTPUTS[..at], &OUTPUTS[at..]);
             for output in outputs(&damaged).unwrap_or_default() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::engine::Loaded;
 use super::exchange::Exchange;
 use super::{NAME, files};
-use crate::{Data, DataType, Error, Floats, Session, Span, Tensor, port};
+use crate::{Data, DataType, Error, Floats, Layer, Session, Span, Tensor, port};
 
 /// How long `trtexec` runs untimed before it times, in milliseconds; its own default. Each process begins with a cold
 /// GPU.
@@ -116,6 +116,16 @@ impl Session for TensorRtSession {
             }
         });
         Some(timed)
+    }
+
+    fn profile(&mut self, inferences: u32) -> Option<Result<Vec<Layer>, Error>> {
+        let flags = [
+            format!("--iterations={inferences}"),
+            "--duration=0".to_owned(),
+            format!("--warmUp={WARM_UP}"),
+        ];
+        let text = self.infer(flags, "--exportProfile");
+        Some(text.and_then(|text| files::layers(&text).map_err(failed)))
     }
 }
 

@@ -31,6 +31,7 @@ fn options(provider: &str, batch: usize) -> Options {
         inputs: Vec::new(),
         batch,
         spin: true,
+        profile: false,
     }
 }
 

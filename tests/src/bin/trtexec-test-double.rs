@@ -17,12 +17,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use edgefront_optimizer::Model;
-use edgefront_optimizer::proto::{DimensionValue, TypeValue, ValueInfoProto};
+use edgefront_optimizer::proto::{DimensionValue, NodeProto, TypeValue, ValueInfoProto};
 use edgefront_runtimes::{Data, DataType, Options, Port, Registry, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Flags with a value, and those without, that every version takes.
-const VALUED: [&str; 14] = [
+const VALUED: [&str; 15] = [
     "--onnx",
     "--saveEngine",
     "--loadEngine",
@@ -32,6 +32,7 @@ const VALUED: [&str; 14] = [
     "--shapes",
     "--loadInputs",
     "--exportOutput",
+    "--exportProfile",
     "--exportTimes",
     "--iterations",
     "--duration",
@@ -203,7 +204,25 @@ impl Double {
         if let Some(times) = self.flag("--exportTimes") {
             fs::write(times, self.times()).map_err(|error| error.to_string())?;
         }
+        if let Some(profile) = self.flag("--exportProfile") {
+            fs::write(profile, Self::layers(&model)).map_err(|error| error.to_string())?;
+        }
         Ok(())
+    }
+
+    /// A hundredth of a millisecond for each node.
+    fn layers(model: &Model) -> String {
+        let layer = |node: &NodeProto| {
+            format!(
+                r#"{{ "name" : "{}", "timeMs" : 1, "averageMs" : 0.01 }}"#,
+                node.name()
+            )
+        };
+        let count = r#"{ "count" : 100 }"#.to_owned();
+        let entries: Vec<_> = std::iter::once(count)
+            .chain(model.graph().node.iter().map(layer))
+            .collect();
+        format!("[\n  {}\n]\n", entries.join("\n, "))
     }
 
     /// The inputs, open axes bound by the flag.
@@ -249,6 +268,7 @@ impl Double {
             inputs: ports.iter().map(|port| port.shape.clone()).collect(),
             batch: 1,
             spin: true,
+            profile: false,
         };
         let registry = Registry::built_in();
         let words = |error: edgefront_runtimes::Error| error.to_string();

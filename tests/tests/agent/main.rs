@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod governor;
 mod rig;
 mod trust;
 

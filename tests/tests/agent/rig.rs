@@ -272,6 +272,7 @@ pub(crate) fn short() -> Plan {
         min_runs: 10,
         min_time: Nanos(0),
         rounds: 2,
+        processes: 1,
         ..Plan::default()
     }
 }

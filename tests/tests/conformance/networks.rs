@@ -186,6 +186,7 @@ fn nothing_falls_back_on_ort() {
             inputs: Vec::new(),
             batch: 1,
             spin: true,
+            profile: false,
         };
         let runtime = registry.get(runtime).unwrap();
         let refused = runtime.load(&file, &options).err();

@@ -51,6 +51,7 @@ pub(crate) fn run_on(
         inputs: shapes,
         batch: inputs[0].shape()[0],
         spin: true,
+        profile: false,
     };
     let model = runtime.load(&file, &options)?;
     let computes = if name == "tvm" { "untuned" } else { provider };

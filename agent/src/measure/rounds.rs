@@ -1,0 +1,249 @@
+//! The rounds of one job as they come in, and which of them its figures are made of; free of I/O.
+
+use std::time::Duration;
+
+use edgefront_protocol::outcome::{PERCENTILES, Round};
+use edgefront_protocol::{Nanos, Plan, RoundState, SetAside, UnixMillis};
+
+use super::plan::{self, Totals};
+use super::tally::Tally;
+use crate::clock::Stretch;
+use crate::worker::message::Span;
+
+/// One round that ran.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Turn {
+    pub(super) position: u32,
+    /// The worker process that ran it, counted from 0.
+    pub(super) process: u32,
+    pub(super) started: UnixMillis,
+    /// Its latencies, of which there is at least one.
+    pub(super) tally: Tally,
+    /// When its timed runs were.
+    pub(super) stretch: Option<Stretch>,
+    pub(super) state: RoundState,
+}
+
+/// The rounds of one job.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    plan: Plan,
+    turns: Vec<Turn>,
+    spent: Duration,
+}
+
+/// What figures are made of.
+pub(super) struct Settled {
+    pub(super) tally: Tally,
+    pub(super) rounds: Vec<Round>,
+    pub(super) states: Vec<RoundState>,
+    pub(super) set_aside: Vec<SetAside>,
+}
+
+impl Rounds {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            turns: Vec::new(),
+            spent: Duration::ZERO,
+        }
+    }
+
+    /// Takes a round, for which `spent` was needed in all.
+    pub(super) fn push(&mut self, turn: Turn, spent: Duration) {
+        self.turns.push(turn);
+        self.spend(spent);
+    }
+
+    /// Counts time that was needed between rounds.
+    pub(super) fn spend(&mut self, time: Duration) {
+        self.spent += time;
+    }
+
+    /// Rounds that ran, those among them that were disturbed.
+    pub(super) fn len(&self) -> u32 {
+        self.turns.len() as u32
+    }
+
+    /// Inferences that fit into a second.
+    pub(super) fn in_a_second(&self) -> u32 {
+        let totals = self.totals_of(|_| true);
+        let inferences = totals.runs.saturating_mul(1_000_000_000) / totals.time.0.max(1);
+        u32::try_from(inferences).unwrap_or(u32::MAX)
+    }
+
+    /// The next round; `None` after the last one.
+    pub(super) fn next(&self) -> Option<Span> {
+        plan::next_round(&self.plan, self.totals())
+    }
+
+    /// Rounds done that count, and rounds in all.
+    pub(super) fn progress(&self) -> (u32, u32) {
+        (self.totals().rounds, self.plan.rounds)
+    }
+
+    /// Whether the longest time ended the job before its least runs or time.
+    pub(super) fn ended_early(&self) -> bool {
+        let totals = if self.is_hopeless() {
+            self.totals_of(|_| true)
+        } else {
+            self.totals()
+        };
+        plan::ended_early(&self.plan, totals)
+    }
+
+    /// The stretches of the rounds that figures are made of.
+    pub(super) fn stretches(&self) -> Vec<Option<Stretch>> {
+        self.used().map(|turn| turn.stretch).collect()
+    }
+
+    /// What the job's figures are made of: the rounds that nothing disturbed, or all where those are too few.
+    pub(super) fn settle(&self) -> Settled {
+        let mut tally = Tally::default();
+        for turn in self.used() {
+            tally.merge(&turn.tally);
+        }
+        let percentiles = PERCENTILES.map(|p| tally.percentile(p).unwrap_or_default());
+        let aside = self.turns.iter().filter(|turn| !self.is_used(turn));
+        Settled {
+            rounds: self.used().map(|turn| turn.round(percentiles)).collect(),
+            states: self.used().map(|turn| turn.state.clone()).collect(),
+            set_aside: aside
+                .map(|turn| SetAside {
+                    round: turn.round(percentiles),
+                    state: turn.state.clone(),
+                })
+                .collect(),
+            tally,
+        }
+    }
+
+    /// Whether so many rounds were disturbed that those left say too little.
+    fn is_hopeless(&self) -> bool {
+        let totals = self.totals();
+        totals.disturbed > 0 && !plan::suffice(&self.plan, totals.rounds)
+    }
+
+    fn is_used(&self, turn: &Turn) -> bool {
+        self.is_hopeless() || !turn.state.is_disturbed()
+    }
+
+    fn used(&self) -> impl Iterator<Item = &Turn> {
+        self.turns.iter().filter(|turn| self.is_used(turn))
+    }
+
+    fn totals(&self) -> Totals {
+        self.totals_of(|turn| !turn.state.is_disturbed())
+    }
+
+    fn totals_of(&self, counts: impl Fn(&Turn) -> bool) -> Totals {
+        let used = || self.turns.iter().filter(|turn| counts(turn)).map(|turn| &turn.tally);
+        let rounds = used().count();
+        Totals {
+            rounds: rounds as u32,
+            runs: used().map(Tally::runs).sum(),
+            time: Nanos(used().map(|tally| tally.total().0).sum()),
+            disturbed: (self.turns.len() - rounds) as u32,
+            spent: self.spent.into(),
+        }
+    }
+}
+
+impl Turn {
+    /// What is told of it, beside the percentiles of all rounds that figures are made of.
+    fn round(&self, percentiles: [Nanos; PERCENTILES.len()]) -> Round {
+        Round {
+            position: self.position,
+            runs: self.tally.runs(),
+            total: self.tally.total(),
+            p50: self.tally.median().unwrap_or_default(),
+            started: self.started,
+            process: self.process,
+            below: percentiles.map(|latency| self.tally.at_most(latency)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edgefront_protocol::Throttle;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Runs of a microsecond each, or of two where something disturbs them.
+    fn turn(runs: u64, is_disturbed: bool) -> Turn {
+        let causes = if is_disturbed {
+            vec![Throttle::Throttled]
+        } else {
+            Vec::new()
+        };
+        let mut tally = Tally::default();
+        tally.record(if is_disturbed { 2_000 } else { 1_000 }, runs);
+        Turn {
+            position: 0,
+            process: 0,
+            started: UnixMillis(0),
+            tally,
+            stretch: None,
+            state: RoundState {
+                throttling: Some(causes),
+                ..RoundState::default()
+            },
+        }
+    }
+
+    /// Runs a plan of ten rounds of which those numbered are disturbed.
+    fn run(is_disturbed: impl Fn(usize) -> bool) -> Rounds {
+        let mut rounds = Rounds::new(Plan {
+            min_time: Nanos(0),
+            ..Plan::default()
+        });
+        while let Some(span) = rounds.next() {
+            let turn = turn(span.runs, is_disturbed(rounds.turns.len()));
+            rounds.push(turn, Duration::from_millis(1));
+        }
+        rounds
+    }
+
+    #[test]
+    fn a_disturbed_round_is_measured_again_and_in_no_figure() {
+        let rounds = run(|number| number == 1 || number == 4);
+        assert_eq!(rounds.progress(), (10, 10));
+        assert_eq!((rounds.turns.len(), rounds.ended_early()), (12, false));
+        let settled = rounds.settle();
+        assert_eq!((settled.rounds.len(), settled.set_aside.len()), (10, 2));
+        assert_eq!(
+            (settled.tally.runs(), settled.tally.total()),
+            (200, Nanos(200_000))
+        );
+        assert!(!settled.states.iter().any(RoundState::is_disturbed));
+    }
+
+    #[test]
+    fn where_too_few_are_left_all_are_used_and_show_it() {
+        let settled = run(|number| number % 4 != 0).settle();
+        assert_eq!((settled.rounds.len(), settled.set_aside.len()), (15, 0));
+        assert_eq!(
+            settled.states.iter().filter(|state| state.is_disturbed()).count(),
+            11
+        );
+        assert!(settled.tally.runs() >= 200);
+        assert_eq!(run(|_| true).settle().rounds.len(), 15);
+    }
+
+    proptest! {
+        #[test]
+        fn repeats_are_bounded_and_nothing_is_lost(disturbed in prop::collection::vec(any::<bool>(), 20)) {
+            let rounds = run(|number| disturbed[number]);
+            prop_assert!(rounds.turns.len() <= 15);
+            let all = rounds.turns.len();
+            let settled = rounds.settle();
+            prop_assert_eq!(settled.rounds.len() + settled.set_aside.len(), all);
+            prop_assert_eq!(settled.rounds.len(), settled.states.len());
+            prop_assert_eq!(settled.tally.runs(), settled.rounds.iter().map(|round| round.runs).sum::<u64>());
+            let mixed = settled.states.iter().any(RoundState::is_disturbed);
+            prop_assert!(!mixed || settled.set_aside.is_empty());
+        }
+    }
+}

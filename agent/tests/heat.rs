@@ -1,0 +1,205 @@
+//! Rounds on a device that throttles, whose firmware is a script, and on one that has to cool.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use edgefront_agent::WorkerCommand;
+use edgefront_agent::measure::{Assignment, Limits, Report, measure};
+use edgefront_protocol::{
+    BlobRef, Bytes, CoolDown, Cooling, Failure, Governor, Measurement, Nanos, Plan, RoundState, Stage,
+    Throttle,
+};
+use edgefront_tests::jobs;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use tokio::sync::mpsc;
+
+/// A Raspberry Pi whose firmware throttles when it is asked for one of these times, from 1. It is asked once before the
+/// first round, and before and after each round.
+fn throttling_at(times: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    };
+    write(
+        "proc/device-tree/compatible",
+        "raspberrypi,5-model-b\0brcm,bcm2712\0",
+    );
+    let asked = write("asked", "");
+    let script = format!(
+        "#!/bin/sh\necho >> {asked}\ncase \" {times} \" in\n\
+         *\" $(wc -l < {asked} | tr -d ' ') \"*) echo throttled=0x4 ;;\n*) echo throttled=0x0 ;;\nesac\n",
+        asked = asked.display(),
+    );
+    let program = write("usr/bin/vcgencmd", &script);
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    root
+}
+
+fn plan() -> Plan {
+    Plan {
+        warmup_runs: 1,
+        warmup_time: Nanos(0),
+        min_runs: 40,
+        min_time: Nanos(0),
+        rounds: 4,
+        ..Plan::default()
+    }
+}
+
+async fn ended(system: &Path, plan: Plan) -> Result<Measurement, Failure> {
+    let state = tempfile::tempdir().unwrap();
+    let assignment = Assignment {
+        job: jobs::job("hot", "null", BlobRef::of(b"hot"), plan),
+        artifact: jobs::tiny(),
+        pack: None,
+    };
+    let limits = Limits {
+        worker: WorkerCommand {
+            runner: Vec::new(),
+            program: env!("CARGO_BIN_EXE_edgefront-agent").into(),
+            args: vec!["worker".into()],
+        },
+        runtime_path: None,
+        kept_max: Bytes(4 << 30),
+        machine_code: false,
+        load: Duration::from_mins(1),
+        run: Duration::from_mins(1),
+        system: system.to_owned(),
+        idle: Duration::from_millis(10),
+        state: state.path().to_owned(),
+    };
+    let (sender, mut reports) = mpsc::channel(64);
+    let task = tokio::spawn(measure(vec![assignment], 5, limits, sender));
+    let mut ended = None;
+    while let Some(report) = reports.recv().await {
+        if let Report::Ended(_, result) = report {
+            ended = Some(result.map(|measurement| *measurement));
+        }
+    }
+    task.await.unwrap();
+    ended.unwrap()
+}
+
+async fn measured(system: &Path) -> Measurement {
+    ended(system, plan()).await.unwrap()
+}
+
+fn runs(measurement: &Measurement) -> u64 {
+    let histogram: Histogram<u64> = Deserializer::new()
+        .deserialize(&mut measurement.latency.histogram.as_slice())
+        .unwrap();
+    histogram.len()
+}
+
+#[tokio::test]
+async fn a_round_that_throttled_is_measured_again_and_left_out() {
+    // At the end of the second round.
+    let root = throttling_at("5");
+    let measurement = measured(root.path()).await;
+    assert_eq!(measurement.latency.rounds.len(), 4);
+    assert_eq!(runs(&measurement), 40);
+    let conditions = &measurement.conditions;
+    assert_eq!((conditions.rounds.len(), conditions.set_aside.len()), (4, 1));
+    assert!(!conditions.rounds.iter().any(RoundState::is_disturbed));
+    let aside = &conditions.set_aside[0];
+    assert_eq!(aside.state.throttling, Some(vec![Throttle::Throttled]));
+    assert_eq!(aside.round.runs, 10);
+    assert!(measurement.latency.rounds[0].started <= aside.round.started);
+    assert!(aside.round.started <= measurement.latency.rounds[1].started);
+    assert_eq!(
+        conditions
+            .notes
+            .iter()
+            .filter(|note| note.contains("vcgencmd"))
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn where_it_throttles_all_the_time_the_rounds_are_used_and_marked() {
+    let root = throttling_at("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15");
+    let measurement = measured(root.path()).await;
+    let conditions = &measurement.conditions;
+    assert_eq!((conditions.rounds.len(), conditions.set_aside.len()), (6, 0));
+    assert!(conditions.rounds.iter().all(RoundState::is_disturbed));
+    assert_eq!(measurement.latency.rounds.len(), 6);
+    assert!(runs(&measurement) >= 40 && !measurement.latency.ended_early);
+}
+
+/// A device whose only zone has this temperature, in millidegrees.
+fn at(millidegrees: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let zone = root.path().join("sys/class/thermal/thermal_zone0");
+    fs::create_dir_all(&zone).unwrap();
+    fs::write(zone.join("temp"), millidegrees).unwrap();
+    root
+}
+
+fn cool_to_50(limit: u64) -> Plan {
+    let limit = Nanos(limit);
+    Plan {
+        cool_down: Some(CoolDown { to_c: 50, limit }),
+        ..plan()
+    }
+}
+
+#[tokio::test]
+async fn each_round_waits_for_the_device_to_cool_and_says_whether_it_did() {
+    let (cool, warm) = (at("49900\n"), at("61500\n"));
+    let coolings = |measurement: Measurement| -> Vec<Cooling> {
+        let states = measurement.conditions.rounds.into_iter();
+        states.map(|state| state.cooling.unwrap()).collect()
+    };
+    let all = coolings(ended(cool.path(), cool_to_50(3_600_000_000_000)).await.unwrap());
+    assert!(all.len() == 4 && all.iter().all(|cooling| cooling.is_reached));
+    let measurement = ended(warm.path(), cool_to_50(1_000_000)).await.unwrap();
+    assert_eq!(measurement.conditions.max_temp_c, Some(61.5));
+    let all = coolings(measurement);
+    assert!(
+        all.len() == 4
+            && all
+                .iter()
+                .all(|cooling| !cooling.is_reached && cooling.time.0 >= 1_000_000)
+    );
+}
+
+#[tokio::test]
+async fn a_wait_for_a_temperature_that_nobody_tells_is_a_failure() {
+    let root = tempfile::tempdir().unwrap();
+    let failure = ended(root.path(), cool_to_50(1)).await.unwrap_err();
+    assert_eq!(failure.stage, Stage::Load);
+    assert!(
+        failure
+            .error
+            .contains("no thermal zone of this one tells a temperature"),
+        "{}",
+        failure.error
+    );
+}
+
+#[tokio::test]
+async fn a_governor_that_cannot_be_set_is_a_failure() {
+    let root = tempfile::tempdir().unwrap();
+    let plan = Plan {
+        governor: Some(Governor::Performance),
+        ..plan()
+    };
+    let failure = ended(root.path(), plan).await.unwrap_err();
+    assert_eq!(failure.stage, Stage::Load);
+    assert!(
+        failure
+            .error
+            .contains("has no governors, so `performance` cannot be set"),
+        "{}",
+        failure.error
+    );
+}
