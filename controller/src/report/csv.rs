@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 32] = [
+const COLUMNS: [Column; 43] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -53,6 +53,17 @@ const COLUMNS: [Column; 32] = [
     ("seed", |r| {
         r.seed.map(|seed| seed.to_string()).unwrap_or_default()
     }),
+    ("p90_low_ms", |r| end(r.latency_ms.p90_ci95, 0)),
+    ("p90_high_ms", |r| end(r.latency_ms.p90_ci95, 1)),
+    ("p95_low_ms", |r| end(r.latency_ms.p95_ci95, 0)),
+    ("p95_high_ms", |r| end(r.latency_ms.p95_ci95, 1)),
+    ("p99_low_ms", |r| end(r.latency_ms.p99_ci95, 0)),
+    ("p99_high_ms", |r| end(r.latency_ms.p99_ci95, 1)),
+    ("p999_low_ms", |r| end(r.latency_ms.p999_ci95, 0)),
+    ("p999_high_ms", |r| end(r.latency_ms.p999_ci95, 1)),
+    ("mean_low_ms", |r| end(r.latency_ms.mean_ci95, 0)),
+    ("mean_high_ms", |r| end(r.latency_ms.mean_ci95, 1)),
+    ("round_spread", |r| optional(r.latency_ms.round_spread)),
 ];
 
 #[allow(clippy::unnecessary_wraps)] // The form of every exporter.
@@ -68,6 +79,10 @@ pub(super) fn render(results: &Results) -> Rendered {
 
 fn optional(value: Option<f64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn end(interval: Option<[f64; 2]>, at: usize) -> String {
+    optional(interval.map(|ends| ends[at]))
 }
 
 fn quoted(field: String) -> String {

@@ -17,7 +17,7 @@ use edgefront_protocol::results::{Record, Results};
 use crate::stats::{Samples, certify};
 
 pub use folder::{Occupied, check_free};
-pub(crate) use footnotes::conditions;
+pub(crate) use footnotes::{conditions, superscript};
 pub use table::table;
 
 /// Why a file of the report could not be made.

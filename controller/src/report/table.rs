@@ -99,7 +99,7 @@ fn marked(record: &Record, names: &Names, footnotes: &Footnotes) -> String {
     name.chain(signs).collect::<Vec<_>>().join(" ")
 }
 
-fn columns<'a>() -> [Column<Row<'a>>; 8] {
+fn columns<'a>() -> [Column<Row<'a>>; 9] {
     let column = |head, side, gives_way, cell| Column {
         head,
         side,
@@ -118,6 +118,11 @@ fn columns<'a>() -> [Column<Row<'a>>; 8] {
         column("95 % interval", Right, Some(1), |row| {
             or_dash(row.record.latency_ms.p50_ci95, |[low, high]| {
                 format!("{}-{}", figure(low), figure(high))
+            })
+        }),
+        column("rounds ± %", Right, Some(0), |row| {
+            or_dash(row.record.latency_ms.round_spread, |spread| {
+                format!("{:.1}", spread * 100.0)
             })
         }),
         column("P99 ms", Right, Some(4), |row| {
@@ -167,6 +172,12 @@ mod tests {
     fn all_columns_of_the_defaults_fit_80() {
         let text = table(&fixture::results(), 80);
         assert!(text.contains("95 % interval"), "{text}");
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_how_the_rounds_differ() {
+        let text = table(&fixture::results(), 100);
+        assert!(text.contains("rounds ± %") && text.contains("  0.4  "), "{text}");
     }
 
     #[test]
