@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use edgefront_agent::WorkerCommand;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
+use edgefront_agent::{Sources, WorkerCommand};
 use edgefront_protocol::{
     BlobRef, Bytes, CoolDown, Cooling, Failure, Governor, Measurement, Nanos, Plan, RoundState, Stage,
     Throttle,
@@ -72,7 +72,10 @@ async fn ended(system: &Path, plan: Plan) -> Result<Measurement, Failure> {
         machine_code: false,
         load: Duration::from_mins(1),
         run: Duration::from_mins(1),
-        system: system.to_owned(),
+        meters: Sources {
+            system: system.to_owned(),
+            ..Sources::default()
+        },
         idle: Duration::from_millis(10),
         state: state.path().to_owned(),
     };

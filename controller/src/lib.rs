@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod bundle;
 pub mod cli;
+pub mod compare;
 pub mod data;
 pub mod demo;
 pub mod fleet;

@@ -116,6 +116,77 @@ fn merged_studies_are_named_and_their_accuracies_warned_of() {
     assert_eq!(stderr(&place.run(&["frontier", "day.json", "day.json"])), "");
 }
 
+/// A record with rounds that took turns with those of any other of these.
+fn with_rounds(variant: &str, p50: f64) -> Value {
+    let mut record = record(variant, p50, 0.9);
+    let round = |at: u32| {
+        let p50 = p50 * (1.0 + f64::from(at % 3) / 100.0);
+        json!({"p50": p50, "mean": p50, "runs": 9, "position": 0, "process": at, "started": 1000 * at})
+    };
+    record["latency_ms"]["rounds"] = (0..5).map(round).collect();
+    record
+}
+
+#[test]
+fn a_comparison_is_printed_for_people_and_for_programs() {
+    let place = Place::new();
+    place.write(
+        "new.json",
+        "new",
+        &[with_rounds("fp32", 2.0), with_rounds("fp16", 1.0)],
+    );
+    let args = ["compare", "new.json", "new.json", "--a", "fp32", "--b", "fp16"];
+    let output = place.run(&args);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+
+    let output = place.run(&[&args[..], &["--json"]].concat());
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let comparison = &printed["comparisons"][0];
+    assert_eq!(printed["b"], "new.json");
+    assert_eq!(comparison["verdict"], "faster");
+    assert_eq!(comparison["paired"], true);
+    assert!(
+        (comparison["ratio"].as_f64().unwrap() - 0.5).abs() < 1e-9,
+        "{comparison}"
+    );
+}
+
+#[test]
+fn what_cannot_be_compared_is_told_with_what_there_is() {
+    let place = Place::new();
+    place.write(
+        "new.json",
+        "new",
+        &[with_rounds("fp32", 2.0), with_rounds("fp16", 1.0)],
+    );
+    for (args, code, words) in [
+        (
+            ["new.json", "new.json", "--a", "fp32", "--b", "int4"].as_slice(),
+            2,
+            "error: new.json has no measurement of `int4`; it has fp16/tract, fp32/tract\n",
+        ),
+        (
+            &["day.json", "new.json"],
+            1,
+            "error: fp32/tract/cpu/t1/b1 on local: day.json holds fewer than two rounds of it; measure it again, an \
+             older version kept none\n",
+        ),
+        (
+            &["new.json", "none.json"],
+            1,
+            "error: cannot read none.json: not there; check the path: No such file or directory (os error 2)\n",
+        ),
+    ] {
+        let output = place.run(&[&["compare"], args].concat());
+        assert_eq!(
+            (stderr(&output).as_str(), output.status.code()),
+            (words, Some(code))
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
 #[test]
 fn results_without_a_measurement_are_said_to_be_empty() {
     let place = Place::new();

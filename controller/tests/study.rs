@@ -555,11 +555,13 @@ fn mute() -> Device {
 #[test]
 fn bench_prints_results_and_keeps_nothing() {
     let place = Place::new("tiny.onnx", 8);
-    let args = "bench model.onnx --runtime null --min-runs 4 --min-time 10ms --rounds 2 --batch 2 --json";
+    let args = "bench model.onnx --runtime null:delay=1000us --min-runs 4 --min-time 10ms --rounds 2 --batch 2 --json";
     let output = place.edgefront(args).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     let results: Results = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(results.records[0].configuration(), "model/null/cpu/t1/b2");
+    let record = &results.records[0];
+    assert_eq!(record.configuration(), "model/null/cpu+delay=1ms/t1/b2");
+    assert!(record.latency_ms.min >= 1.0, "{record:?}");
     assert!(!place.path("out").exists());
 }
 

@@ -39,6 +39,7 @@ mod record;
 mod registry;
 #[cfg(any(feature = "ort", feature = "tensorrt"))]
 mod room;
+mod settings;
 mod tensor;
 #[cfg(feature = "tensorrt")]
 mod tensorrt;

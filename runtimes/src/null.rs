@@ -1,10 +1,16 @@
-//! A runtime that does nothing: what is measured with it is the harness's own overhead. It knows no classes, so no
-//! data set can be scored with it; an accuracy of nothing would be a made-up figure.
+//! A runtime that does nothing: what is measured with it is the harness's own overhead. Where that is set, it takes a
+//! known time for it, so that what is said of latencies can be held against what they are: `cpu+delay=2ms`, and with
+//! `stall=100ms@500` every 500th inference takes 100 ms longer. It knows no classes, so no data set can be scored with
+//! it; an accuracy of nothing would be a made-up figure.
+
+mod settings;
 
 use std::path::Path;
+use std::time::Instant;
 
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use settings::Settings;
 
 const NAME: &str = "null";
 
@@ -21,6 +27,18 @@ impl Runtime for Null {
         &["onnx", "tflite", "so"]
     }
 
+    /// A setting without a provider before it is one of the CPU's.
+    fn canonical_provider(&self, written: &str) -> String {
+        let first = written.split('+').next().unwrap_or_default();
+        let named = if first.contains('=') {
+            format!("{}+{written}", port::CPU)
+        } else {
+            written.to_owned()
+        };
+        let known = Settings::split(&named).map(|(name, settings)| settings.behind(name));
+        known.unwrap_or(named)
+    }
+
     fn probe(&self) -> Result<Probe, Error> {
         Ok(Probe {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -32,7 +50,12 @@ impl Runtime for Null {
     /// The model has one `f32` input for each given shape, or a single one of `[batch, 1]`, and an output of
     /// `[batch, 1]`.
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
-        port::require_cpu(NAME, options)?;
+        let (name, settings) = Settings::split(&options.provider).map_err(|reason| Error::Provider {
+            runtime: NAME,
+            provider: options.provider.clone(),
+            reason,
+        })?;
+        port::require_cpu(NAME, name)?;
         let load = |reason| Error::Load {
             runtime: NAME,
             path: path.to_owned(),
@@ -53,6 +76,8 @@ impl Runtime for Null {
             inputs: port::resolve(&declared, options).map_err(load)?,
             outputs: vec!["output".to_owned()],
             batch: options.batch,
+            provider: settings.behind(name),
+            settings,
         }))
     }
 }
@@ -61,6 +86,9 @@ struct NullModel {
     inputs: Vec<Port>,
     outputs: Vec<String>,
     batch: usize,
+    /// With the settings.
+    provider: String,
+    settings: Settings,
 }
 
 impl Model for NullModel {
@@ -73,7 +101,7 @@ impl Model for NullModel {
     }
 
     fn provider(&self) -> &str {
-        port::CPU
+        &self.provider
     }
 
     fn session(&self) -> Result<Box<dyn Session>, Error> {
@@ -85,6 +113,8 @@ impl Model for NullModel {
         Ok(Box::new(NullSession {
             inputs: self.inputs.clone(),
             output,
+            settings: self.settings,
+            inferences: 0,
         }))
     }
 }
@@ -92,6 +122,9 @@ impl Model for NullModel {
 struct NullSession {
     inputs: Vec<Port>,
     output: Tensor,
+    settings: Settings,
+    /// How many were begun.
+    inferences: u64,
 }
 
 impl Session for NullSession {
@@ -99,7 +132,17 @@ impl Session for NullSession {
         port::check(&self.inputs, inputs)
     }
 
+    /// The processor is kept busy, for a sleep ends when the system likes.
     fn run(&mut self) -> Result<(), Error> {
+        if self.settings == Settings::default() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.inferences += 1;
+        let time = self.settings.time(self.inferences);
+        while begun.elapsed() < time {
+            std::hint::spin_loop();
+        }
         Ok(())
     }
 
@@ -135,6 +178,38 @@ mod tests {
         session.bind(&[input]).unwrap();
         session.run().unwrap();
         assert_eq!(session.fetch().unwrap()[0].shape(), [2, 1]);
+    }
+
+    #[test]
+    fn takes_the_time_that_is_set_and_stalls() {
+        let options = Options {
+            provider: Null.canonical_provider("stall=20ms@3+delay=1ms"),
+            ..port::tests::options()
+        };
+        let model = model(&options);
+        assert_eq!(model.provider(), "cpu+delay=1ms+stall=20ms@3");
+        let mut session = model.session().unwrap();
+        let mut timed = || {
+            let begun = Instant::now();
+            session.run().unwrap();
+            begun.elapsed().as_millis()
+        };
+        let times = [timed(), timed(), timed()];
+        assert!(times[0] >= 1 && times[1] >= 1 && times[2] >= 21, "{times:?}");
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        let refused = |provider: &str| {
+            let options = Options {
+                provider: provider.to_owned(),
+                ..port::tests::options()
+            };
+            Null.load(Path::new("/"), &options).err().unwrap().to_string()
+        };
+        insta::assert_snapshot!(refused("cuda"), @"runtime `null` cannot use provider `cuda`: it has `cpu` alone");
+        assert_eq!(Null.canonical_provider("wait=2ms"), "cpu+wait=2ms");
+        insta::assert_snapshot!(refused("cpu+wait=2ms"), @"runtime `null` cannot use provider `cpu+wait=2ms`: `wait=2ms` is no setting of it, as in cpu+delay=2ms+stall=100ms@500");
     }
 
     #[test]

@@ -20,13 +20,13 @@ pub struct Declared {
 }
 
 /// Refuses every provider but the CPU's.
-pub(crate) fn require_cpu(runtime: &'static str, options: &Options) -> Result<(), Error> {
-    if options.provider == CPU {
+pub(crate) fn require_cpu(runtime: &'static str, provider: &str) -> Result<(), Error> {
+    if provider == CPU {
         return Ok(());
     }
     Err(Error::Provider {
         runtime,
-        provider: options.provider.clone(),
+        provider: provider.to_owned(),
         reason: format!("it has `{CPU}` alone"),
     })
 }

@@ -46,7 +46,7 @@ impl Runtime for Tract {
     }
 
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
-        port::require_cpu(NAME, options)?;
+        port::require_cpu(NAME, &options.provider)?;
         // Odd models make tract panic here and there.
         let model = guarded(|| prepare(path, options)).map_err(|reason| Error::Load {
             runtime: NAME,

@@ -137,7 +137,12 @@ impl Rounds {
     }
 
     fn totals_of(&self, counts: impl Fn(&Turn) -> bool) -> Totals {
-        let used = || self.turns.iter().filter(|turn| counts(turn)).map(|turn| &turn.tally);
+        let used = || {
+            self.turns
+                .iter()
+                .filter(|turn| counts(turn))
+                .map(|turn| &turn.tally)
+        };
         let rounds = used().count();
         Totals {
             rounds: rounds as u32,

@@ -161,7 +161,12 @@ impl Slot {
         let begun = Instant::now();
         let warm_up = plan::warm_up_again(&self.assignment.job.plan, self.processes);
         self.worker.end().await;
-        let ready = ready(&order(&self.assignment, feed, &self.limits), warm_up, &self.limits).await?;
+        let ready = ready(
+            &order(&self.assignment, feed, &self.limits),
+            warm_up,
+            &self.limits,
+        )
+        .await?;
         self.worker = ready.worker;
         self.warmup_runs = self.warmup_runs.saturating_add(ready.runs);
         self.process += 1;

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod broker;
 pub mod bundle;
 pub mod check;
+pub mod compare;
 pub mod completions;
 pub mod convert;
 pub mod demo;
@@ -84,6 +85,7 @@ enum Command {
     Devices(devices::Args),
     Frontier(frontier::Args),
     Select(select::Args),
+    Compare(compare::Args),
     Runtimes(runtimes::Args),
     Bundle(bundle::Args),
     Broker(broker::Args),
@@ -140,6 +142,7 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Devices(args) => devices::run(args, ui),
         Command::Frontier(args) => frontier::run(args, ui),
         Command::Select(args) => select::run(args, ui),
+        Command::Compare(args) => compare::run(args, ui),
         Command::Runtimes(args) => runtimes::run(args, ui),
         Command::Bundle(args) => bundle::run(args, ui),
         Command::Broker(args) => broker::run(args, ui),

@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 35] = [
+const COLUMNS: [Column; 46] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -47,18 +47,29 @@ const COLUMNS: [Column; 35] = [
     ("mj_per_inference", |r| {
         optional(r.energy.as_ref().map(|e| e.mj_per_inference))
     }),
+    ("notes", |r| r.conditions.notes.join("; ")),
+    ("explanation", |r| r.explanation.clone().unwrap_or_default()),
+    ("study", |r| r.study.clone().unwrap_or_default()),
+    ("seed", |r| {
+        r.seed.map(|seed| seed.to_string()).unwrap_or_default()
+    }),
+    ("p90_low_ms", |r| end(r.latency_ms.p90_ci95, 0)),
+    ("p90_high_ms", |r| end(r.latency_ms.p90_ci95, 1)),
+    ("p95_low_ms", |r| end(r.latency_ms.p95_ci95, 0)),
+    ("p95_high_ms", |r| end(r.latency_ms.p95_ci95, 1)),
+    ("p99_low_ms", |r| end(r.latency_ms.p99_ci95, 0)),
+    ("p99_high_ms", |r| end(r.latency_ms.p99_ci95, 1)),
+    ("p999_low_ms", |r| end(r.latency_ms.p999_ci95, 0)),
+    ("p999_high_ms", |r| end(r.latency_ms.p999_ci95, 1)),
+    ("mean_low_ms", |r| end(r.latency_ms.mean_ci95, 0)),
+    ("mean_high_ms", |r| end(r.latency_ms.mean_ci95, 1)),
+    ("round_spread", |r| optional(r.latency_ms.round_spread)),
     ("net_mj_per_inference", |r| {
         optional(r.energy.as_ref().and_then(|e| e.net_mj_per_inference))
     }),
     ("mean_w", |r| optional(r.energy.as_ref().map(|e| e.mean_w))),
     ("energy_scope", |r| {
         r.energy.as_ref().map(|e| e.scope.clone()).unwrap_or_default()
-    }),
-    ("notes", |r| r.conditions.notes.join("; ")),
-    ("explanation", |r| r.explanation.clone().unwrap_or_default()),
-    ("study", |r| r.study.clone().unwrap_or_default()),
-    ("seed", |r| {
-        r.seed.map(|seed| seed.to_string()).unwrap_or_default()
     }),
 ];
 
@@ -75,6 +86,10 @@ pub(super) fn render(results: &Results) -> Rendered {
 
 fn optional(value: Option<f64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn end(interval: Option<[f64; 2]>, at: usize) -> String {
+    optional(interval.map(|ends| ends[at]))
 }
 
 fn quoted(field: String) -> String {

@@ -97,7 +97,7 @@ pub(super) fn is_noted(record: &Record) -> bool {
 }
 
 /// `¹²`.
-pub(super) fn superscript(number: usize) -> String {
+pub(crate) fn superscript(number: usize) -> String {
     const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     let digits = number.to_string();
     let digits = digits.bytes().map(|digit| DIGITS[usize::from(digit - b'0')]);

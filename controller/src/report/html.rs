@@ -107,7 +107,7 @@ fn columns(records: &[&Record]) -> impl Iterator<Item = Column> {
         .filter(move |(name, ..)| has_energy || !of_energy(*name))
 }
 
-const COLUMNS: [Column; 15] = [
+const COLUMNS: [Column; 17] = [
     ("", "star", |r, _| {
         if r.pareto {
             ("0".into(), "★".into())
@@ -152,16 +152,21 @@ const COLUMNS: [Column; 15] = [
         )
     }),
     ("P50 ms", "", |r, _| {
-        let l = &r.latency_ms;
-        let interval = l
-            .p50_ci95
-            .map(|[a, b]| format!(" <small>{}–{}</small>", figure(a), figure(b)));
-        (l.p50.to_string(), figure(l.p50) + &interval.unwrap_or_default())
+        with_interval(Some(r.latency_ms.p50), r.latency_ms.p50_ci95)
     }),
-    ("P90 ms", "", |r, _| number(r.latency_ms.p90)),
-    ("P99 ms", "", |r, _| match r.latency_ms.p99 {
-        Some(p99) if !r.latency_ms.p99_certified => (p99.to_string(), format!("~{}", figure(p99))),
-        p99 => number(p99),
+    ("rounds ± %", "", |r, _| {
+        number(r.latency_ms.round_spread.map(|spread| spread * 100.0))
+    }),
+    ("mean ms", "", |r, _| {
+        with_interval(Some(r.latency_ms.mean), r.latency_ms.mean_ci95)
+    }),
+    ("P90 ms", "", |r, _| {
+        with_interval(r.latency_ms.p90, r.latency_ms.p90_ci95)
+    }),
+    ("P99 ms", "", |r, _| {
+        let (key, shown) = with_interval(r.latency_ms.p99, r.latency_ms.p99_ci95);
+        let is_certified = r.latency_ms.p99_certified || r.latency_ms.p99.is_none();
+        (key, if is_certified { shown } else { format!("~{shown}") })
     }),
     ("pictures/s", "", |r, _| number(Some(r.throughput_ips))),
     (ENERGY, "", |r, _| match &r.energy {
@@ -189,6 +194,13 @@ const COLUMNS: [Column; 15] = [
         (r.latency_ms.samples.to_string(), r.latency_ms.samples.to_string())
     }),
 ];
+
+/// A figure and, smaller, its interval.
+fn with_interval(value: Option<f64>, ends: Option<[f64; 2]>) -> Cell {
+    let (key, shown) = number(value);
+    let interval = ends.map(|[low, high]| format!(" <small>{}–{}</small>", figure(low), figure(high)));
+    (key, shown + &interval.unwrap_or_default())
+}
 
 fn number(value: Option<f64>) -> Cell {
     value.map_or_else(missing, |value| (value.to_string(), figure(value)))
@@ -232,7 +244,7 @@ fn row(
 /// Which percentiles are certified, and the state of the device.
 fn conditions(page: &mut String, records: &[&Record]) -> std::fmt::Result {
     page.push_str("<ul>\n");
-    for (name, percentile) in [("P99", 0.99), ("P99.9", 0.999)] {
+    for (name, percentile) in [("P90", 0.9), ("P95", 0.95), ("P99", 0.99), ("P99.9", 0.999)] {
         let lacking = records
             .iter()
             .map(|r| certify::missing(percentile, r.latency_ms.samples));

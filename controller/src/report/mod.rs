@@ -19,7 +19,7 @@ use edgefront_protocol::results::{Record, Results};
 use crate::stats::{Samples, certify};
 
 pub use folder::{Occupied, check_free};
-pub(crate) use footnotes::conditions;
+pub(crate) use footnotes::{conditions, superscript};
 pub(crate) use power::mixture;
 pub use table::table;
 

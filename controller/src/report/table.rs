@@ -132,6 +132,11 @@ fn columns<'a>(has_energy: bool) -> Vec<Column<Row<'a>>> {
                 format!("{}-{}", figure(low), figure(high))
             })
         }),
+        column("rounds ± %", Right, Some(0), |row| {
+            or_dash(row.record.latency_ms.round_spread, |spread| {
+                format!("{:.1}", spread * 100.0)
+            })
+        }),
         column("P99 ms", Right, Some(4), |row| {
             let sign = if row.record.latency_ms.p99_certified {
                 ""
@@ -200,6 +205,12 @@ mod tests {
             text.contains("\nmJ of an inference, measured at VDD_IN of ina3221 (module)\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_how_the_rounds_differ() {
+        let text = table(&fixture::results(), 100);
+        assert!(text.contains("rounds ± %") && text.contains("  0.4  "), "{text}");
     }
 
     #[test]

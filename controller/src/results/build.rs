@@ -3,7 +3,8 @@
 use edgefront_protocol::outcome::{Harness, Latency, LayerTime, Round, Score};
 use edgefront_protocol::results::{
     AccuracyRecord, ArtifactRecord, CertificationRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord,
-    FailedJob, HarnessRecord, LatencyRecord, LayerTimeRecord, MemoryRecord, Record, Results, RoundRecord, SCHEMA,
+    FailedJob, HarnessRecord, LatencyRecord, LayerTimeRecord, MemoryRecord, Record, Results, RoundRecord,
+    SCHEMA,
 };
 use edgefront_protocol::{Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Stage, Target};
 
@@ -182,8 +183,7 @@ fn latency_record(samples: &Samples, latency: &Latency) -> LatencyRecord {
     let millis = |p| samples.percentile(p).map(Nanos::as_millis_f64);
     let blocks = blocks::of(latency);
     let in_millis = |ends: [f64; 2]| ends.map(|end| rounded(end / 1e6));
-    let [p50_ci95, p90_ci95, p95_ci95, p99_ci95, p999_ci95] =
-        [0, 1, 2, 3, 4].map(|index| intervals::percentile(samples, &blocks, index).map(in_millis));
+    let interval = |index| intervals::percentile(samples, &blocks, index).map(in_millis);
     let mean = samples.mean();
     // The histogram's mean is rounded to its digits, and must not lie outside an interval without width.
     let mean_ci95 = intervals::mean(&blocks).map(|[low, high]| in_millis([low.min(mean), high.max(mean)]));
@@ -198,12 +198,12 @@ fn latency_record(samples: &Samples, latency: &Latency) -> LatencyRecord {
         min: samples.min().as_millis_f64(),
         max: samples.max().as_millis_f64(),
         samples: samples.count(),
-        p50_ci95,
+        p50_ci95: interval(0),
         p99_certified: certify::missing(0.99, samples.count()) == 0,
-        p90_ci95,
-        p95_ci95,
-        p99_ci95,
-        p999_ci95,
+        p90_ci95: interval(1),
+        p95_ci95: interval(2),
+        p99_ci95: interval(3),
+        p999_ci95: interval(4),
         bootstrap_seed: mean_ci95.map(|_| intervals::BOOTSTRAP_SEED),
         mean_ci95,
         round_spread: spread.map(|spread| rounded(spread.between)),

@@ -1,9 +1,9 @@
 //! Made-up results for tests: two devices, two runtimes, what a residual CNN might give. Nobody measured them.
 
 use edgefront_protocol::results::{
-    AccuracyRecord, ArtifactRecord, ConditionsRecord, CostRecord, DeviceRecord, EnergyRecord, FailedJob,
-    LatencyRecord, LayerRecord, MemoryRecord, NodeRecord, PassRecord, RangesRecord, Record, Results, SCHEMA,
-    SensitivityRecord, TrialRecord, VariantRecord,
+    AccuracyRecord, ArtifactRecord, CertificationRecord, ConditionsRecord, CostRecord, DeviceRecord,
+    EnergyRecord, FailedJob, LatencyRecord, LayerRecord, MemoryRecord, NodeRecord, PassRecord, RangesRecord,
+    Record, Results, RoundRecord, SCHEMA, SensitivityRecord, TrialRecord, VariantRecord,
 };
 
 use super::build::rounded;
@@ -134,6 +134,17 @@ fn variants() -> Vec<VariantRecord> {
     }]
 }
 
+fn round(p50: f64, runs: u64, at: u32) -> RoundRecord {
+    RoundRecord {
+        p50,
+        mean: rounded(p50 * 1.02),
+        runs,
+        position: 0,
+        process: at,
+        started: 1_764_000_000_000 + u64::from(at),
+    }
+}
+
 fn record(
     device: &str,
     variant: &str,
@@ -172,7 +183,20 @@ fn record(
             samples,
             p50_ci95: Some([rounded(p50 * 0.996), rounded(p50 * 1.005)]),
             p99_certified: samples >= 662,
-            ..LatencyRecord::default()
+            p90_ci95: Some([rounded(p50 * 1.04), rounded(p50 * 1.06)]),
+            p95_ci95: Some([rounded(p50 * 1.07), rounded(p50 * 1.1)]),
+            p99_ci95: None,
+            p999_ci95: None,
+            mean_ci95: Some([rounded(p50 * 1.01), rounded(p50 * 1.03)]),
+            bootstrap_seed: Some(0),
+            round_spread: Some(0.004),
+            round_spread_explained: Some(0.003),
+            certification: vec![CertificationRecord {
+                percentile: "p99".into(),
+                certified: samples >= 662,
+                missing: 662_u64.saturating_sub(samples),
+            }],
+            rounds: [0, 1].map(|at| round(p50, samples / 2, at)).to_vec(),
         },
         throughput_ips: rounded(1_000.0 / (p50 * 1.02)),
         accuracy: Some(AccuracyRecord {

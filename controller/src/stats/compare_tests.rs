@@ -77,3 +77,80 @@ fn what_would_be_shown_is_larger_than_the_interval_and_too_few_rounds_show_nothi
     assert_eq!(ratio(&rounds(0, &[1.0]), &rounds(10, &[1.1])), None);
     assert_eq!(ratio(&[], &[]), None);
 }
+
+/// Rounds of ten copies of one network that were measured in turns, by batch; tests/fixtures/rounds tells how.
+fn recorded() -> Vec<Vec<Vec<RoundRecord>>> {
+    let text = include_str!("../../../tests/fixtures/rounds/resnet18_half-ort.csv");
+    let mut batches: Vec<Vec<Vec<RoundRecord>>> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let mut figures = line.split(',');
+        let batch: usize = figures.next().unwrap().parse().unwrap();
+        let _copy = figures.next();
+        let medians: Vec<f64> = figures
+            .map(|figure| figure.parse::<f64>().unwrap() / 1e3)
+            .collect();
+        batches.resize_with(batches.len().max(batch), Vec::new);
+        batches[batch - 1].push(rounds(60_000 * batch as u64, &medians));
+    }
+    batches
+}
+
+/// Pairs of copies of one batch.
+fn pairs(batch: &[Vec<RoundRecord>]) -> impl Iterator<Item = [&Vec<RoundRecord>; 2]> {
+    let copies = batch.iter().enumerate();
+    copies.flat_map(move |(at, first)| batch[at + 1..].iter().map(move |second| [first, second]))
+}
+
+fn slowed(rounds: &[RoundRecord], by: f64) -> Vec<RoundRecord> {
+    let slow = |round: &RoundRecord| RoundRecord {
+        p50: round.p50 * by,
+        ..*round
+    };
+    rounds.iter().map(slow).collect()
+}
+
+#[test]
+fn a_network_is_rarely_said_to_differ_from_itself() {
+    let is_claim = |[a, b]: &[&Vec<RoundRecord>; 2]| ratio(a, b).unwrap().verdict() != Verdict::NoneShown;
+    let batches = recorded();
+    // A hundred pairs, no measurement in two of them; and every pair there is.
+    let separate = batches
+        .iter()
+        .flat_map(|batch| batch.chunks_exact(2).map(|pair| [&pair[0], &pair[1]]));
+    let (all, claims) = (separate.clone().count(), separate.filter(is_claim).count());
+    println!("{claims} of {all} separate pairs");
+    assert!(all == 100 && claims <= 5, "{claims} of {all}");
+    let every = || batches.iter().flat_map(|batch| pairs(batch));
+    let (all, claims) = (every().count(), every().filter(is_claim).count());
+    println!("{claims} of {all} pairs");
+    assert!(all == 900 && claims * 20 <= all, "{claims} of {all}");
+}
+
+/// All rounds of a copy, those of the batches one after the other, so that each has 200.
+#[test]
+fn a_slowdown_of_three_percent_is_found_in_two_hundred_rounds() {
+    let batches = recorded();
+    let copy =
+        |at: usize| -> Vec<RoundRecord> { batches.iter().flat_map(|batch| batch[at].clone()).collect() };
+    let copies: Vec<Vec<RoundRecord>> = (0..10).map(copy).collect();
+    for [a, b] in pairs(&copies) {
+        let slower = ratio(a, &slowed(b, 1.03)).unwrap();
+        assert!(slower.paired && slower.shows < 0.03, "{slower:?}");
+        assert_eq!(slower.verdict(), Verdict::Slower, "{slower:?}");
+    }
+}
+
+/// A measurement says what it would show in four of five cases: a slowdown by that is found in as many.
+#[test]
+fn what_is_said_to_be_shown_is_shown_as_often() {
+    let batches = recorded();
+    let (mut all, mut found) = (0_u32, 0_u32);
+    for [a, b] in batches.iter().flat_map(|batch| pairs(batch)) {
+        let limit = ratio(a, b).unwrap().shows;
+        let slower = ratio(a, &slowed(b, 1.0 + limit)).unwrap();
+        all += 1;
+        found += u32::from(slower.verdict() == Verdict::Slower);
+    }
+    let share = f64::from(found) / f64::from(all);
+    assert!((0.72..0.9).contains(&share), "{share}");
+}

@@ -4,7 +4,12 @@ use std::ops::Range;
 
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
-    Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, CoolDown, Cooling, Device, Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState, Latency, LayerTime, Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scope, Score, SetAside, SignedBatch, SigningKey, Stage, Startup, Step, Target, Throttle, Trust, UnixMillis, Window, wire,
+    Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, CoolDown, Cooling, Device,
+    Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState, Latency, LayerTime,
+    Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence,
+    Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scope, Score,
+    SetAside, SignedBatch, SigningKey, Stage, Startup, Step, Target, Throttle, Trust, UnixMillis, Window,
+    wire,
 };
 use ring::signature::Ed25519KeyPair;
 

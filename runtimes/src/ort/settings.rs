@@ -2,6 +2,10 @@
 
 use ort::session::builder::GraphOptimizationLevel;
 
+use crate::settings;
+
+const EXAMPLE: &str = "cpu+optimization=basic+arena=off+spin=off+saved=on";
+
 /// How a session is made, whoever computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settings {
@@ -57,22 +61,15 @@ impl Optimization {
 impl Settings {
     /// Splits a provider as it is written into its name and the settings behind it. The error says what is not known.
     pub(super) fn split(written: &str) -> Result<(&str, Self), String> {
-        let mut parts = written.split('+');
-        let name = parts.next().unwrap_or_default();
+        let (name, parts) = settings::split(written, EXAMPLE)?;
         let mut settings = Self::default();
-        let mut seen = Vec::new();
-        for part in parts {
-            let (key, value) = part.split_once('=').ok_or_else(|| unknown(part))?;
-            if seen.contains(&key) {
-                return Err(format!("`{key}` is set twice"));
-            }
-            seen.push(key);
+        for (key, value) in parts {
             match key {
                 "optimization" => settings.optimization = one_of(key, value, &Optimization::NAMES)?,
                 "arena" => settings.arena = one_of(key, value, &SWITCH)?,
                 "spin" => settings.spin = one_of(key, value, &SWITCH)?,
                 "saved" => settings.saved = one_of(key, value, &SWITCH)?,
-                _ => return Err(unknown(part)),
+                _ => return Err(settings::unknown(&format!("{key}={value}"), EXAMPLE)),
             }
         }
         Ok((name, settings))
@@ -118,10 +115,6 @@ fn one_of<T: Copy>(key: &str, value: &str, names: &[(&str, T)]) -> Result<T, Str
 fn name_of<T: PartialEq + Copy>(value: T, names: &[(&'static str, T)]) -> &'static str {
     let found = names.iter().find(|(_, meant)| *meant == value);
     found.expect("invariant: every value is listed").0
-}
-
-fn unknown(part: &str) -> String {
-    format!("`{part}` is no setting of it, as in cpu+optimization=basic+arena=off+spin=off+saved=on")
 }
 
 #[cfg(test)]

@@ -1,0 +1,153 @@
+use edgefront_protocol::results::RoundRecord;
+
+use super::*;
+use crate::results::fixture;
+
+/// The fixture's results with ten rounds a record, in turns from `started` on, each in a process of its own. The rounds
+/// swing together by 20 %, and each by a further `noise` of its own.
+fn results(started: u64, noise: f64) -> Results {
+    let mut results = fixture::results();
+    for (at, record) in results.records.iter_mut().enumerate() {
+        let p50 = record.latency_ms.p50;
+        let round = |number: u32| {
+            let together = 1.0 + 0.1 * f64::from(number % 3);
+            let own = 1.0 + noise * f64::from((number * 7 + at as u32 * 3) % 5);
+            RoundRecord {
+                p50: p50 * together * own,
+                mean: p50 * together * own,
+                runs: 20,
+                position: at as u32,
+                process: number,
+                started: started + 1_000 * u64::from(number) + at as u64,
+            }
+        };
+        record.latency_ms.rounds = (0..10).map(round).collect();
+    }
+    results
+}
+
+fn side<'a>(name: &'a str, results: &'a Results) -> Side<'a> {
+    Side { name, results }
+}
+
+fn selected(a: &str, b: &str) -> Selected {
+    Selected {
+        a: a.parse().unwrap(),
+        b: b.parse().unwrap(),
+    }
+}
+
+fn energy(mj: f64, scope: &str) -> EnergyRecord {
+    EnergyRecord {
+        mj_per_inference: mj,
+        mean_w: 4.0,
+        idle_w: None,
+        meter: "ina3221".into(),
+        rail: Some("VDD_IN".into()),
+        scope: scope.into(),
+        estimated: false,
+        mj_ci95: Some([mj * 0.97, mj * 1.03]),
+        net_mj_per_inference: None,
+        net_mj_ci95: None,
+    }
+}
+
+#[test]
+fn two_variants_of_one_study_are_paired_on_every_device_and_runtime() {
+    let mut results = results(0, 0.002);
+    results.records[0].energy = Some(energy(20.0, "module"));
+    results.records[4].energy = Some(energy(10.0, "module"));
+    let sides = [side("out", &results); 2];
+    let compared = compare(sides[0], sides[1], Some(&selected("fp32", "ptq-int8"))).unwrap();
+    assert_eq!(compared.comparisons.len(), 4);
+    assert!(
+        compared
+            .comparisons
+            .iter()
+            .all(|c| c.paired && c.remarks.is_empty())
+    );
+    let energy = compared.comparisons[0].energy.as_ref().unwrap();
+    assert!((energy.ratio - 0.5).abs() < 1e-9);
+    insta::assert_snapshot!(table(&compared, sides, 100));
+}
+
+#[test]
+fn all_that_two_results_share_is_compared_and_what_they_do_not_is_told() {
+    let (mut before, mut after) = (results(0, 0.002), results(3_600_000, 0.003));
+    for results in [&mut before, &mut after] {
+        results.records.retain(|record| record.runtime == "ort");
+        results.records.truncate(4);
+    }
+    after.records[0].runtime_version = "1.33.0".into();
+    after.records[1].latency_ms.rounds.clear();
+    after.records[2]
+        .latency_ms
+        .rounds
+        .iter_mut()
+        .for_each(|round| round.process = 0);
+    before.records[3].energy = Some(energy(20.0, "module"));
+    after.records[3].energy = Some(energy(20.0, "wall"));
+    after.devices[0].cores = 8;
+    let sides = [side("before", &before), side("after", &after)];
+    let compared = compare(sides[0], sides[1], None).unwrap();
+    assert_eq!((compared.comparisons.len(), compared.not_compared.len()), (3, 1));
+    assert!(compared.comparisons.iter().all(|c| !c.paired));
+    insta::assert_snapshot!(table(&compared, sides, 100));
+}
+
+#[test]
+fn a_runtime_of_one_side_holds_for_both_and_another_is_set_against_it() {
+    let results = results(0, 0.002);
+    let sides = [side("out", &results); 2];
+    let pairs = |a, b| -> Vec<[String; 2]> {
+        let compared = compare(sides[0], sides[1], Some(&selected(a, b))).unwrap();
+        compared
+            .comparisons
+            .into_iter()
+            .map(|c| c.configurations)
+            .collect()
+    };
+    let on_ort = pairs("fp32/ort", "fp16");
+    assert_eq!(on_ort, [["fp32/ort/cpu/t1/b1", "fp16/ort/cpu/t1/b1"]; 2]);
+    let across = pairs("fp32/ort:cpu", "fp32/tract");
+    assert_eq!(across[0], ["fp32/ort/cpu/t1/b1", "fp32/tract/cpu/t1/b1"]);
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_is() {
+    let results = results(0, 0.002);
+    let sides = [side("out", &results); 2];
+    let error =
+        |selected: Selected, b: Side<'_>| compare(sides[0], b, Some(&selected)).unwrap_err().to_string();
+    let absent = error(selected("fp32", "int4/ort"), sides[1]);
+    assert!(
+        absent.starts_with("out has no measurement of `int4/ort`; it has fp16/ort, fp16/tract, fp32/ort,"),
+        "{absent}"
+    );
+    let mut elsewhere = results.clone();
+    elsewhere
+        .records
+        .retain(|record| record.device == "local" && record.variant == "fp32");
+    elsewhere.records.iter_mut().for_each(|record| record.threads = 2);
+    let no_pair = error(selected("fp32/ort", "fp32"), side("other", &elsewhere));
+    assert_eq!(
+        no_pair,
+        "no device has both with the same threads and batch: out has fp32/ort/cpu/t1/b1 on local, fp32/ort/cpu/t1/b1 on \
+         pi-kitchen; other has fp32/ort/cpu/t2/b1 on local"
+    );
+    assert!("/ort".parse::<Selector>().is_err() && "fp32/".parse::<Selector>().is_err());
+}
+
+#[test]
+fn a_measurement_is_not_compared_with_itself() {
+    let results = results(0, 0.002);
+    let sides = [side("out", &results); 2];
+    let compared = compare(sides[0], sides[1], None).unwrap();
+    assert!(compared.comparisons.is_empty());
+    assert!(
+        compared
+            .not_compared
+            .iter()
+            .all(|not| not.why.contains("the same measurement"))
+    );
+}
