@@ -105,6 +105,8 @@ mod tests {
             total: Nanos(1),
             p50: Nanos(1),
             started: UnixMillis(0),
+            process: 0,
+            below: [0; 5],
         };
         SetAside { round, state }
     }

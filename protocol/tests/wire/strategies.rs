@@ -7,10 +7,10 @@ use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId,
     CoolDown, Cooling, Device, DeviceId, Digest, Failure, ForeignLoad, Format, Governor, Harness,
-    Incarnation, Job, JobId, JobState, Latency, LayerTime, Measurement, Meters, Microjoules, Microwatts,
-    Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RoundState,
-    RuntimeState, RuntimeStatus, Scope, Score, SetAside, SignedBatch, Stage, Startup, Step, Target, Throttle,
-    Topic, Trust, UnixMillis, Window,
+    Incarnation, Job, JobId, JobState, Latency, LayerTime, Measurement, Memory, Meters, Microjoules,
+    Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round,
+    RoundState, RuntimeState, RuntimeStatus, Scope, Score, SetAside, SignedBatch, Stage, Startup, Step,
+    Target, Throttle, Topic, Trust, UnixMillis, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
