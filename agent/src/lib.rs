@@ -35,6 +35,12 @@ use std::path::Path;
 use dispatcher::Dispatcher;
 use store::Store;
 
+/// Puts back what an agent on this state folder changed of its system and left so, for it was killed. What fails is told
+/// in the log.
+pub fn put_back(state_dir: &Path) {
+    governor::put_back(state_dir);
+}
+
 /// Runs an agent until `shutdown` ends: then it leaves in order, and a later run on the same state folder
 /// goes on where this one was.
 ///
@@ -42,7 +48,7 @@ use store::Store;
 /// started them, so this must run on one that lives as long: a runtime's own, or the main thread.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.state_dir)?;
-    governor::put_back(&config.state_dir);
+    put_back(&config.state_dir);
     admission::warn_of_everybody(&config);
     let device = device::describe(&config).await;
     let board = board::read(Path::new("/"));

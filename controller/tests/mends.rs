@@ -194,6 +194,20 @@ fn times_in_which_nothing_can_be_measured() {
 }
 
 #[test]
+fn a_device_that_is_to_be_in_some_state() {
+    let place = Place::new();
+    insta::assert_snapshot!(all_said(
+        &place,
+        [
+            "bench tiny.onnx --governor performance",
+            "bench tiny.onnx --governor turbo",
+            "bench tiny.onnx --cool-to cold",
+            "bench tiny.onnx --cool-limit 1m",
+        ]
+    ));
+}
+
+#[test]
 fn variants_that_lack_data() {
     let place = Place::new();
     insta::assert_snapshot!(all_said(

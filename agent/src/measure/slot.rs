@@ -174,8 +174,8 @@ impl Slot {
         Ok(())
     }
 
-    /// One round, all other workers being blocked and after a wait for the device to cool. The device is looked at before
-    /// it and after it, and never within.
+    /// One round, after a wait for the device to cool and while all other workers are blocked. The device is looked at
+    /// before it and after it, and never within.
     pub(super) async fn round(
         &mut self,
         span: Span,

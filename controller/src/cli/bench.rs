@@ -70,6 +70,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    if args.out.is_none() && args.device.is_none() && args.plan.governor.is_some() {
+        return Err(UsageError::new(
+            "--governor needs a directory, so that what the processors had is put back even if this is killed; give --out",
+        ));
+    }
     let name = study::stem(&args.model);
     let defaults = Study::new(&name, args.model);
     let study = Study {

@@ -3,14 +3,19 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
 use edgefront_protocol::PublicKey;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::broker::Broker;
 use crate::study::Study;
+
+/// How long the agent may take to leave in order.
+const LEAVE_TIME: Duration = Duration::from_secs(10);
 
 /// A broker on a free port of the loopback interface, and this program as the agent of the device `local`.
 /// Dropped, both end.
@@ -59,9 +64,15 @@ impl Local {
         }
     }
 
-    /// Ends the agent, then the broker.
+    /// Ends the agent, then the broker. The agent is asked first, so that it puts back what it changed of the system.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        self.agent.kill().await.context("cannot end the local agent")?;
+        if let Some(pid) = self.agent.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            // One that has ended is waited for all the same.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        if tokio::time::timeout(LEAVE_TIME, self.agent.wait()).await.is_err() {
+            self.agent.kill().await.context("cannot end the local agent")?;
+        }
         self.broker.stop();
         Ok(())
     }

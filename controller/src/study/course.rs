@@ -110,7 +110,7 @@ pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Find
     let (mut store, cancelled) = place.start(&prepared.definition, ui)?;
     let state = options.out.join(AGENT_STATE);
     if store.jobs()?.is_empty() {
-        remove_folder(&state)?;
+        remove_agent(&state)?;
     }
     let mut stopped = None;
     if is_finished {
@@ -126,7 +126,7 @@ pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Find
         stopped = course.follow(runtime, &mut store, fleet)?;
     }
     if stopped.is_none() && store.open_batches()?.is_empty() {
-        remove_folder(&state)?;
+        remove_agent(&state)?;
     }
     Ok(Findings {
         results: findings::results(&store, &study.name)?,
@@ -411,7 +411,9 @@ async fn interrupted() {
     }
 }
 
-fn remove_folder(path: &Path) -> anyhow::Result<()> {
+/// Removes the state of a local agent that runs no more.
+fn remove_agent(path: &Path) -> anyhow::Result<()> {
+    edgefront_agent::put_back(path);
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))

@@ -74,6 +74,25 @@ fn recipes_and_names_may_be_mixed() {
 }
 
 #[test]
+fn a_plan_may_ask_for_a_cool_device_and_a_governor() {
+    let study = read(
+        "model = 'm.onnx'\nvariants = ['fp32']\n\
+         plan = { cool_to = '50C', max_load = 25, governor = 'performance' }",
+    )
+    .unwrap();
+    let wait = CoolDown {
+        to_c: 50,
+        limit: Nanos(120_000_000_000),
+    };
+    assert_eq!(study.plan.cool_down, Some(wait));
+    assert_eq!(study.plan.governor, Some(Governor::Performance));
+    assert_eq!(study.plan.max_load, 25);
+    for written in ["50", "50C", "50 °C", " 50C "] {
+        assert_eq!(celsius(written), Ok(50), "{written}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_place() {
     let wrong = [
         "modl = 'm.onnx'",
@@ -82,6 +101,9 @@ fn what_is_wrong_is_named_with_its_place() {
         "model = 'm.onnx'\nthreads = 'two'",
         "model = 'm.onnx'\n\n[plan]\nmin_time = 'soon'",
         "model = 'm.onnx'\n[plan]\nmin_tme = '2s'",
+        "model = 'm.onnx'\n[plan]\ncool_to = 'cold'",
+        "model = 'm.onnx'\n[plan]\ncool_limit = '2m'",
+        "model = 'm.onnx'\n[plan]\ngovernor = 'turbo'",
         "model = 'm.onnx'\nvariants = ['fp32', 'fp31']",
         "model = 'm.onnx'\nvariants = [{ name = 'x', steps = [{ pass = 'prun' }] }]",
         "model = 'm.onnx'\nvariants = [{ name = 'x', steps = [{ pass = 'prune', amont = 1 }] }]",
