@@ -1,5 +1,5 @@
-use edgefront_protocol::Nanos;
 use edgefront_protocol::outcome::{Conditions, Latency, Measurement, Score};
+use edgefront_protocol::{Nanos, Scenario};
 
 use super::*;
 
@@ -28,6 +28,8 @@ fn outcome(pictures: usize) -> Outcome {
             score: Some(score),
             conditions: Conditions::default(),
             energy: Vec::new(),
+            scenario: Scenario::Single,
+            probes: Vec::new(),
         }),
     }
 }

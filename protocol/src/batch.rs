@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos};
+use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos, Scenario};
 
 /// The jobs that one device measures together, in interleaved rounds of shuffled order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -161,6 +161,18 @@ pub struct Plan {
     pub max_time: Nanos,
     /// Rounds into which the timed runs are divided.
     pub rounds: u32,
+    /// How queries come.
+    pub scenario: Scenario,
+}
+
+impl Plan {
+    /// What one turn of the job takes at most: a round, or a trial of a rate.
+    pub fn longest_turn(&self) -> Nanos {
+        match self.scenario {
+            Scenario::Server { .. } => self.max_time,
+            _ => Nanos(self.max_time.0 / u64::from(self.rounds.max(1))),
+        }
+    }
 }
 
 impl Default for Plan {
@@ -172,6 +184,7 @@ impl Default for Plan {
             min_time: Nanos(2_000_000_000),
             max_time: Nanos(60_000_000_000),
             rounds: 10,
+            scenario: Scenario::Single,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, DeviceId, JobId, Nanos, RailEnergy, UnixMillis};
+use crate::{BatchId, Bytes, DeviceId, JobId, Nanos, Probe, RailEnergy, Scenario, UnixMillis};
 
 /// The one end of one job. The agent keeps it until the controller acknowledges it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +79,10 @@ pub struct Measurement {
     pub conditions: Conditions,
     /// What each rail took; empty where no meter was read.
     pub energy: Vec<RailEnergy>,
+    /// How queries came. In the server scenario latency and energy are those of the rate that was found.
+    pub scenario: Scenario,
+    /// The rates that were tried in the server scenario, in their order.
+    pub probes: Vec<Probe>,
 }
 
 /// The timed runs of one job.

@@ -10,6 +10,8 @@ mod conditions;
 mod memory;
 mod plan;
 mod power;
+mod rate;
+mod serving;
 mod slot;
 mod tally;
 
@@ -172,7 +174,7 @@ impl Bench {
                 .filter(|&index| {
                     group[index]
                         .as_ref()
-                        .is_some_and(|slot| slot.next_round().is_some())
+                        .is_some_and(|slot| slot.next_turn().is_some())
                 })
                 .collect();
             if order.is_empty() {
@@ -193,9 +195,9 @@ impl Bench {
 
     /// One round of one job; `None` if the job failed in it.
     async fn run_round(&mut self, mut slot: Slot, position: u32) -> Option<Slot> {
-        let span = slot.next_round()?;
+        let turn = slot.next_turn()?;
         slot.observe(&self.observer);
-        let done = slot.round(span, position).await;
+        let done = slot.turn(turn, position).await;
         slot.observe(&self.observer);
         match done {
             Ok(()) => Some(slot),
@@ -217,11 +219,10 @@ impl Bench {
     }
 
     async fn finish(&self, group: Vec<Slot>, power: &Power) {
-        for mut slot in group {
+        for slot in group {
             let id = slot.job().clone();
-            slot.meter(power);
             self.say(Report::State(id.clone(), JobState::Scoring)).await;
-            let result = slot.finish().await.map(Box::new);
+            let result = slot.finish(power).await.map(Box::new);
             self.say(Report::Ended(id, result)).await;
         }
     }

@@ -4,18 +4,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Conditions, Failure, Latency, Measurement, Round, Score, Stage};
-use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, RailEnergy, UnixMillis};
+use edgefront_protocol::{Bytes, Format, Job, JobId, Nanos, Probe, UnixMillis};
 use edgefront_runtimes::{Registry, Search};
 
 use super::child::{Worker, failure};
 use super::conditions::Observer;
 use super::plan::{self, Totals};
 use super::power::Power;
+use super::serving::Serving;
 use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
 use crate::clock::Stretch;
-use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span};
+use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Serve, Span};
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
 const VIRTUAL: &str = "measured on a virtual machine: if its processors are emulated, its times and memory say nothing of a device";
@@ -31,10 +32,18 @@ pub(super) struct Slot {
     rounds: Vec<Round>,
     /// When the timed runs of each round were.
     stretches: Vec<Option<Stretch>>,
-    energy: Vec<RailEnergy>,
+    /// The search of the server scenario, whose trials are its turns in place of rounds.
+    serving: Option<Serving>,
     spent: Duration,
     peak_rss: Option<Bytes>,
     conditions: Conditions,
+}
+
+/// What a job does when it is its turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Turn {
+    Round(Span),
+    Trial(Serve),
 }
 
 impl Slot {
@@ -50,6 +59,7 @@ impl Slot {
             runtime_path: limits.runtime_path.as_deref().map(utf8),
             kept_max: limits.kept_max,
             feed,
+            scenario: job.plan.scenario,
         };
         let order = Order::Load(Box::new(order));
         let loaded = match worker.ask(&order, Stage::Load, limits.load).await? {
@@ -58,10 +68,11 @@ impl Slot {
         };
         let warm_up = plan::warm_up(&job.plan);
         let order = Order::WarmUp(warm_up);
-        let (warmup_runs, steady) = match worker.ask(&order, Stage::Run, limits.run).await? {
-            Answer::Warm { runs, steady } => (runs, steady),
+        let (warmup_runs, steady, median) = match worker.ask(&order, Stage::Run, limits.run).await? {
+            Answer::Warm { runs, steady, median } => (runs, steady, median),
             other => return Err(surprise(Stage::Run, &other)),
         };
+        let serving = Serving::new(&job.plan, median).map_err(|why| failure(Stage::Run, why))?;
         let mut conditions = Conditions {
             notes: loaded.remark.iter().cloned().collect(),
             ..Conditions::default()
@@ -96,7 +107,7 @@ impl Slot {
             tally: Tally::default(),
             rounds: Vec::new(),
             stretches: Vec::new(),
-            energy: Vec::new(),
+            serving,
             spent: Duration::ZERO,
             conditions,
         })
@@ -106,14 +117,25 @@ impl Slot {
         &self.assignment.job.id
     }
 
-    /// Rounds done, and rounds in all.
+    /// Rounds done, and rounds in all; of a search, whose end is not known, its trials.
     pub(super) fn progress(&self) -> (u32, u32) {
-        (self.rounds.len() as u32, self.assignment.job.plan.rounds)
+        let rounds = self.assignment.job.plan.rounds;
+        match &self.serving {
+            Some(serving) => (serving.trials().min(rounds.saturating_sub(1)), rounds),
+            None => (self.rounds.len() as u32, rounds),
+        }
     }
 
-    /// The next round of this job; `None` when it has had its last.
-    pub(super) fn next_round(&self) -> Option<Span> {
-        plan::next_round(&self.assignment.job.plan, self.totals())
+    /// The next turn of this job; `None` when it has had its last.
+    pub(super) fn next_turn(&self) -> Option<Turn> {
+        let plan = &self.assignment.job.plan;
+        match &self.serving {
+            Some(serving) => {
+                let left = plan.max_time.0.saturating_sub(Nanos::from(self.spent).0);
+                serving.next(Nanos(left)).map(Turn::Trial)
+            }
+            None => plan::next_round(plan, self.totals()).map(Turn::Round),
+        }
     }
 
     fn totals(&self) -> Totals {
@@ -125,10 +147,13 @@ impl Slot {
         }
     }
 
-    /// One round, all other workers being blocked.
-    pub(super) async fn round(&mut self, span: Span, position: u32) -> Result<(), Failure> {
+    /// One turn, all other workers being blocked.
+    pub(super) async fn turn(&mut self, turn: Turn, position: u32) -> Result<(), Failure> {
         let begun = Instant::now();
-        let order = Order::Round(span);
+        let order = match turn {
+            Turn::Round(span) => Order::Round(span),
+            Turn::Trial(serve) => Order::Serve(serve),
+        };
         let mut answer = self.worker.ask(&order, Stage::Run, self.limits.run).await?;
         let mut tally = Tally::default();
         let (started, stretch) = loop {
@@ -150,11 +175,30 @@ impl Slot {
                 other => return Err(surprise(Stage::Run, &other)),
             }
         };
-        self.rounds.push(round(&tally, position, started)?);
-        self.stretches.push(stretch);
         self.spent += begun.elapsed();
-        self.tally.merge(&tally);
+        let round = round(&tally, position, started)?;
+        if let (Turn::Trial(serve), Some(serving)) = (turn, &mut self.serving) {
+            serving.record(serve, tally, round, stretch);
+        } else {
+            self.rounds.push(round);
+            self.stretches.push(stretch);
+            self.tally.merge(&tally);
+        }
         Ok(())
+    }
+
+    /// Takes the trial of the rate that was found for the job's round; returns all trials, and whether the search was
+    /// ended early.
+    fn settle(&mut self) -> Result<(Vec<Probe>, bool), Failure> {
+        let plan = self.assignment.job.plan;
+        let Some(serving) = self.serving.take() else {
+            return Ok((Vec::new(), plan::ended_early(&plan, self.totals())));
+        };
+        let done = serving.finish(&plan).map_err(|why| failure(Stage::Run, why))?;
+        self.tally = done.kept.tally;
+        self.rounds = vec![done.kept.round];
+        self.stretches = vec![done.kept.stretch];
+        Ok((done.probes, done.cut))
     }
 
     /// Notes the device's state at a round's boundary.
@@ -162,21 +206,17 @@ impl Slot {
         observer.look(&mut self.conditions);
     }
 
-    /// Takes what the rounds took of each rail.
-    pub(super) fn meter(&mut self, power: &Power) {
-        self.energy = power.energies(&self.stretches);
-        self.conditions.notes.extend(power.faults());
-    }
-
     /// Adds a line for who reads the figures.
     pub(super) fn note(&mut self, note: String) {
         self.conditions.notes.push(note);
     }
 
-    /// Scores the pack, if the job has one. The worker ends with this.
-    pub(super) async fn finish(mut self) -> Result<Measurement, Failure> {
+    /// Scores the pack, if the job has one, and takes what the rounds took of each rail. The worker ends with this.
+    pub(super) async fn finish(mut self, power: &Power) -> Result<Measurement, Failure> {
+        let (probes, ended_early) = self.settle()?;
+        let energy = power.energies(&self.stretches);
+        self.conditions.notes.extend(power.faults());
         let score = self.score().await?;
-        let ended_early = plan::ended_early(&self.assignment.job.plan, self.totals());
         if ended_early {
             let longest = Duration::from(self.assignment.job.plan.max_time);
             self.note(format!("ended early by the plan's longest time of {longest:?}"));
@@ -194,7 +234,9 @@ impl Slot {
             peak_rss: self.peak_rss,
             score,
             conditions: self.conditions,
-            energy: self.energy,
+            energy,
+            scenario: self.assignment.job.plan.scenario,
+            probes,
         })
     }
 
@@ -216,6 +258,7 @@ fn allow(job: &Job, limits: &Limits) -> Result<(), String> {
     if positive.contains(&0) {
         return Err("threads, batch and rounds must be at least 1".to_owned());
     }
+    job.plan.scenario.inferences_per_query(&job.target)?;
     let registry = Registry::new(&Search {
         runtime_path: limits.runtime_path.clone(),
     });

@@ -43,7 +43,11 @@ impl Tally {
 
     /// The run of rank `ceil(n / 2)`; `None` without runs.
     pub fn median(&self) -> Option<Nanos> {
-        let rank = self.runs().div_ceil(2);
+        self.of_rank(self.runs().div_ceil(2))
+    }
+
+    /// The run of this rank, of which the fastest has 1; `None` where there are not as many.
+    pub(crate) fn of_rank(&self, rank: u64) -> Option<Nanos> {
         let mut seen = 0;
         self.counts.iter().find_map(|(&nanos, count)| {
             seen += count;

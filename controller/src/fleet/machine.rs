@@ -271,10 +271,10 @@ impl Member {
     }
 
     /// How long the device may be silent: it tells of its jobs between rounds, of which each job has one at a
-    /// time, and each lasts for at most its part of the plan's longest time.
+    /// time, and each lasts for at most what the plan says.
     fn quiet(&self) -> Duration {
         let jobs = self.batches.iter().flat_map(|batch| &batch.jobs);
-        let round = |plan: &Plan| Duration::from(plan.max_time) / plan.rounds.max(1);
+        let round = |plan: &Plan| Duration::from(plan.longest_turn());
         jobs.fold(QUIET, |sum, job| sum.saturating_add(round(&job.plan)))
     }
 

@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 32] = [
+const COLUMNS: [Column; 34] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -52,6 +52,12 @@ const COLUMNS: [Column; 32] = [
     ("study", |r| r.study.clone().unwrap_or_default()),
     ("seed", |r| {
         r.seed.map(|seed| seed.to_string()).unwrap_or_default()
+    }),
+    ("scenario", |r| {
+        r.scenario.as_ref().map(|s| s.label.clone()).unwrap_or_default()
+    }),
+    ("rate_qps", |r| {
+        optional(r.scenario.as_ref().and_then(|s| s.rate_qps))
     }),
 ];
 

@@ -133,7 +133,7 @@ impl Rounds {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use edgefront_protocol::outcome::{Conditions, Latency, Round};
-    use edgefront_protocol::{Microjoules, Microwatts, Nanos, Rail, Scope, UnixMillis};
+    use edgefront_protocol::{Microjoules, Microwatts, Nanos, Rail, Scenario, Scope, UnixMillis};
 
     use super::*;
 
@@ -183,6 +183,8 @@ mod tests {
             score: None,
             conditions: Conditions::default(),
             energy,
+            scenario: Scenario::Single,
+            probes: Vec::new(),
         }
     }
 

@@ -200,5 +200,6 @@ fn record(
         dominated_by: Vec::new(),
         not_ranked: None,
         explanation: None,
+        scenario: None,
     }
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Visitor};
 
+use super::scenario::{self, Asked, Name};
 use super::{Study, Written};
 use crate::ui::UsageError;
 
@@ -49,6 +50,10 @@ struct FilePlan {
     #[serde(default, with = "humantime_serde")]
     max_time: Option<Duration>,
     rounds: Option<NonZeroU32>,
+    scenario: Option<Name>,
+    #[serde(default, with = "humantime_serde")]
+    p99_bound: Option<Duration>,
+    samples_per_query: Option<NonZeroU32>,
 }
 
 /// The name of a default recipe, or a recipe. Not an untagged enum: that would lose the place and the reason
@@ -98,14 +103,16 @@ impl Study {
         })?;
         let file: File =
             toml::from_str(&text).map_err(|error| UsageError::new(located(path, &text, &error)))?;
-        let study = file.into_study(path);
+        let study = file
+            .into_study(path)
+            .with_context(|| path.display().to_string())?;
         study.validate().with_context(|| path.display().to_string())?;
         Ok(study)
     }
 }
 
 impl File {
-    fn into_study(self, path: &Path) -> Study {
+    fn into_study(self, path: &Path) -> anyhow::Result<Study> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let within = |path: PathBuf| folder.join(path);
         let name = self.name.unwrap_or_else(|| super::stem(path));
@@ -113,7 +120,12 @@ impl File {
         let counts = |given: Option<Vec<NonZeroU32>>, default: Vec<u32>| {
             given.map_or(default, |counts| counts.into_iter().map(u32::from).collect())
         };
-        Study {
+        let seed = self.seed.unwrap_or(defaults.seed);
+        let plan = self.plan.over(defaults.plan, seed)?;
+        let given = self
+            .batch
+            .map(|counts| counts.into_iter().map(u32::from).collect());
+        Ok(Study {
             written: Written::File,
             validation: self.validation.map(within),
             calibration: self.calibration.map(within),
@@ -124,29 +136,35 @@ impl File {
             }),
             runtimes: self.runtimes,
             threads: counts(self.threads, defaults.threads),
-            batch: counts(self.batch, defaults.batch),
+            batch: scenario::batches(given, plan.scenario),
             broker: self.broker.map(|Broker(url)| url),
             devices: self.devices.unwrap_or(defaults.devices),
-            seed: self.seed.unwrap_or(defaults.seed),
+            seed,
             tvm_trials: self.tvm_trials.unwrap_or(defaults.tvm_trials),
-            plan: self.plan.over(defaults.plan),
+            plan,
             name: defaults.name,
             model: defaults.model,
             shape: defaults.shape,
-        }
+        })
     }
 }
 
 impl FilePlan {
-    fn over(self, below: Plan) -> Plan {
-        Plan {
+    fn over(self, below: Plan, seed: u64) -> anyhow::Result<Plan> {
+        let asked = Asked {
+            name: self.scenario.unwrap_or_default(),
+            p99_bound: self.p99_bound,
+            samples_per_query: self.samples_per_query.map(u32::from),
+        };
+        Ok(Plan {
             warmup_runs: self.warmup_runs.unwrap_or(below.warmup_runs),
             warmup_time: self.warmup_time.map_or(below.warmup_time, Into::into),
             min_runs: self.min_runs.map_or(below.min_runs, u32::from),
             min_time: self.min_time.map_or(below.min_time, Into::into),
             max_time: self.max_time.map_or(below.max_time, Into::into),
             rounds: self.rounds.map_or(below.rounds, u32::from),
-        }
+            scenario: asked.scenario(seed)?,
+        })
     }
 }
 

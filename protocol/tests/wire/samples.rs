@@ -6,9 +6,9 @@ use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
     Format, Incarnation, Job, JobState, Latency, Measurement, Meters, Microjoules, Microwatts, Nanos,
-    Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
-    RuntimeStatus, Scope, Score, SignedBatch, SigningKey, Stage, Step, Target, Trust, UnixMillis, Window,
-    wire,
+    Outcome, Plan, Precision, Presence, Probe, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
+    RuntimeStatus, Scenario, Scope, Score, SignedBatch, SigningKey, Stage, Step, Target, Trust, UnixMillis,
+    Window, wire,
 };
 use ring::signature::Ed25519KeyPair;
 
@@ -36,7 +36,17 @@ fn job(id: &str, precision: Precision, validation: Option<BlobRef>) -> Job {
         },
         inputs: vec![vec![1, 3, 64, 64]],
         validation,
-        plan: Plan::default(),
+        plan: Plan {
+            scenario: server(),
+            ..Plan::default()
+        },
+    }
+}
+
+fn server() -> Scenario {
+    Scenario::Server {
+        p99_bound: Nanos(20_000_000),
+        seed: 7,
     }
 }
 
@@ -246,6 +256,13 @@ pub(crate) fn outcome_measured() -> Outcome {
                 rounds: vec![Some(window(2_000_000)), None],
                 idle_before: Some(window(900_000)),
                 idle_after: None,
+            }],
+            scenario: server(),
+            probes: vec![Probe {
+                rate_qps: 62.5,
+                queries: 662,
+                p99: Nanos(19_000_000),
+                kept: true,
             }],
         }),
     }

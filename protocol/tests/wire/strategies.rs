@@ -7,9 +7,9 @@ use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
     DeviceId, Digest, Failure, Format, Incarnation, Job, JobId, JobState, Latency, Measurement, Meters,
-    Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail,
-    RailEnergy, Round, RuntimeState, RuntimeStatus, Scope, Score, SignedBatch, Stage, Step, Target, Topic,
-    Trust, UnixMillis, Window,
+    Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe, Progress, PublicKey, Rail,
+    RailEnergy, Round, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SignedBatch, Stage, Step, Target,
+    Topic, Trust, UnixMillis, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -79,17 +79,37 @@ fn plan() -> impl Strategy<Value = Plan> {
         nanos(),
         nanos(),
         any::<u32>(),
+        scenario(),
     )
         .prop_map(
-            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds)| Plan {
+            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds, scenario)| Plan {
                 warmup_runs,
                 warmup_time,
                 min_runs,
                 min_time,
                 max_time,
                 rounds,
+                scenario,
             },
         )
+}
+
+fn scenario() -> impl Strategy<Value = Scenario> {
+    prop_oneof![
+        Just(Scenario::Single),
+        any::<u32>().prop_map(|samples| Scenario::Multi { samples }),
+        Just(Scenario::Offline),
+        (nanos(), any::<u64>()).prop_map(|(p99_bound, seed)| Scenario::Server { p99_bound, seed }),
+    ]
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    (0.0..1e9f64, any::<u64>(), nanos(), any::<bool>()).prop_map(|(rate_qps, queries, p99, kept)| Probe {
+        rate_qps,
+        queries,
+        p99,
+        kept,
+    })
 }
 
 fn job() -> impl Strategy<Value = Job> {
@@ -359,9 +379,10 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         option::of(score),
         conditions,
         vec(rail_energy(), 0..3),
+        (scenario(), vec(probe(), 0..3)),
     )
         .prop_map(
-            |(runtime_version, provider, latency, load, peak_rss, score, conditions, energy)| Measurement {
+            |(
                 runtime_version,
                 provider,
                 latency,
@@ -370,6 +391,18 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                 score,
                 conditions,
                 energy,
+                (scenario, probes),
+            )| Measurement {
+                runtime_version,
+                provider,
+                latency,
+                load,
+                peak_rss,
+                score,
+                conditions,
+                energy,
+                scenario,
+                probes,
             },
         )
 }
