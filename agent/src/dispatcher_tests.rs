@@ -1,5 +1,5 @@
-use edgefront_protocol::Nanos;
 use edgefront_protocol::outcome::{Conditions, Harness, Latency, Measurement, Memory, Score, Startup};
+use edgefront_protocol::{Nanos, Scenario};
 
 use super::*;
 
@@ -32,6 +32,8 @@ fn outcome(pictures: usize) -> Outcome {
             energy: Vec::new(),
             harness: Harness::default(),
             layers: Vec::new(),
+            scenario: Scenario::Single,
+            probes: Vec::new(),
         }),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
 use edgefront_agent::{Sources, WorkerCommand};
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
-use edgefront_protocol::{BlobRef, Bytes, Format, JobState, Nanos, Pack, PictureShape, Plan};
+use edgefront_protocol::{BlobRef, Bytes, Format, JobState, Nanos, Pack, PictureShape, Plan, Scenario};
 use edgefront_tests::jobs::{self, tiny};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -171,6 +171,65 @@ async fn jobs_take_turns_and_every_run_is_kept() {
         .iter()
         .position(|report| matches!(report, Report::State(_, JobState::Measuring { .. })));
     assert!(last < first, "a job was loaded while others were measured");
+}
+
+/// Inferences of 20 us, of which a tenth of a second's backlog is allowed: some rate keeps that on any machine.
+#[tokio::test]
+async fn queries_at_random_moments_find_a_rate_beside_a_job_in_rounds() {
+    let mut served = job("served", "null", &tiny());
+    served.job.target.provider = "cpu+delay=20us".to_owned();
+    served.job.plan.max_time = Nanos(5_000_000_000);
+    served.job.plan.scenario = Scenario::Server {
+        p99_bound: Nanos(100_000_000),
+        seed: 3,
+    };
+    let mut unkept = served.clone();
+    unkept.job.id = "unkept".parse().unwrap();
+    unkept.job.plan.scenario = Scenario::Server {
+        p99_bound: Nanos(1_000),
+        seed: 3,
+    };
+    let mut streams = job("streams", "null", &tiny());
+    streams.job.target.provider = "cpu+delay=20us".to_owned();
+    streams.job.plan.scenario = Scenario::Multi { samples: 8 };
+    let mut uneven = job("uneven", "null", &tiny());
+    uneven.job.target.batch = 3;
+    uneven.job.plan.scenario = Scenario::Multi { samples: 8 };
+    let (outcomes, _) = outcomes(vec![served.clone(), unkept, streams, uneven], limits()).await;
+
+    let measurement = outcomes["served"].as_ref().unwrap();
+    assert_eq!(measurement.scenario, served.job.plan.scenario);
+    let kept = measurement.probes.iter().filter(|probe| probe.kept);
+    let best = kept.max_by(|a, b| a.rate_qps.total_cmp(&b.rate_qps)).unwrap();
+    // The latencies are those of that rate alone.
+    let [round] = measurement.latency.rounds[..] else {
+        panic!("{:?}", measurement.latency.rounds);
+    };
+    assert_eq!(round.runs, best.queries);
+    assert!(best.queries >= 662 && best.p99 <= Nanos(100_000_000), "{best:?}");
+    let histogram: Histogram<u64> = Deserializer::new()
+        .deserialize(&mut measurement.latency.histogram.as_slice())
+        .unwrap();
+    assert_eq!(histogram.len(), best.queries);
+    assert!(histogram.min() >= 20_000);
+
+    let (stage, error) = failure(&outcomes, "unkept");
+    assert_eq!(stage, Stage::Run);
+    assert!(
+        error.ends_with("so no rate keeps P99 within 0.001 ms; raise --p99-bound"),
+        "{error}"
+    );
+    // Eight inferences are one query.
+    let streams = outcomes["streams"].as_ref().unwrap();
+    assert!(
+        streams
+            .latency
+            .rounds
+            .iter()
+            .all(|round| round.p50 >= Nanos(160_000))
+    );
+    let (_, error) = failure(&outcomes, "uneven");
+    assert_eq!(error, "a query of 8 samples is no whole number of batches of 3");
 }
 
 #[tokio::test]

@@ -364,7 +364,7 @@ fn a_negative_bound_gets_the_bounds_own_words() {
         ),
         (
             ["bench", "tiny.onnx", "--threads", "-1"],
-            "'-1' for '--threads <N>'",
+            "'-1' for '--threads <LIST>'",
         ),
     ] {
         let output = place.run(&args);

@@ -566,6 +566,74 @@ fn bench_prints_results_and_keeps_nothing() {
 }
 
 #[test]
+fn scenarios_are_asked_for_and_told() {
+    let place = Place::new("tiny.onnx", 8);
+    let bench = |args: &str| {
+        let args =
+            format!("bench model.onnx --runtime null:delay=20us --max-time 5s --min-time 10ms --json {args}");
+        place.edgefront(&args).output().unwrap()
+    };
+    let results = |args: &str| {
+        let output = bench(args);
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        serde_json::from_slice::<Results>(&output.stdout).unwrap()
+    };
+
+    let served = results("--scenario server --p99-bound 100ms --seed 9");
+    let record = &served.records[0];
+    assert_eq!(
+        record.configuration(),
+        "model/null/cpu+delay=20us/t1/b1/server100ms"
+    );
+    let scenario = record.scenario.as_ref().unwrap();
+    assert_eq!((scenario.seed, scenario.p99_bound_ms), (Some(9), Some(100.0)));
+    assert!(record.latency_ms.p99.unwrap() <= 100.1, "{record:?}");
+    let rate = scenario.rate_qps.unwrap();
+    assert!((rate - record.throughput_ips).abs() < 1e-6 && rate > 0.0);
+    assert!(
+        scenario
+            .probes
+            .iter()
+            .any(|probe| probe.kept && probe.queries == record.latency_ms.samples)
+    );
+
+    let swept = results("--scenario offline --batch 1,2");
+    let best = swept
+        .records
+        .iter()
+        .filter(|record| record.scenario.as_ref().unwrap().best);
+    assert_eq!((swept.records.len(), best.count()), (2, 1));
+    let streams = results("--scenario multi --samples-per-query 4 --batch 2 --threads 1,2");
+    let names: Vec<String> = streams
+        .records
+        .iter()
+        .map(|record| record.configuration())
+        .collect();
+    assert!(names.iter().all(|name| name.ends_with("/b2/multi4")), "{names:?}");
+    assert_eq!(names.len(), 2);
+
+    for (args, mend) in [
+        ("--scenario server", "give --p99-bound, as in --p99-bound 20ms"),
+        (
+            "--p99-bound 20ms",
+            "a bound of P99 is for --scenario server alone",
+        ),
+        (
+            "--samples-per-query 4",
+            "samples per query are for --scenario multi alone",
+        ),
+        (
+            "--scenario multi --batch 3",
+            "a query of 8 samples is no whole number of batches of 3",
+        ),
+    ] {
+        let refused = bench(args);
+        assert_eq!(refused.status.code(), Some(2), "{args}");
+        assert!(words(&refused).contains(mend), "{args}: {}", words(&refused));
+    }
+}
+
+#[test]
 fn devices_lists_who_is_there() {
     let place = Place::new("tiny.onnx", 8);
     let broker = broker();

@@ -4,7 +4,7 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use edgefront_protocol::blob::Chunk;
 use edgefront_protocol::outcome::{Conditions, Harness, Latency, Memory, Round, Score, Startup};
-use edgefront_protocol::{Bytes, Digest, Measurement, Nanos, Outcome, UnixMillis, wire};
+use edgefront_protocol::{Bytes, Digest, Measurement, Nanos, Outcome, Scenario, UnixMillis, wire};
 
 fn main() {
     divan::main();
@@ -48,6 +48,8 @@ fn outcome() -> Outcome {
         energy: Vec::new(),
         harness: Harness::default(),
         layers: Vec::new(),
+        scenario: Scenario::Single,
+        probes: Vec::new(),
     };
     let id = |text: &str| text.to_owned();
     Outcome {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos};
+use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos, Scenario};
 
 /// The jobs that one device measures together, in interleaved rounds of shuffled order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -174,6 +174,8 @@ pub struct Plan {
     /// What chooses the clock of all processors while the batch is measured, the same for all of its jobs; `None`: what
     /// the device has.
     pub governor: Option<Governor>,
+    /// How queries come.
+    pub scenario: Scenario,
 }
 
 /// What chooses a processor's clock, by Linux's names.
@@ -228,6 +230,16 @@ pub struct CoolDown {
     pub limit: Nanos,
 }
 
+impl Plan {
+    /// What one turn of the job takes at most: a round, or a trial of a rate.
+    pub fn longest_turn(&self) -> Nanos {
+        match self.scenario {
+            Scenario::Server { .. } => self.max_time,
+            _ => Nanos(self.max_time.0 / u64::from(self.rounds.max(1))),
+        }
+    }
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Self {
@@ -242,6 +254,7 @@ impl Default for Plan {
             max_load: 10,
             cool_down: None,
             governor: None,
+            scenario: Scenario::Single,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod pack;
 pub mod progress;
 pub mod results;
+pub mod scenario;
 pub mod seal;
 pub mod state;
 pub mod topic;
@@ -34,6 +35,7 @@ pub use outcome::{
 };
 pub use pack::{Normalization, Pack, PackError, PictureShape};
 pub use progress::{JobState, Progress};
+pub use scenario::{Probe, Scenario};
 pub use seal::{PublicKey, SignedBatch, SigningKey};
 pub use state::{Cooling, ForeignLoad, RoundState, SetAside, Throttle};
 pub use topic::Topic;

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, DeviceId, JobId, Nanos, RailEnergy, RoundState, SetAside, UnixMillis};
+use crate::{
+    BatchId, Bytes, DeviceId, JobId, Nanos, Probe, RailEnergy, RoundState, Scenario, SetAside, UnixMillis,
+};
 
 /// The one end of one job. The agent keeps it until the controller acknowledges it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +89,10 @@ pub struct Measurement {
     pub harness: Harness,
     /// The time of each layer as the runtime runs the model; empty where that was not asked for, or it does not tell.
     pub layers: Vec<LayerTime>,
+    /// How queries came. In the server scenario latency and energy are those of the rate that was found.
+    pub scenario: Scenario,
+    /// The rates that were tried in the server scenario, in their order.
+    pub probes: Vec<Probe>,
 }
 
 /// One layer, after the runtime's own rewriting of the model.

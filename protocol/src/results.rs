@@ -116,18 +116,26 @@ pub struct Record {
     /// in the way, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
+    /// How queries came; `None` for a single stream, in which the next inference begins when the last one is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<ScenarioRecord>,
 }
 
 impl Record {
     /// What tells this record from the others of its device: `ptq-int8/ort/cpu/t2/b1`, after its study where
-    /// several were merged: `night/ptq-int8/ort/cpu/t2/b1`.
+    /// several were merged: `night/ptq-int8/ort/cpu/t2/b1`. A scenario other than a single stream ends it:
+    /// `ptq-int8/ort/cpu/t2/b1/server20ms`.
     pub fn configuration(&self) -> String {
         let study = self
             .study
             .as_ref()
             .map_or_else(String::new, |study| format!("{study}/"));
+        let scenario = self
+            .scenario
+            .as_ref()
+            .map_or_else(String::new, |scenario| format!("/{}", scenario.label));
         format!(
-            "{study}{}/{}/{}/t{}/b{}",
+            "{study}{}/{}/{}/t{}/b{}{scenario}",
             self.variant, self.runtime, self.provider, self.threads, self.batch
         )
     }
@@ -142,6 +150,46 @@ pub struct LayerTimeRecord {
     pub operator: String,
     /// Its mean time in an inference whose layers are timed, in milliseconds.
     pub ms: f64,
+}
+
+/// How queries came, where that is not a single stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioRecord {
+    /// `multi`, `offline` or `server`.
+    pub name: String,
+    /// The name with what was asked for, as a configuration has it: `server20ms`.
+    pub label: String,
+    /// Samples of one query, whose latency is measured.
+    pub samples_per_query: u32,
+    /// Seed of the moments at which queries came, where those were random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// The highest rate in queries a second that kept P99 within the bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_qps: Option<f64>,
+    /// What P99 must not exceed, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_bound_ms: Option<f64>,
+    /// The rates that were tried, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeRecord>,
+    /// Whether this is the batch of the highest throughput, of those of one variant on one target offline. Left out
+    /// where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub best: bool,
+}
+
+/// One trial of a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ProbeRecord {
+    /// Queries a second.
+    pub rate_qps: f64,
+    /// P99 of the queries that were answered, in milliseconds.
+    pub p99_ms: f64,
+    /// Queries that were answered.
+    pub queries: u64,
+    /// Whether P99 was within the bound.
+    pub kept: bool,
 }
 
 /// The file that ran.

@@ -12,7 +12,9 @@ mod heat;
 mod memory;
 mod plan;
 mod power;
+mod rate;
 mod rounds;
+mod serving;
 mod slot;
 mod tally;
 
@@ -209,7 +211,7 @@ impl Bench {
                 .filter(|&index| {
                     group[index]
                         .as_ref()
-                        .is_some_and(|slot| slot.next_round().is_some())
+                        .is_some_and(|slot| slot.next_task().is_some())
                 })
                 .collect();
             if order.is_empty() {
@@ -234,9 +236,9 @@ impl Bench {
             self.say(Report::Ended(slot.job().clone(), Err(failure))).await;
             return None;
         }
-        let span = slot.next_round()?;
+        let task = slot.next_task()?;
         let done = match self.cool(slot.plan()).await {
-            Ok(cooling) => slot.round(span, position, &self.observer, cooling).await,
+            Ok(cooling) => slot.turn(task, position, &self.observer, cooling).await,
             Err(failure) => Err(failure),
         };
         match done {
@@ -285,10 +287,9 @@ impl Bench {
     async fn finish(&self, group: Vec<Slot>, power: &Power) {
         for mut slot in group {
             let id = slot.job().clone();
-            slot.meter(power);
             slot.describe_device(&self.observer);
             self.say(Report::State(id.clone(), JobState::Scoring)).await;
-            let result = slot.finish().await.map(Box::new);
+            let result = slot.finish(power).await.map(Box::new);
             self.say(Report::Ended(id, result)).await;
         }
     }

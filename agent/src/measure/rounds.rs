@@ -49,13 +49,17 @@ impl Rounds {
         }
     }
 
-    /// Takes a round, for which `spent` was needed in all.
-    pub(super) fn push(&mut self, turn: Turn, spent: Duration) {
+    /// Takes a round.
+    pub(super) fn push(&mut self, turn: Turn) {
         self.turns.push(turn);
-        self.spend(spent);
     }
 
-    /// Counts time that was needed between rounds.
+    /// What is left of the plan's longest time.
+    pub(super) fn time_left(&self) -> Nanos {
+        Nanos(self.plan.max_time.0.saturating_sub(Nanos::from(self.spent).0))
+    }
+
+    /// Counts time that was needed for a round, or between rounds.
     pub(super) fn spend(&mut self, time: Duration) {
         self.spent += time;
     }
@@ -206,7 +210,8 @@ mod tests {
         });
         while let Some(span) = rounds.next() {
             let turn = turn(span.runs, is_disturbed(rounds.turns.len()));
-            rounds.push(turn, Duration::from_millis(1));
+            rounds.push(turn);
+            rounds.spend(Duration::from_millis(1));
         }
         rounds
     }

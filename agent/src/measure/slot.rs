@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use edgefront_protocol::outcome::{
     Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Score, Stage, Startup,
 };
-use edgefront_protocol::{Bytes, Cooling, Format, Job, JobId, Nanos, Plan, RailEnergy, RoundState};
+use edgefront_protocol::{Bytes, Cooling, Format, Job, JobId, Nanos, Plan, Probe, RoundState};
 use edgefront_runtimes::{Registry, Search};
 
 use super::child::{Worker, failure};
@@ -14,12 +14,13 @@ use super::heat::Heat;
 use super::plan;
 use super::power::Power;
 use super::rounds::{Rounds, Turn};
+use super::serving::Serving;
 use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
 use crate::board;
 use crate::clock;
 use crate::conditions::Observer;
-use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Span, WarmUp};
+use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Serve, Span, WarmUp};
 use crate::worker::rss;
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
@@ -31,6 +32,8 @@ struct Ready {
     loaded: Loaded,
     runs: u32,
     steady: bool,
+    /// Of the last runs of the warm-up.
+    median: Nanos,
     first_run: Option<Nanos>,
     /// From the start of the process on.
     time: Duration,
@@ -50,12 +53,20 @@ pub(super) struct Slot {
     processes: u32,
     process: u32,
     rounds: Rounds,
-    energy: Vec<RailEnergy>,
+    /// The search of the server scenario, whose trials are its turns in place of rounds.
+    serving: Option<Serving>,
     harness: Harness,
     peak_rss: Option<Bytes>,
     pss: Option<Bytes>,
     heat: Heat,
     conditions: Conditions,
+}
+
+/// What a job does when it is its turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Task {
+    Round(Span),
+    Trial(Serve),
 }
 
 impl Slot {
@@ -74,10 +85,12 @@ impl Slot {
             loaded,
             runs: warmup_runs,
             steady,
+            median,
             first_run,
             time,
         } = ready(&order, warm_up, &limits).await?;
         let processes = plan::processes(&job.plan, time.into());
+        let serving = Serving::new(&job.plan, median).map_err(|why| failure(Stage::Run, why))?;
         let mut conditions = Conditions {
             notes: loaded.remark.iter().cloned().collect(),
             ..Conditions::default()
@@ -125,7 +138,7 @@ impl Slot {
             warmup_runs,
             processes,
             process: 0,
-            energy: Vec::new(),
+            serving,
             harness: Harness::default(),
             heat: Heat::default(),
             conditions,
@@ -140,14 +153,21 @@ impl Slot {
         &self.assignment.job.plan
     }
 
-    /// Rounds done that count, and rounds in all.
+    /// Rounds done that count, and rounds in all; of a search, whose end is not known, its trials.
     pub(super) fn progress(&self) -> (u32, u32) {
-        self.rounds.progress()
+        let (done, rounds) = self.rounds.progress();
+        match &self.serving {
+            Some(serving) => (serving.trials().min(rounds.saturating_sub(1)), rounds),
+            None => (done, rounds),
+        }
     }
 
-    /// The next round of this job; `None` when it has had its last.
-    pub(super) fn next_round(&self) -> Option<Span> {
-        self.rounds.next()
+    /// What this job does next; `None` when it has had its last turn.
+    pub(super) fn next_task(&self) -> Option<Task> {
+        match &self.serving {
+            Some(serving) => serving.next(self.rounds.time_left()).map(Task::Trial),
+            None => self.rounds.next().map(Task::Round),
+        }
     }
 
     /// The job, where its next round is for another process than the one that is there.
@@ -174,18 +194,21 @@ impl Slot {
         Ok(())
     }
 
-    /// One round, after a wait for the device to cool and while all other workers are blocked. The device is looked at
+    /// One turn, after a wait for the device to cool and while all other workers are blocked. The device is looked at
     /// before it and after it, and never within.
-    pub(super) async fn round(
+    pub(super) async fn turn(
         &mut self,
-        span: Span,
+        task: Task,
         position: u32,
         observer: &Observer,
         cooling: Option<Cooling>,
     ) -> Result<(), Failure> {
         let before = observer.look(self.worker.id()).await;
         let (begun, own) = (Instant::now(), clock::of_this_process());
-        let order = Order::Round(span);
+        let order = match task {
+            Task::Round(span) => Order::Round(span),
+            Task::Trial(serve) => Order::Serve(serve),
+        };
         let mut answer = self.worker.ask(&order, Stage::Run, self.limits.run).await?;
         let mut tally = Tally::default();
         let (started, stretch) = loop {
@@ -233,15 +256,24 @@ impl Slot {
         };
         self.heat.see(before);
         self.heat.see(after);
-        self.rounds.push(turn, spent);
+        self.rounds.spend(spent);
+        match (task, &mut self.serving) {
+            (Task::Trial(serve), Some(serving)) => serving.record(serve, turn),
+            _ => self.rounds.push(turn),
+        }
         Ok(())
     }
 
-    /// Takes what the rounds took of each rail.
-    pub(super) fn meter(&mut self, power: &Power) {
-        let stretches = self.rounds.stretches();
-        self.energy = power.energies(&stretches);
-        self.conditions.notes.extend(power.faults(&stretches));
+    /// Takes the trial of the rate that was found for the job's round; returns all trials, and whether the search was
+    /// ended early.
+    fn settle(&mut self) -> Result<(Vec<Probe>, bool), Failure> {
+        let plan = self.assignment.job.plan;
+        let Some(serving) = self.serving.take() else {
+            return Ok((Vec::new(), self.rounds.ended_early()));
+        };
+        let done = serving.finish(&plan).map_err(|why| failure(Stage::Run, why))?;
+        self.rounds.push(done.kept);
+        Ok((done.probes, done.cut))
     }
 
     /// Takes how the device was set up, and how it was at the ends of this job's rounds.
@@ -259,10 +291,13 @@ impl Slot {
         self.conditions.notes.push(note);
     }
 
-    /// Scores the pack, if the job has one. The worker ends with this.
-    pub(super) async fn finish(mut self) -> Result<Measurement, Failure> {
+    /// Scores the pack, if the job has one, and takes what the rounds took of each rail. The worker ends with this.
+    pub(super) async fn finish(mut self, power: &Power) -> Result<Measurement, Failure> {
+        let (probes, ended_early) = self.settle()?;
+        let stretches = self.rounds.stretches();
+        let energy = power.energies(&stretches);
+        self.conditions.notes.extend(power.faults(&stretches));
         let score = self.score().await?;
-        let ended_early = self.rounds.ended_early();
         if ended_early {
             let longest = Duration::from(self.assignment.job.plan.max_time);
             self.note(format!("ended early by the plan's longest time of {longest:?}"));
@@ -302,9 +337,11 @@ impl Slot {
             startup: self.startup,
             score,
             conditions: self.conditions,
-            energy: self.energy,
+            energy,
             harness: self.harness,
             layers,
+            scenario: self.assignment.job.plan.scenario,
+            probes,
         })
     }
 
@@ -353,6 +390,7 @@ fn allow(job: &Job, limits: &Limits) -> Result<(), String> {
     if positive.contains(&0) {
         return Err("threads, batch and rounds must be at least 1".to_owned());
     }
+    job.plan.scenario.inferences_per_query(&job.target)?;
     let registry = Registry::new(&Search {
         runtime_path: limits.runtime_path.clone(),
     });
@@ -383,6 +421,7 @@ fn order(assignment: &Assignment, feed: Feed, limits: &Limits) -> Load {
         runtime_path: limits.runtime_path.as_deref().map(utf8),
         kept_max: limits.kept_max,
         feed,
+        scenario: assignment.job.plan.scenario,
         cold: false,
         profile: false,
     }
@@ -396,11 +435,17 @@ async fn ready(order: &Load, warm_up: WarmUp, limits: &Limits) -> Result<Ready, 
         .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
     let warm = Order::WarmUp(warm_up);
     match worker.ask(&warm, Stage::Run, limits.run).await? {
-        Answer::Warm { runs, steady, first } => Ok(Ready {
+        Answer::Warm {
+            runs,
+            steady,
+            first,
+            median,
+        } => Ok(Ready {
             worker,
             loaded,
             runs,
             steady,
+            median,
             first_run: first,
             time: begun.elapsed(),
         }),

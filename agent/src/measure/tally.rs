@@ -51,7 +51,8 @@ impl Tally {
         self.at_rank((p * self.runs() as f64).ceil().max(1.0) as u64)
     }
 
-    fn at_rank(&self, rank: u64) -> Option<Nanos> {
+    /// The run of this rank, of which the fastest has 1; `None` where there are not as many.
+    pub(crate) fn at_rank(&self, rank: u64) -> Option<Nanos> {
         let mut seen = 0;
         self.counts.iter().find_map(|(&nanos, count)| {
             seen += count;

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use edgefront_protocol::outcome::{Failure, LayerTime, Score};
-use edgefront_protocol::{Bytes, Nanos, Shape, Target, UnixMillis, wire};
+use edgefront_protocol::{Bytes, Nanos, Scenario, Shape, Target, UnixMillis, wire};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub(crate) enum Order {
         /// Inferences that are timed.
         inferences: u32,
     },
+    /// Run it timed, for queries that come at random moments; answered as a round is.
+    Serve(Serve),
     /// Run a pack through it.
     Score {
         /// The pack's file.
@@ -55,6 +57,8 @@ pub(crate) struct Load {
     pub(crate) cold: bool,
     /// Whether its layers will be asked for.
     pub(crate) profile: bool,
+    /// How queries come.
+    pub(crate) scenario: Scenario,
 }
 
 /// What a model is given while it is timed.
@@ -95,6 +99,21 @@ pub(crate) struct Span {
     pub(crate) limit: Nanos,
 }
 
+/// A trial of a rate. It ends early where too many queries are late, and at its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Serve {
+    /// Seeds the moments at which queries come.
+    pub(crate) seed: u64,
+    /// Queries a second, on average.
+    pub(crate) rate_qps: f64,
+    pub(crate) queries: u64,
+    /// Queries that take longer are late.
+    pub(crate) bound: Nanos,
+    /// How many may be.
+    pub(crate) late: u64,
+    pub(crate) limit: Nanos,
+}
+
 /// What a worker says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -112,6 +131,8 @@ pub(crate) enum Answer {
         steady: bool,
         /// The first of them; `None` where a program of the runtime's own timed them.
         first: Option<Nanos>,
+        /// Median latency of the last runs.
+        median: Nanos,
     },
     /// Latencies in nanoseconds with how often each occurred, ascending. A round has one or more of these.
     Samples(Vec<(u64, u32)>),

@@ -8,6 +8,7 @@ mod inputs;
 mod memory;
 pub(crate) mod message;
 mod score;
+pub(crate) mod server;
 mod session;
 mod steady;
 
@@ -67,6 +68,7 @@ fn follow(order: Order, bench: &mut Option<Bench>, voice: &mut Voice) -> Result<
         Order::WarmUp(order) => loaded(bench)?.warm_up(order, voice),
         Order::Round(span) => loaded(bench)?.round(span, voice),
         Order::Profile { inferences } => loaded(bench)?.profile(inferences),
+        Order::Serve(order) => loaded(bench)?.serve(order, voice),
         Order::Score { pack } => score_pack(loaded(bench)?, &pack, voice),
     }
 }

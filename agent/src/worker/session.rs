@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use edgefront_protocol::outcome::{Failure, LayerTime, Stage};
-use edgefront_protocol::{Bytes, Nanos, UnixMillis};
+use edgefront_protocol::{Bytes, Nanos, Scenario, UnixMillis};
 use edgefront_runtimes::{Model, Options, Runtime, Scoring, Session};
 
 use super::memory::{forget, peak_rss, pss, rss};
-use super::message::{self, Answer, Feed, Load, Loaded, Span, WarmUp};
+use super::message::{self, Answer, Feed, Load, Loaded, Serve, Span, WarmUp};
+use super::server::{self, Ends, Monotonic};
 use super::steady::Steadiness;
 use super::{emulation, inputs};
 use crate::clock;
@@ -33,6 +34,9 @@ pub(crate) struct Bench {
     pub(crate) batch: usize,
     /// What the pack is scored with, where that is not the session.
     pub(crate) scoring: Option<Scoring>,
+    scenario: Scenario,
+    /// Inferences of which one latency is.
+    per_query: u32,
     samples: Vec<u64>,
 }
 
@@ -91,6 +95,8 @@ impl Bench {
     /// to a session that can run.
     pub(crate) fn load(order: &Load, runtime: &dyn Runtime) -> Result<(Self, Loaded), Trouble> {
         let failed = |error: edgefront_runtimes::Error| failure(Stage::Load, &error);
+        let per_query = order.scenario.inferences_per_query(&order.target);
+        let per_query = per_query.map_err(|error| failure(Stage::Load, &error))?;
         let rss_at_first = rss();
         let opened = runtime.open().map_err(failed)?;
         let extents = |shape: &Vec<u64>| shape.iter().map(|&extent| extent as usize).collect();
@@ -139,6 +145,8 @@ impl Bench {
             session,
             batch: options.batch,
             scoring,
+            scenario: order.scenario,
+            per_query,
             samples: Vec::with_capacity(BUFFER),
         };
         Ok((bench, loaded))
@@ -173,7 +181,13 @@ impl Bench {
             let steady = steadiness.is_reached();
             let is_enough = runs >= order.runs && time >= order.time;
             if is_enough && (steady || time >= order.limit) || time >= order.longest {
-                return Ok(Answer::Warm { runs, steady, first });
+                let median = Nanos(steadiness.median().unwrap_or_default());
+                return Ok(Answer::Warm {
+                    runs,
+                    steady,
+                    first,
+                    median,
+                });
             }
             voice.keep_alive()?;
         }
@@ -217,7 +231,46 @@ impl Bench {
             time: span.time.min(OWN_PART).into(),
             limit: span.limit.min(OWN_PART).into(),
         });
-        times.transpose().map_err(|error| failure(Stage::Run, &error))
+        let times = times.transpose().map_err(|error| failure(Stage::Run, &error))?;
+        match self.scenario {
+            Scenario::Multi { .. } | Scenario::Server { .. } if times.is_some() => {
+                let why = format!(
+                    "the runtime's own tool takes the times, of single inferences one after the other; it has no \
+                     scenario `{}`",
+                    self.scenario.as_str()
+                );
+                Err(failure(Stage::Run, &why))
+            }
+            _ => Ok(times),
+        }
+    }
+
+    /// A trial of a rate.
+    pub(crate) fn serve(&mut self, order: Serve, voice: &mut Voice) -> Result<Answer, Trouble> {
+        let arrivals = server::arrivals(order.seed, order.rate_qps, order.queries);
+        let ends = Ends {
+            bound: order.bound.0,
+            late: order.late,
+            limit: order.limit.0,
+        };
+        self.lead_in()?;
+        self.samples.reserve(arrivals.len());
+        let (started, begun) = (now(), clock::monotonic());
+        let session = &mut self.session;
+        let answer = |_: &mut Monotonic| {
+            session.run().map_err(|error| failure(Stage::Run, &error))?;
+            Ok::<(), Trouble>(voice.keep_alive()?)
+        };
+        server::serve(&mut Monotonic, &arrivals, ends, answer, &mut self.samples)?;
+        let stretch = Some((begun, clock::monotonic()));
+        let (peak_rss, pss) = (peak_rss(), pss());
+        self.send_samples(voice)?;
+        Ok(Answer::Round {
+            started,
+            stretch,
+            peak_rss,
+            pss,
+        })
     }
 
     /// The time of each layer, by the runtime's own profiler.
@@ -274,10 +327,13 @@ impl Bench {
         Ok(())
     }
 
-    /// One run and its latency in nanoseconds.
+    /// One run, of all inferences of a query, and its latency in nanoseconds.
     fn timed_run(&mut self) -> Result<u64, Trouble> {
         let start = Instant::now();
-        let done = self.session.run();
+        let mut done = self.session.run();
+        for _ in 1..self.per_query {
+            done = done.and_then(|()| self.session.run());
+        }
         let nanos = Nanos::from(start.elapsed()).0;
         done.map_err(|error| failure(Stage::Run, &error))?;
         Ok(nanos.max(1))
@@ -366,6 +422,7 @@ mod tests {
             feed: Feed::Random { seed: 0 },
             cold: false,
             profile: false,
+            scenario: Scenario::Single,
         }
     }
 
@@ -422,6 +479,32 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_of_its_own_has_no_queries_of_several_inferences() {
+        let mut order = order();
+        order.target.runtime = "null".to_owned();
+        order.scenario = Scenario::Multi { samples: 8 };
+        let registry = Registry::built_in();
+        let (mut bench, _) = Bench::load(&order, registry.get("null").unwrap())
+            .map_err(|_| ())
+            .unwrap();
+        bench.session = Box::new(OwnClock(Arc::default()));
+        let span = Span {
+            runs: 1,
+            time: Nanos(0),
+            limit: Nanos(1),
+        };
+        let refused = bench.round(span, &mut Voice::new(Box::new(Heard::default())));
+        let Err(Trouble::Job(failure)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(
+            failure.error.ends_with("it has no scenario `multi`"),
+            "{}",
+            failure.error
+        );
+    }
+
+    #[test]
     fn the_times_of_a_tool_of_its_own_are_taken_in_parts_and_as_they_are() {
         let mut order = order();
         order.target.runtime = "null".to_owned();
@@ -446,6 +529,7 @@ mod tests {
             runs: 10,
             steady: true,
             first: None,
+            median: Nanos(1_000_000),
         };
         assert_eq!(warm.unwrap(), expected);
         let span = Span {

@@ -27,6 +27,13 @@ impl Steadiness {
         self.recent.push_back(nanos);
     }
 
+    /// The median of the latest runs, in nanoseconds; `None` before the first.
+    pub(crate) fn median(&self) -> Option<u64> {
+        let mut recent: Vec<u64> = self.recent.iter().copied().collect();
+        recent.sort_unstable();
+        recent.get(recent.len() / 2).copied()
+    }
+
     /// Whether the median of the last five runs is within 5 % of that of the five before.
     pub(crate) fn is_reached(&self) -> bool {
         if self.recent.len() < 2 * WINDOW {

@@ -10,7 +10,7 @@ use edgefront_protocol::{DeviceId, Shape};
 use super::files::temporary_folder;
 use super::shared::{RuntimeArgs, shape};
 use super::study_args::{ExistingArgs, PlanArgs};
-use crate::study::{self, Existing, Options, Study};
+use crate::study::{self, Existing, Options, Study, scenario};
 use crate::ui::{Exit, Ui, UsageError};
 
 /// Measures the latency of one model as it is.
@@ -19,6 +19,8 @@ use crate::ui::{Exit, Ui, UsageError};
 Examples:
   edgefront bench model.onnx --runtime ort --threads 2
   edgefront bench model.tflite --runtime tflite
+  edgefront bench model.onnx --runtime ort --scenario server --p99-bound 20ms --max-time 5m
+  edgefront bench model.onnx --runtime ort --scenario offline --threads 1,2,4
   edgefront bench model.onnx --device pi-kitchen --broker mqtt://192.168.1.10 --json")]
 pub struct Args {
     /// The model: ONNX, TensorFlow Lite in a file that ends in .tflite, or TVM's code in one that ends in .so.
@@ -30,12 +32,12 @@ pub struct Args {
     pub runtime: Option<String>,
 
     /// Threads within one inference.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub threads: u32,
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
+    pub threads: Vec<u32>,
 
-    /// Pictures per inference.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub batch: u32,
+    /// Pictures per inference [default: 1; 1,2,4,8,16,32 with --scenario offline]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub batch: Option<Vec<u32>>,
 
     /// Shape of the input, batch included, as in 1x3x224x224; needed where the model's axes are dynamic.
     #[arg(long, value_parser = shape)]
@@ -77,6 +79,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     }
     let name = study::stem(&args.model);
     let defaults = Study::new(&name, args.model);
+    let plan = args.plan.plan()?;
     let study = Study {
         shape: args.shape,
         variants: vec![Recipe {
@@ -84,11 +87,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
             steps: Vec::new(),
         }],
         runtimes: args.runtime.map(|runtime| vec![runtime]),
-        threads: vec![args.threads],
-        batch: vec![args.batch],
+        threads: args.threads,
+        batch: scenario::batches(args.batch, plan.scenario),
         broker: args.broker,
         devices: args.device.map_or(defaults.devices, |device| vec![device]),
-        plan: args.plan.plan(),
+        plan,
         seed: args.plan.seed,
         ..Study::new(defaults.name, defaults.model)
     };

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use edgefront_protocol::results::Results;
+use edgefront_protocol::Scenario;
+use edgefront_protocol::results::{Record, Results};
 
 use crate::frontier::mark;
 use crate::frontier::objective::{self, Objective};
@@ -74,6 +75,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         ui.data(report::table(&results, ui.width()))?;
     }
     say_left_out(&results, ui)?;
+    warn_of_mixed_scenarios(&results, ui);
     if objectives.iter().any(|objective| objective.is_share()) {
         warn_of_mixed_studies(&results, ui);
     }
@@ -132,6 +134,22 @@ pub(super) fn warn_of_mixed_studies(results: &Results, ui: &Ui) {
 pub(super) fn warn_of_mixed_energies(results: &Results, ui: &Ui) {
     if let Some(mixture) = report::mixture(results) {
         ui.warn(mixture);
+    }
+}
+
+/// Says that figures of several scenarios stand side by side, where they do.
+pub(super) fn warn_of_mixed_scenarios(results: &Results, ui: &Ui) {
+    let label = |record: &Record| match &record.scenario {
+        Some(scenario) => scenario.label.clone(),
+        None => Scenario::Single.as_str().to_owned(),
+    };
+    let labels: BTreeSet<String> = results.records.iter().map(label).collect();
+    if labels.len() > 1 {
+        let labels: Vec<String> = labels.into_iter().collect();
+        ui.warn(format_args!(
+            "latencies of different scenarios ({}) are not comparable; each has a frontier of its own",
+            labels.join(", ")
+        ));
     }
 }
 

@@ -7,7 +7,7 @@ use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_protocol::DeviceId;
 
 use super::study_args::{PlaceArgs, PlanArgs};
-use crate::study::{self, Study, named_variant};
+use crate::study::{self, Study, named_variant, scenario};
 use crate::ui::{Exit, Ui};
 
 /// Makes variants of a model, has them measured, and draws the frontier of each device.
@@ -53,9 +53,9 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
     pub threads: Vec<u32>,
 
-    /// Pictures per inference.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
-    pub batch: Vec<u32>,
+    /// Pictures per inference [default: 1; 1,2,4,8,16,32 with --scenario offline]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub batch: Option<Vec<u32>>,
 
     /// The fleet's broker [default: a broker and an agent of its own, on this machine]
     #[arg(long, value_name = "URL", requires = "devices")]
@@ -88,6 +88,7 @@ fn variants_help() -> String {
 /// Runs the command.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let options = args.place.options()?;
+    let plan = args.plan.plan()?;
     let defaults = Study::new(study::stem(&args.model), args.model);
     let study = Study {
         written: defaults.written,
@@ -98,10 +99,10 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         variants: args.variants.unwrap_or(defaults.variants),
         runtimes: args.runtimes,
         threads: args.threads,
-        batch: args.batch,
+        batch: scenario::batches(args.batch, plan.scenario),
         broker: args.broker,
         devices: args.devices.unwrap_or(defaults.devices),
-        plan: args.plan.plan(),
+        plan,
         seed: args.plan.seed,
         tvm_trials: args.tvm_trials,
         name: defaults.name,

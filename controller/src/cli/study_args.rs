@@ -9,6 +9,7 @@ use edgefront_protocol::{CoolDown, Governor, Plan};
 
 use super::shared::{RuntimeArgs, check_device};
 use crate::stats::certify::{Percentile, certifying};
+use crate::study::scenario::{Asked, Name};
 use crate::study::{Cache, Existing, Options, celsius};
 
 /// The help lists under it how long a job measures; each argument names it, for what follows must not.
@@ -61,7 +62,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "NAME", value_parser = governor(), help_heading = MEASURING)]
     pub governor: Option<Governor>,
 
-    /// Seed of the order of the jobs within a round.
+    /// Seed of the order of the jobs within a round, and of the moments at which queries come.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = MEASURING)]
     pub seed: u64,
 
@@ -69,11 +70,28 @@ pub struct PlanArgs {
     /// process of its own.
     #[arg(long, help_heading = MEASURING)]
     pub layers: bool,
+
+    /// How queries come.
+    #[arg(long, value_enum, default_value_t, help_heading = MEASURING)]
+    pub scenario: Name,
+
+    /// What P99 must not exceed with --scenario server, as in 20ms.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = MEASURING)]
+    pub p99_bound: Option<Duration>,
+
+    /// Samples of a query with --scenario multi, a multiple of --batch [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = MEASURING)]
+    pub samples_per_query: Option<u32>,
 }
 
 impl PlanArgs {
     /// The plan of every job.
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self) -> anyhow::Result<Plan> {
+        let asked = Asked {
+            name: self.scenario,
+            p99_bound: self.p99_bound,
+            samples_per_query: self.samples_per_query,
+        };
         let plan = Plan {
             min_runs: self.min_runs,
             min_time: self.min_time.into(),
@@ -87,9 +105,10 @@ impl PlanArgs {
                 limit: self.cool_limit.into(),
             }),
             governor: self.governor,
+            scenario: asked.scenario(self.seed)?,
             ..Plan::default()
         };
-        certifying(plan, self.certify)
+        Ok(certifying(plan, self.certify))
     }
 }
 

@@ -271,14 +271,11 @@ impl Member {
     }
 
     /// How long the device may be silent: it tells of its jobs between rounds, of which each job has one at a
-    /// time, and each lasts for at most its part of the plan's longest time and what it may wait for the device to cool.
+    /// time, and each lasts for at most what the plan says, and what it may wait for the device to cool.
     fn quiet(&self) -> Duration {
         let jobs = self.batches.iter().flat_map(|batch| &batch.jobs);
         let cooling = |plan: &Plan| plan.cool_down.map_or(Duration::ZERO, |wait| wait.limit.into());
-        let round = |plan: &Plan| {
-            let timed = Duration::from(plan.max_time) / plan.rounds.max(1);
-            timed.saturating_add(cooling(plan))
-        };
+        let round = |plan: &Plan| Duration::from(plan.longest_turn()).saturating_add(cooling(plan));
         jobs.fold(QUIET, |sum, job| sum.saturating_add(round(&job.plan)))
     }
 

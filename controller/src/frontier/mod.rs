@@ -1,5 +1,5 @@
 //! The frontier of each device: the records that no other record of the device dominates, over all of its
-//! runtimes.
+//! runtimes. Latencies of one scenario say nothing of those of another, so each scenario has a frontier of its own.
 
 pub mod dominance;
 pub mod objective;
@@ -19,9 +19,11 @@ pub fn mark(results: &mut Results, objectives: &[&'static Objective]) {
         .iter()
         .map(|objective| objective.name.to_owned())
         .collect();
-    let mut devices: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut devices: BTreeMap<(String, Option<String>), Vec<usize>> = BTreeMap::new();
     for (at, record) in results.records.iter().enumerate() {
-        devices.entry(record.device.clone()).or_default().push(at);
+        let scenario = record.scenario.as_ref().map(|scenario| scenario.label.clone());
+        let of = (record.device.clone(), scenario);
+        devices.entry(of).or_default().push(at);
     }
     for members in devices.values() {
         mark_device(&mut results.records, members, objectives);
@@ -74,6 +76,8 @@ fn frontier(points: &[Vec<f64>]) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
+    use edgefront_protocol::results::ScenarioRecord;
+
     use super::*;
     use crate::results::fixture;
 
@@ -107,6 +111,28 @@ mod tests {
                 .iter()
                 .all(|r| r.pareto == r.dominated_by.is_empty() || r.not_ranked.is_some())
         );
+    }
+
+    #[test]
+    fn a_scenario_is_not_held_against_another() {
+        let mut results = fixture::results();
+        mark(&mut results, &defaults());
+        let dominated = |record: &Record| !record.dominated_by.is_empty();
+        let at = results.records.iter().position(dominated).unwrap();
+        results.records[at].scenario = Some(ScenarioRecord {
+            name: "multi".into(),
+            label: "multi8".into(),
+            samples_per_query: 8,
+            seed: None,
+            rate_qps: None,
+            p99_bound_ms: None,
+            probes: Vec::new(),
+            best: false,
+        });
+        mark(&mut results, &defaults());
+        assert!(results.records[at].pareto);
+        let name = results.records[at].configuration();
+        assert!(results.records.iter().all(|r| !r.dominated_by.contains(&name)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 46] = [
+const COLUMNS: [Column; 48] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -70,6 +70,12 @@ const COLUMNS: [Column; 46] = [
     ("mean_w", |r| optional(r.energy.as_ref().map(|e| e.mean_w))),
     ("energy_scope", |r| {
         r.energy.as_ref().map(|e| e.scope.clone()).unwrap_or_default()
+    }),
+    ("scenario", |r| {
+        r.scenario.as_ref().map(|s| s.label.clone()).unwrap_or_default()
+    }),
+    ("rate_qps", |r| {
+        optional(r.scenario.as_ref().and_then(|s| s.rate_qps))
     }),
 ];
 

@@ -11,6 +11,7 @@ pub(super) enum Part {
     Provider,
     Threads,
     Batch,
+    Scenario,
 }
 
 /// The parts by which some records differ; the variant is always one of them.
@@ -18,13 +19,14 @@ pub(super) struct Names(Vec<Part>);
 
 impl Part {
     /// In the order of [`Record::configuration`].
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Study,
         Self::Variant,
         Self::Runtime,
         Self::Provider,
         Self::Threads,
         Self::Batch,
+        Self::Scenario,
     ];
 
     /// As a configuration has it.
@@ -36,6 +38,10 @@ impl Part {
             Self::Provider => record.provider.clone(),
             Self::Threads => format!("t{}", record.threads),
             Self::Batch => format!("b{}", record.batch),
+            Self::Scenario => record
+                .scenario
+                .as_ref()
+                .map_or_else(|| "single".to_owned(), |scenario| scenario.label.clone()),
         }
     }
 
@@ -49,6 +55,10 @@ impl Part {
             Self::Threads if record.threads == 1 => Some("1 thread".to_owned()),
             Self::Threads => Some(format!("{} threads", record.threads)),
             Self::Batch => Some(format!("batch {}", record.batch)),
+            Self::Scenario => record
+                .scenario
+                .as_ref()
+                .map(|scenario| format!("scenario {}", scenario.label)),
         }
     }
 }

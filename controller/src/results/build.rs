@@ -10,6 +10,7 @@ use edgefront_protocol::{Artifact, Bytes, Device, DeviceId, Failure, Measurement
 
 use super::conditions;
 use super::energy::energy;
+use super::scenario::{mark_best, scenario, throughput};
 use crate::frontier::{mark, objective};
 use crate::stats::certify::Percentile;
 use crate::stats::{Samples, blocks, certify, intervals, rounds, wilson};
@@ -71,6 +72,7 @@ pub fn build(study: &Study<'_>) -> Results {
             Err(failure) => results.failed.push(failed(job, &failure)),
         }
     }
+    mark_best(&mut results.records);
     let objectives =
         DEFAULT_OBJECTIVES.map(|name| objective::named(name).expect("invariant: a test finds each default"));
     mark(&mut results, &objectives);
@@ -115,7 +117,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
             format: job.artifact.format.as_str().to_owned(),
         },
         latency_ms: latency_record(&samples, &measurement.latency),
-        throughput_ips: rounded(f64::from(job.target.batch) * 1e9 / samples.mean().max(1.0)),
+        throughput_ips: throughput(measurement, &job.target, samples.mean()),
         accuracy,
         energy: energy(measurement),
         memory: MemoryRecord {
@@ -135,6 +137,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         dominated_by: Vec::new(),
         not_ranked: None,
         explanation: None,
+        scenario: scenario(measurement, &job.target),
     })
 }
 
@@ -350,7 +353,7 @@ fn device_record(device: &Device) -> DeviceRecord {
 #[cfg(test)]
 mod tests {
     use edgefront_protocol::outcome::{Conditions, Memory, Round, Startup};
-    use edgefront_protocol::{BlobRef, Digest, Format, Precision, UnixMillis};
+    use edgefront_protocol::{BlobRef, Digest, Format, Precision, Probe, Scenario, UnixMillis};
 
     use super::*;
     use crate::stats::latency_of;
@@ -398,6 +401,8 @@ mod tests {
                 energy: Vec::new(),
                 harness: Harness::default(),
                 layers: Vec::new(),
+                scenario: Scenario::Single,
+                probes: Vec::new(),
             }),
         }
     }
@@ -432,6 +437,70 @@ mod tests {
             (record.cold_load_ms, record.first_inference_ms),
             (Some(30.0), Some(9.0))
         );
+    }
+
+    /// A job in a scenario, whose queries took 10 ms each.
+    fn in_scenario(scenario: Scenario, batch: u32) -> Settled {
+        let mut job = settled([10_000_000; 700]);
+        job.target.batch = batch;
+        let probe = |rate_qps, kept| Probe {
+            rate_qps,
+            queries: 700,
+            p99: Nanos(19_000_000),
+            kept,
+        };
+        if let Ok(measurement) = &mut job.result {
+            measurement.scenario = scenario;
+            if let Scenario::Server { .. } = scenario {
+                measurement.probes = vec![probe(60.0, true), probe(90.0, false), probe(75.0, true)];
+            }
+        }
+        job
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-2
+    }
+
+    #[test]
+    fn a_rate_that_was_found_is_the_throughput() {
+        let server = Scenario::Server {
+            p99_bound: Nanos(20_000_000),
+            seed: 5,
+        };
+        let results = build_one(in_scenario(server, 1), None);
+        let record = &results.records[0];
+        assert_eq!(record.configuration(), "fp32/ort/cpu/t1/b1/server20ms");
+        let scenario = record.scenario.as_ref().unwrap();
+        assert!(close(record.throughput_ips, 75.0) && close(scenario.rate_qps.unwrap(), 75.0));
+        assert_eq!((scenario.seed, scenario.probes.len()), (Some(5), 3));
+    }
+
+    #[test]
+    fn queries_of_several_samples_count_all_of_them() {
+        let results = build_one(in_scenario(Scenario::Multi { samples: 8 }, 2), None);
+        let record = &results.records[0];
+        assert_eq!(record.configuration(), "fp32/ort/cpu/t1/b2/multi8");
+        assert!(close(record.throughput_ips, 800.0), "{}", record.throughput_ips);
+        assert!(build_one(settled([1_000]), None).records[0].scenario.is_none());
+    }
+
+    #[test]
+    fn offline_the_batch_of_the_highest_throughput_is_marked() {
+        let jobs = [1, 8, 4].map(|batch| in_scenario(Scenario::Offline, batch));
+        let results = build(&Study {
+            name: "test",
+            jobs: &jobs,
+            unmade: &[],
+            devices: &[],
+            reference: None,
+        });
+        let best: Vec<bool> = results
+            .records
+            .iter()
+            .map(|r| r.scenario.as_ref().unwrap().best)
+            .collect();
+        assert_eq!(best, [false, true, false]);
     }
 
     #[test]

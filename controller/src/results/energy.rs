@@ -133,7 +133,7 @@ impl Rounds {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use edgefront_protocol::outcome::{Conditions, Harness, Latency, Memory, Round, Startup};
-    use edgefront_protocol::{Microjoules, Microwatts, Nanos, Rail, Scope, UnixMillis};
+    use edgefront_protocol::{Microjoules, Microwatts, Nanos, Rail, Scenario, Scope, UnixMillis};
 
     use super::*;
 
@@ -189,6 +189,8 @@ mod tests {
             energy,
             harness: Harness::default(),
             layers: Vec::new(),
+            scenario: Scenario::Single,
+            probes: Vec::new(),
         }
     }
 

@@ -239,6 +239,7 @@ fn record(
         dominated_by: Vec::new(),
         not_ranked: None,
         explanation: None,
+        scenario: None,
     }
 }
 

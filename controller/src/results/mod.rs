@@ -8,6 +8,7 @@ mod figures;
 pub(crate) mod fixture;
 mod load;
 mod machines;
+mod scenario;
 mod unmeasured;
 
 pub use build::{Settled, Study, build};

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Visitor};
 
+use super::scenario::{self, Asked, Name};
 use super::{Study, Written};
 use crate::stats::certify::{Percentile, certifying};
 use crate::ui::UsageError;
@@ -58,6 +59,10 @@ struct FilePlan {
     #[serde(default, with = "humantime_serde")]
     cool_limit: Option<Duration>,
     governor: Option<Governor>,
+    scenario: Option<Name>,
+    #[serde(default, with = "humantime_serde")]
+    p99_bound: Option<Duration>,
+    samples_per_query: Option<NonZeroU32>,
 }
 
 /// The longest wait for a device to cool before one round, where none is written.
@@ -133,14 +138,16 @@ impl Study {
             let said = "`cool_limit` is the limit of a wait that nothing asks for; give `cool_to`, too";
             return Err(UsageError::new(format!("{}: {said}", path.display())));
         }
-        let study = file.into_study(path);
+        let study = file
+            .into_study(path)
+            .with_context(|| path.display().to_string())?;
         study.validate().with_context(|| path.display().to_string())?;
         Ok(study)
     }
 }
 
 impl File {
-    fn into_study(self, path: &Path) -> Study {
+    fn into_study(self, path: &Path) -> anyhow::Result<Study> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let within = |path: PathBuf| folder.join(path);
         let name = self.name.unwrap_or_else(|| super::stem(path));
@@ -148,7 +155,12 @@ impl File {
         let counts = |given: Option<Vec<NonZeroU32>>, default: Vec<u32>| {
             given.map_or(default, |counts| counts.into_iter().map(u32::from).collect())
         };
-        Study {
+        let seed = self.seed.unwrap_or(defaults.seed);
+        let plan = self.plan.over(defaults.plan, seed)?;
+        let given = self
+            .batch
+            .map(|counts| counts.into_iter().map(u32::from).collect());
+        Ok(Study {
             written: Written::File,
             validation: self.validation.map(within),
             calibration: self.calibration.map(within),
@@ -159,21 +171,26 @@ impl File {
             }),
             runtimes: self.runtimes,
             threads: counts(self.threads, defaults.threads),
-            batch: counts(self.batch, defaults.batch),
+            batch: scenario::batches(given, plan.scenario),
             broker: self.broker.map(|Broker(url)| url),
             devices: self.devices.unwrap_or(defaults.devices),
-            seed: self.seed.unwrap_or(defaults.seed),
+            seed,
             tvm_trials: self.tvm_trials.unwrap_or(defaults.tvm_trials),
-            plan: self.plan.over(defaults.plan),
+            plan,
             name: defaults.name,
             model: defaults.model,
             shape: defaults.shape,
-        }
+        })
     }
 }
 
 impl FilePlan {
-    fn over(self, below: Plan) -> Plan {
+    fn over(self, below: Plan, seed: u64) -> anyhow::Result<Plan> {
+        let asked = Asked {
+            name: self.scenario.unwrap_or_default(),
+            p99_bound: self.p99_bound,
+            samples_per_query: self.samples_per_query.map(u32::from),
+        };
         let plan = Plan {
             warmup_runs: self.warmup_runs.unwrap_or(below.warmup_runs),
             warmup_time: self.warmup_time.map_or(below.warmup_time, Into::into),
@@ -189,8 +206,9 @@ impl FilePlan {
                 limit: self.cool_limit.unwrap_or(COOL_LIMIT).into(),
             }),
             governor: self.governor.or(below.governor),
+            scenario: asked.scenario(seed)?,
         };
-        certifying(plan, self.certify)
+        Ok(certifying(plan, self.certify))
     }
 }
 

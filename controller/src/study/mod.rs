@@ -18,6 +18,7 @@ mod place;
 mod plan;
 mod prepare;
 mod reach;
+pub(crate) mod scenario;
 mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ use std::time::Duration;
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::{self, Recipe};
 use edgefront_optimizer::train;
-use edgefront_protocol::{DeviceId, Format, Plan, Shape, Target};
+use edgefront_protocol::{DeviceId, Format, Plan, Scenario, Shape, Target};
 use edgefront_runtimes::{Registry, Search};
 
 use crate::ui::UsageError;
@@ -316,6 +317,17 @@ impl Study {
 
     fn validate_plan(&self) -> anyhow::Result<()> {
         let plan = &self.plan;
+        if let Scenario::Multi { samples } = plan.scenario
+            && let Some(batch) = self
+                .batch
+                .iter()
+                .find(|batch| **batch > 0 && samples % **batch != 0)
+        {
+            return Err(UsageError::new(format!(
+                "a query of {samples} samples is no whole number of batches of {batch}; give another --batch or \
+                 --samples-per-query"
+            )));
+        }
         let counts = [
             ("min-runs", plan.min_runs),
             ("rounds", plan.rounds),

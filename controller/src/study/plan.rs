@@ -136,9 +136,11 @@ pub(super) fn new_jobs(common: Common<'_>, existing: &[&StoredJob]) -> Vec<Job> 
                         threads,
                         batch,
                     };
-                    let is_there = existing
-                        .iter()
-                        .any(|stored| stored.job.variant == variant.name && stored.job.target == target);
+                    let is_there = existing.iter().any(|stored| {
+                        let job = &stored.job;
+                        let asked = study.plan.scenario;
+                        job.variant == variant.name && job.target == target && job.plan.scenario == asked
+                    });
                     if !is_there {
                         jobs.push(job(common, &variant.name, artifact, target));
                     }

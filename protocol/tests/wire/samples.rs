@@ -6,10 +6,10 @@ use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, CoolDown, Cooling, Device,
     Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState, Latency, LayerTime,
-    Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence,
-    Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scope, Score,
-    SetAside, SignedBatch, SigningKey, Stage, Startup, Step, Target, Throttle, Trust, UnixMillis, Window,
-    wire,
+    Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe,
+    Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope,
+    Score, SetAside, SignedBatch, SigningKey, Stage, Startup, Step, Target, Throttle, Trust, UnixMillis,
+    Window, wire,
 };
 use ring::signature::Ed25519KeyPair;
 
@@ -43,8 +43,16 @@ fn job(id: &str, precision: Precision, validation: Option<BlobRef>) -> Job {
                 limit: Nanos(120_000_000_000),
             }),
             governor: Some(Governor::Performance),
+            scenario: server(),
             ..Plan::default()
         },
+    }
+}
+
+fn server() -> Scenario {
+    Scenario::Server {
+        p99_bound: Nanos(20_000_000),
+        seed: 7,
     }
 }
 
@@ -282,6 +290,13 @@ pub(crate) fn outcome_measured() -> Outcome {
                 name: "conv1".to_owned(),
                 operator: "Conv".to_owned(),
                 time: Nanos(138_000),
+            }],
+            scenario: server(),
+            probes: vec![Probe {
+                rate_qps: 62.5,
+                queries: 662,
+                p99: Nanos(19_000_000),
+                kept: true,
             }],
         }),
     }

@@ -8,9 +8,9 @@ use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId,
     CoolDown, Cooling, Device, DeviceId, Digest, Failure, ForeignLoad, Format, Governor, Harness,
     Incarnation, Job, JobId, JobState, Latency, LayerTime, Measurement, Memory, Meters, Microjoules,
-    Microwatts, Nanos, Outcome, Plan, Precision, Presence, Progress, PublicKey, Rail, RailEnergy, Round,
-    RoundState, RuntimeState, RuntimeStatus, Scope, Score, SetAside, SignedBatch, Stage, Startup, Step,
-    Target, Throttle, Topic, Trust, UnixMillis, Window,
+    Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe, Progress, PublicKey, Rail, RailEnergy,
+    Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside, SignedBatch, Stage,
+    Startup, Step, Target, Throttle, Topic, Trust, UnixMillis, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -85,6 +85,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         any::<u32>(),
         option::of((any::<u32>(), nanos()).prop_map(|(to_c, limit)| CoolDown { to_c, limit })),
         option::of(proptest::sample::select(&Governor::ALL[..])),
+        scenario(),
     )
         .prop_map(
             |(
@@ -99,6 +100,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 max_load,
                 cool_down,
                 governor,
+                scenario,
             )| Plan {
                 warmup_runs,
                 warmup_time,
@@ -111,8 +113,27 @@ fn plan() -> impl Strategy<Value = Plan> {
                 max_load,
                 cool_down,
                 governor,
+                scenario,
             },
         )
+}
+
+fn scenario() -> impl Strategy<Value = Scenario> {
+    prop_oneof![
+        Just(Scenario::Single),
+        any::<u32>().prop_map(|samples| Scenario::Multi { samples }),
+        Just(Scenario::Offline),
+        (nanos(), any::<u64>()).prop_map(|(p99_bound, seed)| Scenario::Server { p99_bound, seed }),
+    ]
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    (0.0..1e9f64, any::<u64>(), nanos(), any::<bool>()).prop_map(|(rate_qps, queries, p99, kept)| Probe {
+        rate_qps,
+        queries,
+        p99,
+        kept,
+    })
 }
 
 fn job() -> impl Strategy<Value = Job> {
@@ -448,6 +469,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         harness(),
         memory_and_startup(),
         vec(layer_time(), 0..3),
+        (scenario(), vec(probe(), 0..3)),
     )
         .prop_map(
             |(
@@ -462,6 +484,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                 harness,
                 (memory, startup),
                 layers,
+                (scenario, probes),
             )| {
                 Measurement {
                     runtime_version,
@@ -476,6 +499,8 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                     energy,
                     harness,
                     layers,
+                    scenario,
+                    probes,
                 }
             },
         )

@@ -1,0 +1,146 @@
+//! The server scenario of one job: which rates are tried, and what is kept of the trials.
+
+use edgefront_protocol::{Nanos, Plan, Probe, Scenario};
+
+use super::rate::Search;
+use super::rounds::Turn;
+use crate::worker::message::Serve;
+
+/// Fewest queries that certify a P99 by the early-stopping rule of MLPerf.
+const FEWEST: u64 = 662;
+/// Most queries of a trial that nobody asked to be longer.
+const MOST: u64 = 30_000;
+/// Most queries of any trial.
+const LONGEST: u64 = 1 << 20;
+/// Into so many parts of a busy device's time the plan's longest time is divided; a search takes fewer trials, but
+/// lower rates take longer.
+const PARTS: f64 = 24.0;
+
+/// A search under way.
+#[derive(Debug)]
+pub(super) struct Serving {
+    bound: Nanos,
+    seed: u64,
+    queries: u64,
+    search: Search,
+    probes: Vec<Probe>,
+    /// The trial of the highest rate that kept the bound.
+    best: Option<Turn>,
+    /// Whether the longest time ended the search.
+    cut: bool,
+}
+
+/// A search that is over.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) probes: Vec<Probe>,
+    /// The trial of the highest rate that kept the bound.
+    pub(super) kept: Turn,
+    /// Whether the longest time ended the search before rates were as near to each other as it wants.
+    pub(super) cut: bool,
+}
+
+impl Serving {
+    /// Begins where one inference takes `service`; `None` in other scenarios. The error says why no rate can keep the
+    /// bound.
+    pub(super) fn new(plan: &Plan, service: Nanos) -> Result<Option<Self>, String> {
+        let Scenario::Server { p99_bound, seed } = plan.scenario else {
+            return Ok(None);
+        };
+        if service > p99_bound {
+            return Err(format!(
+                "one inference takes {service} after warm-up, so no rate keeps P99 within {p99_bound}; raise --p99-bound"
+            ));
+        }
+        let per_second = 1e9 / service.0.max(1) as f64;
+        let in_time = (per_second * plan.max_time.as_millis_f64() / 1e3 / PARTS) as u64;
+        let least = FEWEST.max(u64::from(plan.min_runs)).min(LONGEST);
+        Ok(Some(Self {
+            bound: p99_bound,
+            seed,
+            queries: in_time.min(MOST).max(least),
+            search: Search::new(per_second),
+            probes: Vec::new(),
+            best: None,
+            cut: false,
+        }))
+    }
+
+    /// The next trial, of `left` at most; `None` when the search is over.
+    pub(super) fn next(&self, left: Nanos) -> Option<Serve> {
+        let rate_qps = self.search.next().filter(|_| !self.cut && left.0 > 0)?;
+        Some(Serve {
+            seed: self.seed,
+            rate_qps,
+            queries: self.queries,
+            bound: self.bound,
+            late: late(self.queries),
+            limit: left,
+        })
+    }
+
+    /// Takes a trial.
+    pub(super) fn record(&mut self, serve: Serve, turn: Turn) {
+        let queries = turn.tally.runs();
+        let Some(p99) = turn.tally.at_rank(queries - late(queries)) else {
+            return;
+        };
+        let kept = p99 <= self.bound;
+        if kept && queries < self.queries {
+            // What would have come of the rest is not known.
+            self.cut = true;
+            return;
+        }
+        let rate_qps = serve.rate_qps;
+        self.search.record(rate_qps, kept);
+        self.probes.push(Probe {
+            rate_qps,
+            queries,
+            p99,
+            kept,
+        });
+        if kept {
+            self.best = Some(turn);
+        }
+    }
+
+    /// Trials done.
+    pub(super) fn trials(&self) -> u32 {
+        self.probes.len() as u32
+    }
+
+    /// What came of it. The error says why no rate was found.
+    pub(super) fn finish(self, plan: &Plan) -> Result<Done, String> {
+        let cut = self.search.next().is_some();
+        if let Some(kept) = self.best {
+            let probes = self.probes;
+            return Ok(Done { probes, kept, cut });
+        }
+        let bound = self.bound;
+        let Some(rate) = self.search.next() else {
+            let last = self.probes.last();
+            let last = last.map_or_else(String::new, |probe| {
+                format!(": at {:.3} queries a second it is {}", probe.rate_qps, probe.p99)
+            });
+            return Err(format!(
+                "no rate keeps P99 within {bound}{last}; raise --p99-bound"
+            ));
+        };
+        let longest = std::time::Duration::from(plan.max_time);
+        Err(format!(
+            "the plan's longest time of {longest:?} ended the search before a rate kept P99 within {bound}: {} queries at \
+             {rate:.3} a second take {:.0} s; raise --max-time",
+            self.queries,
+            self.queries as f64 / rate
+        ))
+    }
+}
+
+/// How many of so many queries may be late for their P99 to be within the bound.
+fn late(queries: u64) -> u64 {
+    queries / 100
+}
+
+#[cfg(test)]
+#[path = "serving_tests.rs"]
+mod tests;
