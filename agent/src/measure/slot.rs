@@ -74,11 +74,7 @@ impl Slot {
     pub(super) async fn load(assignment: Assignment, feed: Feed, limits: Limits) -> Result<Self, Failure> {
         let job = &assignment.job;
         allow(job, &limits).map_err(|why| failure(Stage::Load, why))?;
-        let mut order = order(&assignment, feed, &limits);
-        // In a process of its own, as after a start of the device. What it read from the disk is in memory then.
-        order.cold = true;
-        let cold_load = start(&order, &limits).await?.map(|(_, loaded)| loaded.time);
-        order.cold = false;
+        let order = order(&assignment, feed, &limits);
         let warm_up = plan::warm_up(&job.plan);
         let Ready {
             worker,
@@ -88,7 +84,7 @@ impl Slot {
             median,
             first_run,
             time,
-        } = ready(&order, warm_up, &limits).await?;
+        } = ready(&order, warm_up, &limits).await?.ok_or_else(not_asked)?;
         let processes = plan::processes(&job.plan, time.into());
         let serving = Serving::new(&job.plan, median).map_err(|why| failure(Stage::Run, why))?;
         let mut conditions = Conditions {
@@ -134,7 +130,10 @@ impl Slot {
             worker,
             limits,
             loaded,
-            startup: Startup { cold_load, first_run },
+            startup: Startup {
+                cold_load: None,
+                first_run,
+            },
             warmup_runs,
             processes,
             process: 0,
@@ -181,12 +180,21 @@ impl Slot {
         let begun = Instant::now();
         let warm_up = plan::warm_up_again(&self.assignment.job.plan, self.processes);
         self.worker.end().await;
-        let ready = ready(
-            &order(&self.assignment, feed, &self.limits),
-            warm_up,
-            &self.limits,
-        )
-        .await?;
+        let mut order = order(&self.assignment, feed, &self.limits);
+        // The first one's artifact was in memory, where its digest was computed.
+        order.cold = self.process == 0;
+        let ready = match ready(&order, warm_up, &self.limits).await? {
+            Some(cold) if order.cold => {
+                self.startup.cold_load = Some(cold.loaded.time);
+                cold
+            }
+            Some(ready) => ready,
+            None => {
+                order.cold = false;
+                let warm = ready(&order, warm_up, &self.limits).await?;
+                warm.ok_or_else(not_asked)?
+            }
+        };
         self.worker = ready.worker;
         self.warmup_runs = self.warmup_runs.saturating_add(ready.runs);
         self.process += 1;
@@ -370,9 +378,7 @@ async fn start(order: &Load, limits: &Limits) -> Result<Option<(Worker, Loaded)>
 
 /// The time of each layer, in a worker of its own: what tells them may slow inferences down.
 async fn layers(order: &Load, inferences: u32, limits: &Limits) -> Result<Vec<LayerTime>, Failure> {
-    let (mut worker, _) = start(order, limits)
-        .await?
-        .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
+    let (mut worker, _) = start(order, limits).await?.ok_or_else(not_asked)?;
     let ask = Order::Profile { inferences };
     match worker.ask(&ask, Stage::Run, limits.run).await? {
         Answer::Layers(Some(layers)) => Ok(layers),
@@ -427,12 +433,17 @@ fn order(assignment: &Assignment, feed: Feed, limits: &Limits) -> Load {
     }
 }
 
-/// Starts a worker, loads the artifact and warms it up.
-async fn ready(order: &Load, warm_up: WarmUp, limits: &Limits) -> Result<Ready, Failure> {
+/// A worker that says that its artifact was to come from the disk, where that was not asked for.
+fn not_asked() -> Failure {
+    surprise(Stage::Load, &Answer::NotCold)
+}
+
+/// Starts a worker, loads the artifact and warms it up; `None` where it was to come from the disk and could not.
+async fn ready(order: &Load, warm_up: WarmUp, limits: &Limits) -> Result<Option<Ready>, Failure> {
     let begun = Instant::now();
-    let (mut worker, loaded) = start(order, limits)
-        .await?
-        .ok_or_else(|| surprise(Stage::Load, &Answer::NotCold))?;
+    let Some((mut worker, loaded)) = start(order, limits).await? else {
+        return Ok(None);
+    };
     let warm = Order::WarmUp(warm_up);
     match worker.ask(&warm, Stage::Run, limits.run).await? {
         Answer::Warm {
@@ -440,7 +451,7 @@ async fn ready(order: &Load, warm_up: WarmUp, limits: &Limits) -> Result<Ready, 
             steady,
             first,
             median,
-        } => Ok(Ready {
+        } => Ok(Some(Ready {
             worker,
             loaded,
             runs,
@@ -448,7 +459,7 @@ async fn ready(order: &Load, warm_up: WarmUp, limits: &Limits) -> Result<Ready, 
             median,
             first_run: first,
             time: begun.elapsed(),
-        }),
+        })),
         other => Err(surprise(Stage::Run, &other)),
     }
 }
