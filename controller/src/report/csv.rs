@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 32] = [
+const COLUMNS: [Column; 36] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -53,6 +53,16 @@ const COLUMNS: [Column; 32] = [
     ("seed", |r| {
         r.seed.map(|seed| seed.to_string()).unwrap_or_default()
     }),
+    ("valid", |r| r.conditions.valid.to_string()),
+    ("throttled", |r| {
+        let told = r.conditions.throttled;
+        told.map(|throttled| throttled.to_string()).unwrap_or_default()
+    }),
+    ("flagged_rounds", |r| {
+        let flagged = r.conditions.flagged_rounds.as_ref();
+        flagged.map_or(0, |flagged| flagged.count).to_string()
+    }),
+    ("foreign_load", |r| optional(r.conditions.foreign_load)),
 ];
 
 #[allow(clippy::unnecessary_wraps)] // The form of every exporter.
