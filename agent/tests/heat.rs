@@ -1,11 +1,14 @@
-//! Rounds on a device that throttles, whose firmware is a script, and on one that has to cool.
+//! Rounds on a device that throttles, whose firmware is a script, on one that has to cool, and on one that others use.
 
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
 use edgefront_agent::{Sources, WorkerCommand};
@@ -57,7 +60,7 @@ fn plan() -> Plan {
 async fn ended(system: &Path, plan: Plan) -> Result<Measurement, Failure> {
     let state = tempfile::tempdir().unwrap();
     let assignment = Assignment {
-        job: jobs::job("hot", "null", BlobRef::of(b"hot"), plan),
+        job: jobs::job("hot", "tract", BlobRef::of(b"hot"), plan),
         artifact: jobs::tiny(),
         pack: None,
     };
@@ -205,4 +208,84 @@ async fn a_governor_that_cannot_be_set_is_a_failure() {
         "{}",
         failure.error
     );
+}
+
+/// A machine of eight processors that are all idle, or all busy, until this is dropped.
+struct Machine {
+    root: tempfile::TempDir,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Machine {
+    fn start(is_busy: bool) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("proc")).unwrap();
+        let file = fs::File::create_new(root.path().join("proc/stat")).unwrap();
+        let begun = Instant::now();
+        // Of one length, so that no reading finds half of it.
+        let put = move || {
+            let ticks = begun.elapsed().as_millis() * 8 / 10;
+            let (busy, idle) = if is_busy { (ticks, 0) } else { (0, ticks) };
+            let processors: String = (0..8).map(|n| format!("cpu{n} 0 0 0 0\n")).collect();
+            let text = format!("cpu  {busy:09} 0 0 {idle:09} 0 0 0 0 0 0\n{processors}");
+            file.write_all_at(text.as_bytes(), 0).unwrap();
+        };
+        put();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                put();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Self {
+            root,
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+async fn measured_on(machine: &Machine, max_load: u32) -> Measurement {
+    let plan = Plan {
+        min_time: Nanos(1_600_000_000),
+        max_load,
+        ..plan()
+    };
+    ended(machine.root.path(), plan).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_machine_that_others_use_disturbs_the_rounds() {
+    let machine = Machine::start(true);
+    let measurement = measured_on(&machine, 10).await;
+    let loads = measurement
+        .conditions
+        .rounds
+        .iter()
+        .filter_map(|state| state.load);
+    let excessive: Vec<_> = loads.filter(|load| load.is_excessive).collect();
+    assert!(!excessive.is_empty(), "{:?}", measurement.conditions);
+    assert!(excessive.iter().all(|load| load.cores > 3.0), "{excessive:?}");
+    // A user who knows of them may allow them.
+    let allowed = measured_on(&machine, 1_000_000).await;
+    assert!(!allowed.conditions.rounds.iter().any(RoundState::is_disturbed));
+    assert_eq!(allowed.conditions.rounds.len(), 4);
+}
+
+#[tokio::test]
+async fn a_machine_that_is_left_alone_disturbs_nothing() {
+    let machine = Machine::start(false);
+    let conditions = measured_on(&machine, 10).await.conditions;
+    assert_eq!((conditions.rounds.len(), conditions.set_aside.len()), (4, 0));
+    assert!(conditions.rounds.iter().any(|state| state.load.is_some()));
 }

@@ -6,7 +6,7 @@ use super::files::{entries, kept, number, text};
 use super::{Clock, Moment};
 
 /// Where a policy is for each group of processors that share a clock.
-pub(crate) const FOLDER: &str = "sys/devices/system/cpu/cpufreq";
+const FOLDER: &str = "sys/devices/system/cpu/cpufreq";
 
 /// One clock a policy.
 pub(super) fn look(root: &Path, moment: &mut Moment) {

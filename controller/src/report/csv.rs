@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 48] = [
+const COLUMNS: [Column; 52] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -77,6 +77,16 @@ const COLUMNS: [Column; 48] = [
     ("rate_qps", |r| {
         optional(r.scenario.as_ref().and_then(|s| s.rate_qps))
     }),
+    ("valid", |r| r.conditions.valid.to_string()),
+    ("throttled", |r| {
+        let told = r.conditions.throttled;
+        told.map(|throttled| throttled.to_string()).unwrap_or_default()
+    }),
+    ("flagged_rounds", |r| {
+        let flagged = r.conditions.flagged_rounds.as_ref();
+        flagged.map_or(0, |flagged| flagged.count).to_string()
+    }),
+    ("foreign_load", |r| optional(r.conditions.foreign_load)),
 ];
 
 #[allow(clippy::unnecessary_wraps)] // The form of every exporter.

@@ -211,7 +211,7 @@ impl Case<'_> {
             );
         }
         if !(self.record.conditions.valid && self.reference.conditions.valid) {
-            found.push("it may be chance, for the measurement is unsteady".to_owned());
+            found.push("it may be chance, for the measurement is unsteady or was disturbed".to_owned());
         }
         Some(format!("{verdict} {REFERENCE}: {}", found.join("; ")))
     }

@@ -147,7 +147,7 @@ fn where_nothing_is_found_that_is_said_and_chance_is_named() {
     results.records[1].conditions.valid = false;
     let text = explained(results, making(quantized())).unwrap();
     assert!(
-        text.contains("its graph shows no reason") && text.ends_with("unsteady"),
+        text.contains("its graph shows no reason") && text.ends_with("is unsteady or was disturbed"),
         "{text}"
     );
 }
