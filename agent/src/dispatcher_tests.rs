@@ -30,6 +30,7 @@ fn outcome(pictures: usize) -> Outcome {
             energy: Vec::new(),
             scenario: Scenario::Single,
             probes: Vec::new(),
+            processors: Vec::new(),
         }),
     }
 }

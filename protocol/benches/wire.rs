@@ -44,6 +44,7 @@ fn outcome() -> Outcome {
         energy: Vec::new(),
         scenario: Scenario::Single,
         probes: Vec::new(),
+        processors: Vec::new(),
     };
     let id = |text: &str| text.to_owned();
     Outcome {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos, Scenario};
+use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos, Processors, Scenario};
 
 /// The jobs that one device measures together, in interleaved rounds of shuffled order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -163,6 +163,8 @@ pub struct Plan {
     pub rounds: u32,
     /// How queries come.
     pub scenario: Scenario,
+    /// Where it runs.
+    pub processors: Processors,
 }
 
 impl Plan {
@@ -185,6 +187,7 @@ impl Default for Plan {
             max_time: Nanos(60_000_000_000),
             rounds: 10,
             scenario: Scenario::Single,
+            processors: Processors::All,
         }
     }
 }

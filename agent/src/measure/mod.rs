@@ -10,6 +10,7 @@ mod conditions;
 mod memory;
 mod plan;
 mod power;
+mod processors;
 mod rate;
 mod serving;
 mod slot;

@@ -11,6 +11,7 @@ use super::child::{Worker, failure};
 use super::conditions::Observer;
 use super::plan::{self, Totals};
 use super::power::Power;
+use super::processors;
 use super::serving::Serving;
 use super::tally::Tally;
 use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
@@ -51,6 +52,8 @@ impl Slot {
     pub(super) async fn load(assignment: Assignment, feed: Feed, limits: Limits) -> Result<Self, Failure> {
         let job = &assignment.job;
         allow(job, &limits).map_err(|why| failure(Stage::Load, why))?;
+        let processors = processors::resolve(&limits.system, job.plan.processors)
+            .map_err(|why| failure(Stage::Load, why))?;
         let mut worker = Worker::start(&limits.worker)?;
         let order = Load {
             artifact: utf8(&assignment.artifact),
@@ -60,6 +63,7 @@ impl Slot {
             kept_max: limits.kept_max,
             feed,
             scenario: job.plan.scenario,
+            processors,
         };
         let order = Order::Load(Box::new(order));
         let loaded = match worker.ask(&order, Stage::Load, limits.load).await? {
@@ -237,6 +241,7 @@ impl Slot {
             energy,
             scenario: self.assignment.job.plan.scenario,
             probes,
+            processors: self.loaded.processors,
         })
     }
 

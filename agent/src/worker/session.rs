@@ -124,6 +124,7 @@ impl Bench {
             runtime_version: opened.version,
             provider: model.provider().to_owned(),
             remark: (!remarks.is_empty()).then(|| remarks.join("; ")),
+            processors: Vec::new(),
             emulated: emulation::is_emulated(),
             time,
             peak_rss: peak_rss(),
@@ -383,6 +384,7 @@ mod tests {
             kept_max: edgefront_protocol::Bytes(0),
             feed: Feed::Random { seed: 0 },
             scenario: Scenario::Single,
+            processors: Vec::new(),
         }
     }
 

@@ -68,6 +68,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     };
     let results = super::frontier::load(&args.results, ui)?;
     super::frontier::warn_of_mixed_studies(&results, ui);
+    super::frontier::warn_of_mixed_scenarios(&results, ui);
     let selections = select(&results, &bounds);
     let unmade = unmade(&results);
     anyhow::ensure!(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use edgefront_optimizer::train::Device;
-use edgefront_protocol::Plan;
+use edgefront_protocol::{Plan, Processors};
 
 use super::shared::{RuntimeArgs, check_device};
 use crate::study::scenario::{Asked, Name};
@@ -47,6 +47,10 @@ pub struct PlanArgs {
     /// Samples of a query with --scenario multi, a multiple of --batch [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = MEASURING)]
     pub samples_per_query: Option<u32>,
+
+    /// Processors to run on: all, big, little, or numbers as in 0-3. Big and little are clusters of different capacity.
+    #[arg(long, value_name = "WHICH", default_value_t, help_heading = MEASURING)]
+    pub cpus: Processors,
 }
 
 impl PlanArgs {
@@ -63,6 +67,7 @@ impl PlanArgs {
             max_time: self.max_time.into(),
             rounds: self.rounds,
             scenario: asked.scenario(self.seed)?,
+            processors: self.cpus,
             ..Plan::default()
         })
     }

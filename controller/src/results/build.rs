@@ -135,6 +135,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         not_ranked: None,
         explanation: None,
         scenario: scenario(measurement, &job.target),
+        cpus: measurement.processors.clone(),
     })
 }
 
@@ -283,6 +284,7 @@ mod tests {
                 energy: Vec::new(),
                 scenario: Scenario::Single,
                 probes: Vec::new(),
+                processors: Vec::new(),
             }),
         }
     }

@@ -185,6 +185,7 @@ mod tests {
             energy,
             scenario: Scenario::Single,
             probes: Vec::new(),
+            processors: Vec::new(),
         }
     }
 

@@ -201,5 +201,6 @@ fn record(
         not_ranked: None,
         explanation: None,
         scenario: None,
+        cpus: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::Recipe;
-use edgefront_protocol::{DeviceId, Plan};
+use edgefront_protocol::{DeviceId, Plan, Processors};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Visitor};
@@ -54,6 +54,7 @@ struct FilePlan {
     #[serde(default, with = "humantime_serde")]
     p99_bound: Option<Duration>,
     samples_per_query: Option<NonZeroU32>,
+    cpus: Option<Cpus>,
 }
 
 /// The name of a default recipe, or a recipe. Not an untagged enum: that would lose the place and the reason
@@ -81,6 +82,16 @@ impl<'de> Deserialize<'de> for Variant {
             }
         }
         deserializer.deserialize_any(NameOrRecipe)
+    }
+}
+
+#[derive(Debug)]
+struct Cpus(Processors);
+
+impl<'de> Deserialize<'de> for Cpus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -164,6 +175,7 @@ impl FilePlan {
             max_time: self.max_time.map_or(below.max_time, Into::into),
             rounds: self.rounds.map_or(below.rounds, u32::from),
             scenario: asked.scenario(seed)?,
+            processors: self.cpus.map_or(below.processors, |Cpus(processors)| processors),
         })
     }
 }

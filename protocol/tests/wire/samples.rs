@@ -6,9 +6,9 @@ use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, Device, Digest, Failure,
     Format, Incarnation, Job, JobState, Latency, Measurement, Meters, Microjoules, Microwatts, Nanos,
-    Outcome, Plan, Precision, Presence, Probe, Progress, PublicKey, Rail, RailEnergy, Round, RuntimeState,
-    RuntimeStatus, Scenario, Scope, Score, SignedBatch, SigningKey, Stage, Step, Target, Trust, UnixMillis,
-    Window, wire,
+    Outcome, Plan, Precision, Presence, Probe, Processors, Progress, PublicKey, Rail, RailEnergy, Round,
+    RuntimeState, RuntimeStatus, Scenario, Scope, Score, SignedBatch, SigningKey, Stage, Step, Target, Trust,
+    UnixMillis, Window, wire,
 };
 use ring::signature::Ed25519KeyPair;
 
@@ -38,6 +38,7 @@ fn job(id: &str, precision: Precision, validation: Option<BlobRef>) -> Job {
         validation,
         plan: Plan {
             scenario: server(),
+            processors: Processors::Range { first: 4, last: 7 },
             ..Plan::default()
         },
     }
@@ -264,6 +265,7 @@ pub(crate) fn outcome_measured() -> Outcome {
                 p99: Nanos(19_000_000),
                 kept: true,
             }],
+            processors: vec![4, 5, 6, 7],
         }),
     }
 }

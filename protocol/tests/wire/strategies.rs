@@ -7,9 +7,9 @@ use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId, Device,
     DeviceId, Digest, Failure, Format, Incarnation, Job, JobId, JobState, Latency, Measurement, Meters,
-    Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe, Progress, PublicKey, Rail,
-    RailEnergy, Round, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SignedBatch, Stage, Step, Target,
-    Topic, Trust, UnixMillis, Window,
+    Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe, Processors, Progress,
+    PublicKey, Rail, RailEnergy, Round, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SignedBatch,
+    Stage, Step, Target, Topic, Trust, UnixMillis, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -80,9 +80,10 @@ fn plan() -> impl Strategy<Value = Plan> {
         nanos(),
         any::<u32>(),
         scenario(),
+        processors(),
     )
         .prop_map(
-            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds, scenario)| Plan {
+            |(warmup_runs, warmup_time, min_runs, min_time, max_time, rounds, scenario, processors)| Plan {
                 warmup_runs,
                 warmup_time,
                 min_runs,
@@ -90,8 +91,18 @@ fn plan() -> impl Strategy<Value = Plan> {
                 max_time,
                 rounds,
                 scenario,
+                processors,
             },
         )
+}
+
+fn processors() -> impl Strategy<Value = Processors> {
+    prop_oneof![
+        Just(Processors::All),
+        Just(Processors::Big),
+        Just(Processors::Little),
+        any::<(u32, u32)>().prop_map(|(first, last)| Processors::Range { first, last }),
+    ]
 }
 
 fn scenario() -> impl Strategy<Value = Scenario> {
@@ -379,7 +390,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         option::of(score),
         conditions,
         vec(rail_energy(), 0..3),
-        (scenario(), vec(probe(), 0..3)),
+        (scenario(), vec(probe(), 0..3), vec(any::<u32>(), 0..3)),
     )
         .prop_map(
             |(
@@ -391,7 +402,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                 score,
                 conditions,
                 energy,
-                (scenario, probes),
+                (scenario, probes, processors),
             )| Measurement {
                 runtime_version,
                 provider,
@@ -403,6 +414,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                 energy,
                 scenario,
                 probes,
+                processors,
             },
         )
 }
