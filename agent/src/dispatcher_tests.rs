@@ -34,6 +34,7 @@ fn outcome(pictures: usize) -> Outcome {
             layers: Vec::new(),
             scenario: Scenario::Single,
             probes: Vec::new(),
+            processors: Vec::new(),
         }),
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
 use edgefront_agent::{Sources, WorkerCommand};
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
-use edgefront_protocol::{BlobRef, Bytes, Format, JobState, Nanos, Pack, PictureShape, Plan, Scenario};
+use edgefront_protocol::{
+    BlobRef, Bytes, Format, JobState, Nanos, Pack, PictureShape, Plan, Processors, Scenario,
+};
 use edgefront_tests::jobs::{self, tiny};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -232,6 +234,38 @@ async fn queries_at_random_moments_find_a_rate_beside_a_job_in_rounds() {
     );
     let (_, error) = failure(&outcomes, "uneven");
     assert_eq!(error, "a query of 8 samples is no whole number of batches of 3");
+}
+
+#[tokio::test]
+async fn a_worker_runs_on_the_processors_that_are_asked_for() {
+    let on = |id: &str, first, last| {
+        let mut job = job(id, "null", &tiny());
+        job.job.plan.processors = Processors::Range { first, last };
+        job
+    };
+    let jobs = vec![
+        on("first", 0, 0),
+        on("none", 0, 60_000),
+        job("any", "null", &tiny()),
+    ];
+    let limits = Limits {
+        meters: Sources {
+            system: "/".into(),
+            ..Sources::default()
+        },
+        idle: Duration::ZERO,
+        ..limits()
+    };
+    let (outcomes, _) = outcomes(jobs, limits).await;
+    // As the kernel told the worker.
+    assert_eq!(outcomes["first"].as_ref().unwrap().processors, [0]);
+    assert!(outcomes["any"].as_ref().unwrap().processors.is_empty());
+    let (stage, error) = failure(&outcomes, "none");
+    assert_eq!(stage, Stage::Load);
+    assert!(
+        error.starts_with("processors 0-60000 are not all there; this device has 0"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use edgefront::broker::Broker;
 use edgefront_link::{Connection, Event, Qos, Settings};
 use edgefront_protocol::pack::{Pack, PictureShape};
-use edgefront_protocol::results::Results;
+use edgefront_protocol::results::{Record, Results};
 use edgefront_protocol::{
     Board, Bytes, Device, Incarnation, Meters, Presence, RuntimeState, RuntimeStatus, Topic, Trust,
     UnixMillis, wire,
@@ -604,11 +604,7 @@ fn scenarios_are_asked_for_and_told() {
         .filter(|record| record.scenario.as_ref().unwrap().best);
     assert_eq!((swept.records.len(), best.count()), (2, 1));
     let streams = results("--scenario multi --samples-per-query 4 --batch 2 --threads 1,2");
-    let names: Vec<String> = streams
-        .records
-        .iter()
-        .map(|record| record.configuration())
-        .collect();
+    let names: Vec<String> = streams.records.iter().map(Record::configuration).collect();
     assert!(names.iter().all(|name| name.ends_with("/b2/multi4")), "{names:?}");
     assert_eq!(names.len(), 2);
 

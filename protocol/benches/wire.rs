@@ -50,6 +50,7 @@ fn outcome() -> Outcome {
         layers: Vec::new(),
         scenario: Scenario::Single,
         probes: Vec::new(),
+        processors: Vec::new(),
     };
     let id = |text: &str| text.to_owned();
     Outcome {

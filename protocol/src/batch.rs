@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos, Scenario};
+use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos, Processors, Scenario};
 
 /// The jobs that one device measures together, in interleaved rounds of shuffled order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,6 +176,8 @@ pub struct Plan {
     pub governor: Option<Governor>,
     /// How queries come.
     pub scenario: Scenario,
+    /// Where it runs.
+    pub processors: Processors,
 }
 
 /// What chooses a processor's clock, by Linux's names.
@@ -255,6 +257,7 @@ impl Default for Plan {
             cool_down: None,
             governor: None,
             scenario: Scenario::Single,
+            processors: Processors::All,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod energy;
 pub mod id;
 pub mod outcome;
 pub mod pack;
+pub mod processors;
 pub mod progress;
 pub mod results;
 pub mod scenario;
@@ -34,6 +35,7 @@ pub use outcome::{
     Startup,
 };
 pub use pack::{Normalization, Pack, PackError, PictureShape};
+pub use processors::Processors;
 pub use progress::{JobState, Progress};
 pub use scenario::{Probe, Scenario};
 pub use seal::{PublicKey, SignedBatch, SigningKey};

@@ -93,6 +93,8 @@ pub struct Measurement {
     pub scenario: Scenario,
     /// The rates that were tried in the server scenario, in their order.
     pub probes: Vec<Probe>,
+    /// Numbers of the processors that the worker was bound to, ascending; empty where it was not.
+    pub processors: Vec<u32>,
 }
 
 /// One layer, after the runtime's own rewriting of the model.

@@ -75,7 +75,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_all_else_refused() {
         for text in ["all", "big", "little", "3", "0-3"] {
-            assert_eq!(text.parse::<Processors>().map(|p| p.to_string()).as_deref(), Ok(text));
+            assert_eq!(
+                text.parse::<Processors>().map(|p| p.to_string()).as_deref(),
+                Ok(text)
+            );
         }
         for text in ["", "4-2", "-1", "medium", "0-", "0,2"] {
             assert!(text.parse::<Processors>().is_err(), "{text}");

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::processors;
+
 /// The value of `Results::schema` that this version writes.
 pub const SCHEMA: &str = "edgefront.results/1";
 
@@ -119,23 +121,30 @@ pub struct Record {
     /// How queries came; `None` for a single stream, in which the next inference begins when the last one is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<ScenarioRecord>,
+    /// Numbers of the processors that it was bound to, ascending; left out where it was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<u32>,
 }
 
 impl Record {
     /// What tells this record from the others of its device: `ptq-int8/ort/cpu/t2/b1`, after its study where
-    /// several were merged: `night/ptq-int8/ort/cpu/t2/b1`. A scenario other than a single stream ends it:
-    /// `ptq-int8/ort/cpu/t2/b1/server20ms`.
+    /// several were merged: `night/ptq-int8/ort/cpu/t2/b1`. Processors that it was
+    /// bound to and a scenario other than a single stream end it: `ptq-int8/ort/cpu/t2/b1/cpus4-7/server20ms`.
     pub fn configuration(&self) -> String {
         let study = self
             .study
             .as_ref()
             .map_or_else(String::new, |study| format!("{study}/"));
+        let cpus = match &self.cpus[..] {
+            [] => String::new(),
+            cpus => format!("/cpus{}", processors::list(cpus)),
+        };
         let scenario = self
             .scenario
             .as_ref()
             .map_or_else(String::new, |scenario| format!("/{}", scenario.label));
         format!(
-            "{study}{}/{}/{}/t{}/b{}{scenario}",
+            "{study}{}/{}/{}/t{}/b{}{cpus}{scenario}",
             self.variant, self.runtime, self.provider, self.threads, self.batch
         )
     }

@@ -189,12 +189,12 @@ mod tests {
         let model = model(&options);
         assert_eq!(model.provider(), "cpu+delay=1ms+stall=20ms@3");
         let mut session = model.session().unwrap();
-        let mut timed = || {
+        let mut run = || {
             let begun = Instant::now();
             session.run().unwrap();
             begun.elapsed().as_millis()
         };
-        let times = [timed(), timed(), timed()];
+        let times = [run(), run(), run()];
         assert!(times[0] >= 1 && times[1] >= 1 && times[2] >= 21, "{times:?}");
     }
 

@@ -12,6 +12,7 @@ mod heat;
 mod memory;
 mod plan;
 mod power;
+mod processors;
 mod rate;
 mod rounds;
 mod serving;

@@ -12,16 +12,19 @@ const FEWEST: u64 = 662;
 const MOST: u64 = 30_000;
 /// Most queries of any trial.
 const LONGEST: u64 = 1 << 20;
-/// Into so many parts of a busy device's time the plan's longest time is divided; a search takes fewer trials, but
-/// lower rates take longer.
-const PARTS: f64 = 24.0;
+/// Into so many parts the plan's longest time is divided, one for each trial; a search rarely takes more, and many of
+/// its trials end early.
+const PARTS: f64 = 12.0;
 
 /// A search under way.
 #[derive(Debug)]
 pub(super) struct Serving {
     bound: Nanos,
     seed: u64,
-    queries: u64,
+    /// The time of a trial that is not ended early, in seconds.
+    seconds: f64,
+    /// Fewest queries of such a trial.
+    least: u64,
     search: Search,
     probes: Vec<Probe>,
     /// The trial of the highest rate that kept the bound.
@@ -53,12 +56,11 @@ impl Serving {
             ));
         }
         let per_second = 1e9 / service.0.max(1) as f64;
-        let in_time = (per_second * plan.max_time.as_millis_f64() / 1e3 / PARTS) as u64;
-        let least = FEWEST.max(u64::from(plan.min_runs)).min(LONGEST);
         Ok(Some(Self {
             bound: p99_bound,
             seed,
-            queries: in_time.min(MOST).max(least),
+            seconds: plan.max_time.as_millis_f64() / 1e3 / PARTS,
+            least: FEWEST.max(u64::from(plan.min_runs)).min(LONGEST),
             search: Search::new(per_second),
             probes: Vec::new(),
             best: None,
@@ -69,14 +71,21 @@ impl Serving {
     /// The next trial, of `left` at most; `None` when the search is over.
     pub(super) fn next(&self, left: Nanos) -> Option<Serve> {
         let rate_qps = self.search.next().filter(|_| !self.cut && left.0 > 0)?;
+        let queries = self.queries(rate_qps);
         Some(Serve {
             seed: self.seed,
             rate_qps,
-            queries: self.queries,
+            queries,
             bound: self.bound,
-            late: late(self.queries),
+            late: late(queries),
             limit: left,
         })
+    }
+
+    /// Queries of a trial that is not ended early.
+    fn queries(&self, rate_qps: f64) -> u64 {
+        let in_time = (rate_qps * self.seconds) as u64;
+        in_time.min(MOST).max(self.least)
     }
 
     /// Takes a trial.
@@ -86,7 +95,7 @@ impl Serving {
             return;
         };
         let kept = p99 <= self.bound;
-        if kept && queries < self.queries {
+        if kept && queries < serve.queries {
             // What would have come of the rest is not known.
             self.cut = true;
             return;
@@ -130,8 +139,8 @@ impl Serving {
         Err(format!(
             "the plan's longest time of {longest:?} ended the search before a rate kept P99 within {bound}: {} queries at \
              {rate:.3} a second take {:.0} s; raise --max-time",
-            self.queries,
-            self.queries as f64 / rate
+            self.queries(rate),
+            self.queries(rate) as f64 / rate
         ))
     }
 }

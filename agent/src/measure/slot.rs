@@ -13,6 +13,7 @@ use super::child::{Worker, failure};
 use super::heat::Heat;
 use super::plan;
 use super::power::Power;
+use super::processors;
 use super::rounds::{Rounds, Turn};
 use super::serving::Serving;
 use super::tally::Tally;
@@ -74,7 +75,7 @@ impl Slot {
     pub(super) async fn load(assignment: Assignment, feed: Feed, limits: Limits) -> Result<Self, Failure> {
         let job = &assignment.job;
         allow(job, &limits).map_err(|why| failure(Stage::Load, why))?;
-        let order = order(&assignment, feed, &limits);
+        let order = order(&assignment, feed, &limits)?;
         let warm_up = plan::warm_up(&job.plan);
         let Ready {
             worker,
@@ -180,7 +181,7 @@ impl Slot {
         let begun = Instant::now();
         let warm_up = plan::warm_up_again(&self.assignment.job.plan, self.processes);
         self.worker.end().await;
-        let mut order = order(&self.assignment, feed, &self.limits);
+        let mut order = order(&self.assignment, feed, &self.limits)?;
         // The first one's artifact was in memory, where its digest was computed.
         order.cold = self.process == 0;
         let ready = match ready(&order, warm_up, &self.limits).await? {
@@ -350,6 +351,7 @@ impl Slot {
             layers,
             scenario: self.assignment.job.plan.scenario,
             probes,
+            processors: self.loaded.processors,
         })
     }
 
@@ -419,8 +421,9 @@ fn allow(job: &Job, limits: &Limits) -> Result<(), String> {
 }
 
 /// How a job's artifact is loaded.
-fn order(assignment: &Assignment, feed: Feed, limits: &Limits) -> Load {
-    Load {
+fn order(assignment: &Assignment, feed: Feed, limits: &Limits) -> Result<Load, Failure> {
+    let processors = processors::resolve(&limits.meters.system, assignment.job.plan.processors);
+    Ok(Load {
         artifact: utf8(&assignment.artifact),
         target: assignment.job.target.clone(),
         inputs: assignment.job.inputs.clone(),
@@ -428,9 +431,10 @@ fn order(assignment: &Assignment, feed: Feed, limits: &Limits) -> Load {
         kept_max: limits.kept_max,
         feed,
         scenario: assignment.job.plan.scenario,
+        processors: processors.map_err(|why| failure(Stage::Load, why))?,
         cold: false,
         profile: false,
-    }
+    })
 }
 
 /// A worker that says that its artifact was to come from the disk, where that was not asked for.

@@ -59,6 +59,8 @@ pub(crate) struct Load {
     pub(crate) profile: bool,
     /// How queries come.
     pub(crate) scenario: Scenario,
+    /// Numbers of the processors to run on; empty for all.
+    pub(crate) processors: Vec<u32>,
 }
 
 /// What a model is given while it is timed.
@@ -164,6 +166,8 @@ pub(crate) struct Loaded {
     pub(crate) provider: String,
     /// Where the runtime does not compute as the artifact says, what it does instead.
     pub(crate) remark: Option<String>,
+    /// Numbers of the processors that it is bound to; empty where it is not.
+    pub(crate) processors: Vec<u32>,
     /// Whether another program than the worker's executes it.
     pub(crate) emulated: bool,
     /// From the artifact's path to a session that can run.

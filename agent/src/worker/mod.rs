@@ -7,6 +7,7 @@ mod emulation;
 mod inputs;
 mod memory;
 pub(crate) mod message;
+mod processors;
 mod score;
 pub(crate) mod server;
 mod session;
@@ -56,12 +57,21 @@ fn follow(order: Order, bench: &mut Option<Bench>, voice: &mut Voice) -> Result<
             runtime_path,
         } => probe(&runtime, runtime_path),
         Order::Load(order) => {
+            // Before a library starts threads, which are bound as this one is.
+            let bound = processors::bind(&order.processors).map_err(|error| {
+                let numbers = edgefront_protocol::processors::list(&order.processors);
+                failure(
+                    Stage::Load,
+                    &format!("cannot run on the processors {numbers}: {error}"),
+                )
+            })?;
             #[cfg(any(feature = "ort", feature = "tensorrt"))]
             edgefront_runtimes::keep_at_most(order.kept_max.0);
             let registry = registry(order.runtime_path.clone());
             let runtime = registry.get(&order.target.runtime);
             let runtime = runtime.map_err(|error| failure(Stage::Load, &error))?;
-            let (loaded_bench, loaded) = Bench::load(&order, runtime)?;
+            let (loaded_bench, mut loaded) = Bench::load(&order, runtime)?;
+            loaded.processors = bound;
             *bench = Some(loaded_bench);
             Ok(Answer::Loaded(loaded))
         }

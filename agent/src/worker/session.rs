@@ -134,6 +134,7 @@ impl Bench {
             runtime_version: opened.version,
             provider: model.provider().to_owned(),
             remark: (!remarks.is_empty()).then(|| remarks.join("; ")),
+            processors: Vec::new(),
             emulated: emulation::is_emulated(),
             time,
             rss_at_first,
@@ -423,6 +424,7 @@ mod tests {
             cold: false,
             profile: false,
             scenario: Scenario::Single,
+            processors: Vec::new(),
         }
     }
 

@@ -71,6 +71,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     if bounds.max_power_w.is_some() {
         super::frontier::warn_of_mixed_energies(&results, ui);
     }
+    super::frontier::warn_of_mixed_scenarios(&results, ui);
     let selections = select(&results, &bounds);
     let unmade = unmade(&results);
     anyhow::ensure!(

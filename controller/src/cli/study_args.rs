@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgefront_optimizer::train::Device;
-use edgefront_protocol::{CoolDown, Governor, Plan};
+use edgefront_protocol::{CoolDown, Governor, Plan, Processors};
 
 use super::shared::{RuntimeArgs, check_device};
 use crate::stats::certify::{Percentile, certifying};
@@ -82,6 +82,10 @@ pub struct PlanArgs {
     /// Samples of a query with --scenario multi, a multiple of --batch [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = MEASURING)]
     pub samples_per_query: Option<u32>,
+
+    /// Processors to run on: all, big, little, or numbers as in 0-3. Big and little are clusters of different capacity.
+    #[arg(long, value_name = "WHICH", default_value_t, help_heading = MEASURING)]
+    pub cpus: Processors,
 }
 
 impl PlanArgs {
@@ -106,6 +110,7 @@ impl PlanArgs {
             }),
             governor: self.governor,
             scenario: asked.scenario(self.seed)?,
+            processors: self.cpus,
             ..Plan::default()
         };
         Ok(certifying(plan, self.certify))

@@ -33,7 +33,7 @@ pub(super) enum Effect {
     /// Send a batch.
     Send(DeviceId, Batch),
     /// Store an outcome. Comes before its `Ack`.
-    Store(Outcome),
+    Store(Box<Outcome>),
     /// Tell the device that it may forget the job.
     Ack(DeviceId, JobId),
     /// Show a step of a job.
@@ -221,7 +221,7 @@ impl Fleet {
             return vec![ack];
         }
         let ended = Effect::Ended(device, outcome.job.clone(), outcome.result.is_ok());
-        vec![Effect::Store(outcome), ack, ended]
+        vec![Effect::Store(Box::new(outcome)), ack, ended]
     }
 
     fn tick(&mut self, now: Duration) -> Vec<Effect> {

@@ -69,7 +69,7 @@ fn an_outcome_is_stored_before_it_is_acknowledged_and_only_once() {
     let first = fleet.handle(at(0), ended("pi", "j1"));
     assert_eq!(
         first[..2],
-        [Effect::Store(outcome("j1", "no memory")), ack.clone()]
+        [Effect::Store(Box::new(outcome("j1", "no memory"))), ack.clone()]
     );
     assert_eq!(fleet.handle(at(1), ended("pi", "j1")), [ack]);
     assert_eq!(

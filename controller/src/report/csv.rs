@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 52] = [
+const COLUMNS: [Column; 53] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -74,6 +74,7 @@ const COLUMNS: [Column; 52] = [
     ("scenario", |r| {
         r.scenario.as_ref().map(|s| s.label.clone()).unwrap_or_default()
     }),
+    ("cpus", |r| edgefront_protocol::processors::list(&r.cpus)),
     ("rate_qps", |r| {
         optional(r.scenario.as_ref().and_then(|s| s.rate_qps))
     }),

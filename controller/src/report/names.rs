@@ -1,5 +1,6 @@
 //! Short names of records: what all of them share is said once, and the names hold what they differ in.
 
+use edgefront_protocol::processors::list;
 use edgefront_protocol::results::Record;
 
 /// A part of a configuration.
@@ -11,6 +12,7 @@ pub(super) enum Part {
     Provider,
     Threads,
     Batch,
+    Cpus,
     Scenario,
 }
 
@@ -19,13 +21,14 @@ pub(super) struct Names(Vec<Part>);
 
 impl Part {
     /// In the order of [`Record::configuration`].
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Study,
         Self::Variant,
         Self::Runtime,
         Self::Provider,
         Self::Threads,
         Self::Batch,
+        Self::Cpus,
         Self::Scenario,
     ];
 
@@ -38,6 +41,10 @@ impl Part {
             Self::Provider => record.provider.clone(),
             Self::Threads => format!("t{}", record.threads),
             Self::Batch => format!("b{}", record.batch),
+            Self::Cpus => match &record.cpus[..] {
+                [] => "cpus-all".to_owned(),
+                cpus => format!("cpus{}", list(cpus)),
+            },
             Self::Scenario => record
                 .scenario
                 .as_ref()
@@ -55,6 +62,8 @@ impl Part {
             Self::Threads if record.threads == 1 => Some("1 thread".to_owned()),
             Self::Threads => Some(format!("{} threads", record.threads)),
             Self::Batch => Some(format!("batch {}", record.batch)),
+            Self::Cpus if record.cpus.is_empty() => None,
+            Self::Cpus => Some(format!("processors {}", list(&record.cpus))),
             Self::Scenario => record
                 .scenario
                 .as_ref()

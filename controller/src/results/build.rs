@@ -138,6 +138,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         not_ranked: None,
         explanation: None,
         scenario: scenario(measurement, &job.target),
+        cpus: measurement.processors.clone(),
     })
 }
 
@@ -403,6 +404,7 @@ mod tests {
                 layers: Vec::new(),
                 scenario: Scenario::Single,
                 probes: Vec::new(),
+                processors: Vec::new(),
             }),
         }
     }

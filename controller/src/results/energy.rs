@@ -191,6 +191,7 @@ mod tests {
             layers: Vec::new(),
             scenario: Scenario::Single,
             probes: Vec::new(),
+            processors: Vec::new(),
         }
     }
 

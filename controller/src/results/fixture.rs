@@ -240,6 +240,7 @@ fn record(
         not_ranked: None,
         explanation: None,
         scenario: None,
+        cpus: Vec::new(),
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn mark_best(records: &mut [Record]) {
             record.variant.clone(),
             record.runtime.clone(),
             record.provider.clone(),
-            record.threads.to_string(),
+            format!("{} {:?}", record.threads, record.cpus),
         ];
         let so_far = best.entry(target).or_insert(at);
         if record.throughput_ips > records[*so_far].throughput_ips {

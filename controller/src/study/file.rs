@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::Recipe;
-use edgefront_protocol::{CoolDown, DeviceId, Governor, Plan};
+use edgefront_protocol::{CoolDown, DeviceId, Governor, Plan, Processors};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Visitor};
@@ -63,6 +63,7 @@ struct FilePlan {
     #[serde(default, with = "humantime_serde")]
     p99_bound: Option<Duration>,
     samples_per_query: Option<NonZeroU32>,
+    cpus: Option<Cpus>,
 }
 
 /// The longest wait for a device to cool before one round, where none is written.
@@ -112,6 +113,16 @@ impl<'de> Deserialize<'de> for Variant {
             }
         }
         deserializer.deserialize_any(NameOrRecipe)
+    }
+}
+
+#[derive(Debug)]
+struct Cpus(Processors);
+
+impl<'de> Deserialize<'de> for Cpus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -207,6 +218,7 @@ impl FilePlan {
             }),
             governor: self.governor.or(below.governor),
             scenario: asked.scenario(seed)?,
+            processors: self.cpus.map_or(below.processors, |Cpus(processors)| processors),
         };
         Ok(certifying(plan, self.certify))
     }

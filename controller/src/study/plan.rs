@@ -138,8 +138,10 @@ pub(super) fn new_jobs(common: Common<'_>, existing: &[&StoredJob]) -> Vec<Job> 
                     };
                     let is_there = existing.iter().any(|stored| {
                         let job = &stored.job;
-                        let asked = study.plan.scenario;
-                        job.variant == variant.name && job.target == target && job.plan.scenario == asked
+                        let way = |plan: &Plan| (plan.scenario, plan.processors);
+                        job.variant == variant.name
+                            && job.target == target
+                            && way(&job.plan) == way(&study.plan)
                     });
                     if !is_there {
                         jobs.push(job(common, &variant.name, artifact, target));

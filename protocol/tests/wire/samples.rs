@@ -7,9 +7,9 @@ use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, CoolDown, Cooling, Device,
     Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState, Latency, LayerTime,
     Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe,
-    Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope,
-    Score, SetAside, SignedBatch, SigningKey, Stage, Startup, Step, Target, Throttle, Trust, UnixMillis,
-    Window, wire,
+    Processors, Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus,
+    Scenario, Scope, Score, SetAside, SignedBatch, SigningKey, Stage, Startup, Step, Target, Throttle, Trust,
+    UnixMillis, Window, wire,
 };
 use ring::signature::Ed25519KeyPair;
 
@@ -44,6 +44,7 @@ fn job(id: &str, precision: Precision, validation: Option<BlobRef>) -> Job {
             }),
             governor: Some(Governor::Performance),
             scenario: server(),
+            processors: Processors::Range { first: 4, last: 7 },
             ..Plan::default()
         },
     }
@@ -298,6 +299,7 @@ pub(crate) fn outcome_measured() -> Outcome {
                 p99: Nanos(19_000_000),
                 kept: true,
             }],
+            processors: vec![4, 5, 6, 7],
         }),
     }
 }

@@ -8,9 +8,9 @@ use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId,
     CoolDown, Cooling, Device, DeviceId, Digest, Failure, ForeignLoad, Format, Governor, Harness,
     Incarnation, Job, JobId, JobState, Latency, LayerTime, Measurement, Memory, Meters, Microjoules,
-    Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe, Progress, PublicKey, Rail, RailEnergy,
-    Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside, SignedBatch, Stage,
-    Startup, Step, Target, Throttle, Topic, Trust, UnixMillis, Window,
+    Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe, Processors, Progress, PublicKey, Rail,
+    RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside,
+    SignedBatch, Stage, Startup, Step, Target, Throttle, Topic, Trust, UnixMillis, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -85,7 +85,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         any::<u32>(),
         option::of((any::<u32>(), nanos()).prop_map(|(to_c, limit)| CoolDown { to_c, limit })),
         option::of(proptest::sample::select(&Governor::ALL[..])),
-        scenario(),
+        (scenario(), processors()),
     )
         .prop_map(
             |(
@@ -100,7 +100,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 max_load,
                 cool_down,
                 governor,
-                scenario,
+                (scenario, processors),
             )| Plan {
                 warmup_runs,
                 warmup_time,
@@ -114,8 +114,18 @@ fn plan() -> impl Strategy<Value = Plan> {
                 cool_down,
                 governor,
                 scenario,
+                processors,
             },
         )
+}
+
+fn processors() -> impl Strategy<Value = Processors> {
+    prop_oneof![
+        Just(Processors::All),
+        Just(Processors::Big),
+        Just(Processors::Little),
+        any::<(u32, u32)>().prop_map(|(first, last)| Processors::Range { first, last }),
+    ]
 }
 
 fn scenario() -> impl Strategy<Value = Scenario> {
@@ -469,7 +479,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         harness(),
         memory_and_startup(),
         vec(layer_time(), 0..3),
-        (scenario(), vec(probe(), 0..3)),
+        (scenario(), vec(probe(), 0..3), vec(any::<u32>(), 0..3)),
     )
         .prop_map(
             |(
@@ -484,7 +494,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                 harness,
                 (memory, startup),
                 layers,
-                (scenario, probes),
+                (scenario, probes, processors),
             )| {
                 Measurement {
                     runtime_version,
@@ -501,6 +511,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                     layers,
                     scenario,
                     probes,
+                    processors,
                 }
             },
         )
