@@ -5,6 +5,7 @@ mod table;
 use std::fmt;
 use std::str::FromStr;
 
+use edgefront_protocol::Target;
 use edgefront_protocol::results::{AccuracyRecord, EnergyRecord, Record, Results};
 use serde::Serialize;
 
@@ -51,8 +52,16 @@ impl fmt::Display for Selector {
 
 impl Selector {
     fn takes(&self, record: &Record) -> bool {
-        let with_provider = || format!("{}:{}", record.runtime, record.provider);
-        let is_of = |runtime: &String| *runtime == record.runtime || *runtime == with_provider();
+        let is_of = |written: &String| {
+            let (runtime, provider) = match written.split_once(':') {
+                Some((runtime, provider)) => (runtime, Some(provider)),
+                None => (written.as_str(), None),
+            };
+            // A provider's settings may be written without the CPU's name before them.
+            let own = record.provider.as_str();
+            let is_settings = |text: &str| own.strip_prefix("cpu+") == Some(text);
+            runtime == record.runtime && provider.is_none_or(|text| text == own || is_settings(text))
+        };
         self.variant == record.variant && self.runtime.as_ref().is_none_or(is_of)
     }
 }
@@ -247,7 +256,10 @@ fn chosen<'a>(side: Side<'a>, selector: Option<&Selector>) -> Result<Vec<&'a Rec
 
 /// Variants with their runtimes, each once.
 fn listed_short(records: &[&Record]) -> String {
-    let name = |record: &&Record| format!("{}/{}", record.variant, record.runtime);
+    let name = |record: &&Record| match record.provider.as_str() {
+        Target::CPU => format!("{}/{}", record.variant, record.runtime),
+        provider => format!("{}/{}:{provider}", record.variant, record.runtime),
+    };
     or_nothing(records.iter().map(name))
 }
 

@@ -135,6 +135,9 @@ fn what_is_not_there_is_named_with_what_is() {
         "no device has both with the same threads and batch: out has fp32/ort/cpu/t1/b1 on local, fp32/ort/cpu/t1/b1 on \
          pi-kitchen; other has fp32/ort/cpu/t2/b1 on local"
     );
+    elsewhere.records[0].provider = "cpu+arena=off".into();
+    let takes = |text: &str| text.parse::<Selector>().unwrap().takes(&elsewhere.records[0]);
+    assert!(takes("fp32/ort:arena=off") && takes("fp32/ort:cpu+arena=off") && !takes("fp32/ort:cpu"));
     assert!("/ort".parse::<Selector>().is_err() && "fp32/".parse::<Selector>().is_err());
 }
 

@@ -78,14 +78,17 @@ impl Ratio {
 /// Compares `b` with `a` by their rounds' medians; `None` where one has fewer than two parts.
 ///
 /// Where the two took turns, so that heat and other load fell on both alike, the logarithms of the ratios of the medians
-/// of each round are `n` values of one kind, and their mean has Student's interval of `n - 1` degrees of freedom
-/// (the paired t test; NIST/SEMATECH e-Handbook 7.3.1.1). Rounds that the same two processes ran are one value, their mean.
+/// of each turn are `n` values of one kind, and their mean has Student's interval of `n - 1` degrees of freedom
+/// (the paired t test; NIST/SEMATECH e-Handbook 7.3.1.1). Turns that the same two processes ran are one value, their mean.
 /// Otherwise the logarithms of the medians of each are set against each other by Welch's interval (Biometrika 34 (1947);
 /// e-Handbook 7.3.1). The smallest difference that is shown in four of five cases is `(t_0.975 + t_0.8)` standard errors.
 pub fn ratio(a: &[RoundRecord], b: &[RoundRecord]) -> Option<Ratio> {
     let single_process = [a, b].iter().any(|rounds| processes(rounds) < 2);
-    let compared = if took_turns(a, b) {
-        paired(a, b)?
+    let turns = turns(a, b);
+    // Where rounds were set aside the other's are alone; of two studies one after the other only the ends are neighbours.
+    let took_turns = turns.len() >= 2 && turns.len() * 2 > a.len().min(b.len());
+    let compared = if took_turns {
+        paired(&turns)?
     } else {
         unpaired(a, b)?
     };
@@ -95,10 +98,33 @@ pub fn ratio(a: &[RoundRecord], b: &[RoundRecord]) -> Option<Ratio> {
     })
 }
 
-fn paired(a: &[RoundRecord], b: &[RoundRecord]) -> Option<Ratio> {
-    let ratios = a
+type Turn<'a> = (&'a RoundRecord, &'a RoundRecord);
+
+/// The rounds of both that followed one another, each once, in the order in which they began.
+fn turns<'a>(a: &'a [RoundRecord], b: &'a [RoundRecord]) -> Vec<Turn<'a>> {
+    let numbered = |rounds: &'a [RoundRecord], is_b: bool| {
+        let numbered = rounds.iter().enumerate();
+        numbered.map(move |(number, round)| (round.started, number, is_b, round))
+    };
+    let mut all: Vec<_> = numbered(a, false).chain(numbered(b, true)).collect();
+    // Rounds may be shorter than the clock's millisecond.
+    all.sort_by_key(|&(started, number, is_b, _)| (started, number, is_b));
+    let mut turns = Vec::new();
+    let mut rest = all.as_slice();
+    while let [(.., one_is_b, one), (.., is_b, other), ..] = rest {
+        if one_is_b == is_b {
+            rest = &rest[1..];
+        } else {
+            turns.push(if *is_b { (*one, *other) } else { (*other, *one) });
+            rest = &rest[2..];
+        }
+    }
+    turns
+}
+
+fn paired(turns: &[Turn<'_>]) -> Option<Ratio> {
+    let ratios = turns
         .iter()
-        .zip(b)
         .map(|(a, b)| ((a.process, b.process), log(b) - log(a)));
     let (mean, error, count) = mean_and_error(&parts(ratios))?;
     Some(Ratio {
@@ -127,13 +153,6 @@ fn unpaired(a: &[RoundRecord], b: &[RoundRecord]) -> Option<Ratio> {
         parts: [count_a, count_b],
         ..Ratio::of(mean_b - mean_a, variance.sqrt(), freedom)
     })
-}
-
-/// Whether each round of both began before the next of either: so they did in one batch.
-fn took_turns(a: &[RoundRecord], b: &[RoundRecord]) -> bool {
-    let starts: Vec<[u64; 2]> = a.iter().zip(b).map(|(a, b)| [a.started, b.started]).collect();
-    let follows = |pair: &[[u64; 2]]| pair[0].iter().max() <= pair[1].iter().min();
-    starts.len() >= 2 && starts.windows(2).all(follows)
 }
 
 fn processes(rounds: &[RoundRecord]) -> usize {

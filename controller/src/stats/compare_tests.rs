@@ -36,6 +36,20 @@ fn rounds_that_took_turns_are_paired_and_drift_does_not_matter() {
     assert_eq!(later.verdict(), Verdict::NoneShown);
 }
 
+#[test]
+fn rounds_that_were_set_aside_leave_the_others_in_pairs() {
+    let (mut a, mut b) = (rounds(0, &[1.0; 9]), rounds(300, &[1.1; 9]));
+    a.remove(2);
+    b.remove(6);
+    let compared = ratio(&a, &b).unwrap();
+    assert!(
+        compared.paired && (compared.ratio - 1.1).abs() < 1e-9,
+        "{compared:?}"
+    );
+    // A2 is not there, so B2 is paired with A3 and so on, until B6 is not there either.
+    assert_eq!(compared.parts, [8, 8]);
+}
+
 /// Welch's own degrees of freedom, by hand: logarithms 0, 0.02, 0.04 and 0.1, 0.1, 0.1, 0.14.
 #[test]
 fn rounds_of_different_times_are_set_against_each_other_as_welch_does() {
