@@ -210,7 +210,7 @@ fn columns<'a>() -> [Column<Row<'a>>; 7] {
             format!("{low:.3}-{high:.3}")
         }),
         column("B is", Left, None, |row| verdict(row.comparison)),
-        column("shows", Right, Some(2), |row| {
+        column("shows", Right, None, |row| {
             format!("{:.1} %", row.comparison.shows * 100.0)
         }),
     ]
