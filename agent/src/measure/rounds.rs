@@ -64,9 +64,10 @@ impl Rounds {
         self.spent += time;
     }
 
-    /// Rounds that ran, those among them that were disturbed.
-    pub(super) fn len(&self) -> u32 {
-        self.turns.len() as u32
+    /// The process, counted from 0, that the next round is for, where the plan's rounds are spread over so many. Disturbed
+    /// rounds, too, take their turn in it, and what is measured again is in further ones.
+    pub(super) fn next_process(&self, processes: u32) -> u32 {
+        plan::process_of(self.turns.len() as u32, &self.plan, processes)
     }
 
     /// Inferences that fit into a second.
@@ -228,6 +229,13 @@ mod tests {
             (200, Nanos(200_000))
         );
         assert!(!settled.states.iter().any(RoundState::is_disturbed));
+    }
+
+    #[test]
+    fn disturbed_rounds_do_not_keep_a_process() {
+        let rounds = run(|_| true);
+        assert_eq!((rounds.progress(), rounds.turns.len()), ((0, 10), 15));
+        assert_eq!((rounds.next_process(10), rounds.next_process(2)), (15, 3));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Slot {
 
     /// The job, where its next round is for another process than the one that is there.
     pub(super) fn wants_process(&self) -> Option<&Assignment> {
-        let next = plan::process_of(self.rounds.len(), &self.assignment.job.plan, self.processes);
+        let next = self.rounds.next_process(self.processes);
         (next > self.process).then_some(&self.assignment)
     }
 

@@ -70,8 +70,8 @@ fn remarks(comparisons: &[Comparison]) -> Vec<&str> {
 /// The signs of a comparison's remarks.
 fn numbers<'a>(comparison: &'a Comparison, remarks: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
     let is_own = |remark: &str| comparison.remarks.iter().any(|own| own == remark);
-    let numbered = (1..).zip(remarks);
-    numbered.filter_map(move |(number, remark)| is_own(remark).then(|| superscript(number)))
+    let numbered = (1..).zip(remarks).filter(move |&(_, remark)| is_own(remark));
+    numbered.map(|(number, _)| superscript(number))
 }
 
 /// Which parts of the configurations tell the comparisons apart; what all share is said once.

@@ -23,7 +23,7 @@ const Z95: f64 = 1.959_964;
 ///
 /// It is the wider, at each end, of
 /// - the interval by order statistics, for so many independent runs as the parts show theirs to be worth
-///   ([`effective_runs`]);
+///   (see `effective_runs`);
 /// - the percentile, moved by Student's interval of the logarithms of the parts' medians, as if a part were slower as a
 ///   whole. Of few parts it is the wider one.
 ///
