@@ -227,8 +227,10 @@ impl Machine {
         let put = move || {
             let ticks = begun.elapsed().as_millis() * 8 / 10;
             let (busy, idle) = if is_busy { (ticks, 0) } else { (0, ticks) };
-            let processors: String = (0..8).map(|n| format!("cpu{n} 0 0 0 0\n")).collect();
-            let text = format!("cpu  {busy:09} 0 0 {idle:09} 0 0 0 0 0 0\n{processors}");
+            let processors = (0..8).map(|n| format!("cpu{n} 0 0 0 0\n"));
+            let all = format!("cpu  {busy:09} 0 0 {idle:09} 0 0 0 0 0 0\n");
+            let text: Vec<String> = std::iter::once(all).chain(processors).collect();
+            let text = text.concat();
             file.write_all_at(text.as_bytes(), 0).unwrap();
         };
         put();
