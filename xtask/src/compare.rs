@@ -1,6 +1,6 @@
 //! `cargo xtask compare-quantizers`, `compare-training`, `compare-tflite` and `compare-runtimes`: Edgefront beside the
 //! Python tools of the field. The comparisons are Python programs, because one of the two is. `runtimes-table` puts
-//! runtimes side by side.
+//! runtimes side by side, `overhead` Edgefront beside a bare loop.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -69,6 +69,22 @@ pub(crate) fn runtimes(arguments: &[&str]) -> anyhow::Result<ExitCode> {
         arguments,
         None,
     )
+}
+
+/// `edgefront bench` and a bare loop on the same library, with the user's `arguments`.
+pub(crate) fn overhead(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    if !asks_for_help(arguments) {
+        let programs = ["--bin", "edgefront", "--example", "bare_ort"];
+        let mut build = vec!["build", "--release", "--workspace"];
+        build.extend(programs);
+        must(&mut step::cargo(&build))?;
+    }
+    let mut program = Command::new("python3");
+    program.arg("xtask/python/overhead.py").args(arguments);
+    let status = program.status().context("cannot start python3")?;
+    Ok(ExitCode::from(
+        u8::try_from(status.code().unwrap_or(1)).unwrap_or(1),
+    ))
 }
 
 /// Training by PyTorch and by Edgefront, with the user's `arguments`. PyTorch is the user's, since what its

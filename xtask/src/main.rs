@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask test` runs every check, `cargo xtask fixtures` renews the golden files, `cargo xtask
 //! cross` builds the agent for boards, `cargo xtask compare-quantizers` and `compare-training` measure the optimizer
-//! beside ONNX Runtime's tools and PyTorch, `compare-runtimes` measures what measures beside the runtimes' own tools.
+//! beside ONNX Runtime's tools and PyTorch, `compare-runtimes` measures what measures beside the runtimes' own tools, and
+//! `overhead` beside a bare loop.
 #![allow(clippy::print_stdout, reason = "its words are its purpose")]
 
 mod board;
@@ -49,7 +50,10 @@ Usage:
                              of accuracy, latency, throughput, size and energy. Needs Python.
   cargo xtask compare-runtimes MODEL... [--help]
                              Measure models by `edgefront bench` and by each runtime's own tool, in turns: medians
-                             and their ratio. Needs Python with pip.";
+                             and their ratio. Needs Python with pip.
+  cargo xtask overhead MODEL --shape SHAPE --library LIB [--help]
+                             Measure a model by `edgefront bench` and by a bare loop on the same library of ONNX
+                             Runtime, in turns: medians and their ratio. Needs Python.";
 
 fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -69,6 +73,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["compare-tflite", ref rest @ ..] => compare::tflite(rest),
         ["runtimes-table", ref rest @ ..] => compare::table(rest),
         ["compare-runtimes", ref rest @ ..] => compare::runtimes(rest),
+        ["overhead", ref rest @ ..] => compare::overhead(rest),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
