@@ -24,7 +24,7 @@ struct Cards {
     nvml: Nvml,
     channels: Vec<Channel>,
     /// For each rail, the card's number.
-    cards: Vec<u32>,
+    numbers: Vec<u32>,
 }
 
 pub(super) fn find(root: &Path, found: &mut Found) {
@@ -44,7 +44,7 @@ fn cards(root: &Path) -> Result<Cards, NvmlError> {
         Some(_) => root.join("usr/lib").join(LIBRARY),
     };
     let nvml = Nvml::builder().lib_path(library.as_os_str()).init()?;
-    let (mut channels, mut cards) = (Vec::new(), Vec::new());
+    let (mut channels, mut numbers) = (Vec::new(), Vec::new());
     for card in 0..nvml.device_count()? {
         let device = nvml.device_by_index(card)?;
         let counts = is_there(device.total_energy_consumption())?;
@@ -53,13 +53,13 @@ fn cards(root: &Path) -> Result<Cards, NvmlError> {
         for (_, quantity) in rails.into_iter().filter(|(is_there, _)| *is_there) {
             let is_total = quantity == Quantity::Energy || !counts;
             channels.push(channel(card, quantity, is_total));
-            cards.push(card);
+            numbers.push(card);
         }
     }
     Ok(Cards {
         nvml,
         channels,
-        cards,
+        numbers,
     })
 }
 
@@ -106,7 +106,7 @@ impl Meter for Cards {
     }
 
     fn read(&mut self) -> Result<Vec<u64>, Fault> {
-        let rails = self.channels.iter().zip(&self.cards);
+        let rails = self.channels.iter().zip(&self.numbers);
         let values = rails.map(|(channel, card)| {
             let device = self.nvml.device_by_index(*card)?;
             // Thousandths of a watt or of a joule.

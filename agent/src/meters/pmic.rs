@@ -1,7 +1,7 @@
 //! The power chip of the Raspberry Pi 5, by the firmware's `vcgencmd pmic_read_adc`: volts and amperes of what it feeds.
 //!
 //! A line each, `VDD_CORE_A current(7)=0.92871990A` and `VDD_CORE_V volt(15)=0.72097620V`, of which those of one name
-//! belong together; `EXT5V` and `BATT` have no current. It does not feed what takes 5 V: USB, HATs, NVMe. Their sum was found
+//! belong together; `EXT5V` and `BATT` have no current. It does not feed what takes 5 V: USB, HATs, `NVMe`. Their sum was found
 //! lower than a meter at the plug by a seventh and 0.6 W (github.com/jfikar/RPi5-power, one board), so it is told as that
 //! of a module.
 

@@ -166,13 +166,12 @@ impl Bench {
                 time: Nanos(order.time.0.saturating_sub(elapsed.0)),
                 limit: Nanos(order.limit.0.saturating_sub(elapsed.0)),
             };
-            let times = match self.own_times(part)? {
-                Some(times) => times,
-                None => {
-                    let time = self.timed_run()?;
-                    first.get_or_insert(Nanos(time));
-                    vec![time]
-                }
+            let times = if let Some(times) = self.own_times(part)? {
+                times
+            } else {
+                let time = self.timed_run()?;
+                first.get_or_insert(Nanos(time));
+                vec![time]
             };
             runs = runs.saturating_add(times.len() as u32);
             for nanos in times {
