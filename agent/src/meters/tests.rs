@@ -446,7 +446,7 @@ fn a_raspberry_pi_5() {
     let [meter] = &mut found.meters[..] else {
         panic!("one meter");
     };
-    let rails: Vec<_> = meter.rails().iter().map(|channel| channel.to_string()).collect();
+    let rails: Vec<_> = meter.rails().iter().map(ToString::to_string).collect();
     assert_eq!(
         (rails.len(), rails[7].as_str(), rails[12].as_str()),
         (13, "pmic VDD_CORE", "pmic sum")
@@ -486,7 +486,7 @@ fn a_raspberry_pi_5_whose_firmware_does_not_tell() {
     );
 }
 
-/// A laptop of Intel's: the counters that an i7 of a laptop showed (MangoHud issue 1776), with the zone `psys` and the
+/// A laptop of Intel's: the counters that an i7 of a laptop showed (`MangoHud` issue 1776), with the zone `psys` and the
 /// second path to the package that others have (linux-pm; powercap/powercap issue 3), all of 32 bits of 61 uJ.
 const INTEL: [(&str, &str); 15] = [
     ("sys/class/powercap/intel-rapl:0/name", "package-0\n"),

@@ -68,7 +68,8 @@ struct Description {
 #[derive(Debug, Serialize)]
 struct Rail {
     meter: String,
-    rail: Option<String>,
+    #[serde(rename = "rail")]
+    name: Option<String>,
     /// What it feeds: `module`.
     scope: &'static str,
     /// Whether it holds all that its meter measures.
@@ -144,7 +145,7 @@ fn row(presence: Presence) -> Row {
 fn rail(rail: edgefront_protocol::Rail) -> Rail {
     Rail {
         meter: rail.meter,
-        rail: rail.name,
+        name: rail.name,
         scope: rail.scope.as_str(),
         total: rail.is_total,
     }

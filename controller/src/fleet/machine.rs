@@ -8,6 +8,7 @@ use edgefront_protocol::{Batch, BatchId, DeviceId, JobId, Outcome, Plan, Presenc
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one is held at a time")]
 pub(super) enum Event {
     /// The controller is connected; presences follow.
     Connected,

@@ -162,7 +162,7 @@ mod tests {
         Reading { value, time }
     }
 
-    /// The forms in which Tasmota's `SENSOR`, Shelly's `status/switch:0` and Zigbee2MQTT write them, by their documents.
+    /// The forms in which Tasmota's `SENSOR`, Shelly's `status/switch:0` and `Zigbee2MQTT` write them, by their documents.
     #[test]
     fn plugs_are_understood() {
         let tasmota =
