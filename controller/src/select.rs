@@ -3,11 +3,12 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use edgefront_protocol::Scenario;
 use edgefront_protocol::results::{FailedJob, Record, Results};
 use serde::Serialize;
 
 use crate::report::{conditions, figure};
-use crate::results::{of_device, unmeasured};
+use crate::results::{SERVER, is_in, of_device, unmeasured};
 use crate::stats::certify;
 
 /// Bounds that a configuration must keep.
@@ -186,7 +187,8 @@ fn rounded(figure: f64, decimals: usize) -> String {
 }
 
 /// Selects for each device, in the order in which they first stand and those without a record last: of those
-/// within the bounds the one with the highest top-1, then the lowest median, then the smallest artifact.
+/// within the bounds the one with the highest top-1, then the lowest median or, in the scenarios that are about it, the
+/// highest throughput, then the smallest artifact.
 pub fn select<'a>(results: &'a Results, bounds: &Bounds) -> Vec<Selection<'a>> {
     let mut selections: Vec<Selection<'a>> = Vec::new();
     for record in &results.records {
@@ -228,26 +230,45 @@ fn of_one<'a>(results: &'a Results, device: &'a str, bounds: &Bounds) -> Selecti
     }
 }
 
-/// By top-1, by the median, by size.
+/// By top-1, by speed, by size.
 fn comparisons(a: &Record, b: &Record) -> [Ordering; 3] {
     let top1 = |r: &Record| r.accuracy.as_ref().map_or(f64::NEG_INFINITY, |a| a.top1);
     [
         top1(b).total_cmp(&top1(a)),
-        a.latency_ms.p50.total_cmp(&b.latency_ms.p50),
+        faster_first(a, b),
         a.artifact.bytes.cmp(&b.artifact.bytes),
     ]
 }
 
 fn better_first(a: &Record, b: &Record) -> Ordering {
-    let [top1, median, size] = comparisons(a, b);
-    top1.then(median).then(size)
+    let [top1, speed, size] = comparisons(a, b);
+    top1.then(speed).then(size)
+}
+
+/// By throughput where both were measured for it, by the median where neither was. A latency and a throughput do not
+/// compare, so those that were measured for their latency stand first.
+fn faster_first(a: &Record, b: &Record) -> Ordering {
+    match [a, b].map(is_for_throughput) {
+        [true, true] => b.throughput_ips.total_cmp(&a.throughput_ips),
+        [false, false] => a.latency_ms.p50.total_cmp(&b.latency_ms.p50),
+        [a, b] => a.cmp(&b),
+    }
+}
+
+/// Whether the record's scenario is about throughput.
+fn is_for_throughput(record: &Record) -> bool {
+    [Scenario::Offline.as_str(), SERVER]
+        .iter()
+        .any(|name| is_in(record, name))
 }
 
 /// What decided that `best` comes before the record.
 fn how_beaten(best: &Record, record: &Record) -> &'static str {
     let are_scored = [best, record].map(|record| record.accuracy.is_some());
+    let is_of_another_kind = is_for_throughput(best) != is_for_throughput(record);
     match (are_scored, comparisons(best, record)) {
         ([true, false], _) => "without an accuracy",
+        (_, [Ordering::Equal, ..]) if is_of_another_kind => "in a scenario for throughput",
         (_, [Ordering::Equal, Ordering::Equal, Ordering::Equal]) => "no better",
         ([false, false], [_, Ordering::Equal, _]) => "as fast and larger",
         ([false, false], _) => "slower",
@@ -391,12 +412,13 @@ fn summary(record: &Record) -> String {
         .accuracy
         .as_ref()
         .map(|a| format!("top-1 {} %, ", short(a.top1 * 100.0)));
+    let speed = if is_for_throughput(record) {
+        format!("{} pictures/s", figure(record.throughput_ips))
+    } else {
+        format!("P50 {} ms", figure(record.latency_ms.p50))
+    };
     let megabytes = short(record.artifact.bytes as f64 / 1e6);
-    format!(
-        "{}P50 {} ms, {megabytes} MB",
-        top1.unwrap_or_default(),
-        figure(record.latency_ms.p50)
-    )
+    format!("{}{speed}, {megabytes} MB", top1.unwrap_or_default())
 }
 
 #[cfg(test)]

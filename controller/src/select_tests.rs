@@ -1,3 +1,5 @@
+use edgefront_protocol::results::ScenarioRecord;
+
 use super::*;
 use crate::results::fixture;
 
@@ -172,4 +174,41 @@ fn nothing_is_said_of_an_accuracy_that_was_not_measured() {
     assert_eq!(how_beaten(&bare, &slower), "slower");
     assert_eq!(how_beaten(&bare, &larger), "as fast and larger");
     assert_eq!(how_beaten(&bare, &bare), "no better");
+}
+
+fn in_scenario(record: &Record, name: &str) -> Record {
+    let scenario = ScenarioRecord {
+        name: name.into(),
+        label: name.into(),
+        samples_per_query: 1,
+        seed: None,
+        rate_qps: None,
+        p99_bound_ms: None,
+        probes: Vec::new(),
+        best: false,
+    };
+    Record {
+        scenario: Some(scenario),
+        ..record.clone()
+    }
+}
+
+#[test]
+fn scenarios_for_throughput_are_chosen_by_it() {
+    let results = fixture::results();
+    let single = &results.records[0];
+    for name in ["offline", "server"] {
+        let slow = in_scenario(single, name);
+        let mut fast = slow.clone();
+        fast.throughput_ips *= 2.0;
+        fast.latency_ms.p50 *= 2.0;
+        assert_eq!(better_first(&fast, &slow), Ordering::Less, "{name}");
+        assert_eq!(how_beaten(&fast, &slow), "as accurate and slower");
+        assert!(summary(&fast).contains(" pictures/s, "), "{}", summary(&fast));
+        // Those that were measured for their latency stand first.
+        assert_eq!(better_first(single, &fast), Ordering::Less, "{name}");
+        assert_eq!(how_beaten(single, &fast), "in a scenario for throughput");
+    }
+    let multi = in_scenario(single, "multi");
+    assert_eq!(better_first(single, &multi), Ordering::Equal);
 }

@@ -122,8 +122,9 @@ pub struct Memory {
 /// What a start takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Startup {
-    /// As `Measurement::load`, of an artifact that the system had to read from its disk; `None` where it could not be made
-    /// to.
+    /// As `Measurement::load`, of the job's second process, for which the system had to read the artifact from its disk;
+    /// `None` where it could not be made to, where the runtime loads what it made of the artifact, or where there was one
+    /// process only.
     pub cold_load: Option<Nanos>,
     /// The first inference; `None` where a program of the runtime's own took the times.
     pub first_run: Option<Nanos>,

@@ -100,6 +100,11 @@ pub trait Runtime: Send + Sync {
         Ok(())
     }
 
+    /// Whether [`load`](Self::load) reads the artifact's own file, and not what was made of it and is kept.
+    fn reads_artifact(&self, _options: &Options) -> bool {
+        true
+    }
+
     /// Loads the artifact at `path`, having [opened](Self::open) the library if that was not done.
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error>;
 }

@@ -127,6 +127,10 @@ impl Runtime for Ort {
         Ok(found)
     }
 
+    fn reads_artifact(&self, options: &Options) -> bool {
+        asked(options).is_ok_and(|(_, settings)| !settings.saved)
+    }
+
     fn prepare(&self, path: &Path, options: &Options) -> Result<(), Error> {
         self.saved(path, options).map(drop)
     }

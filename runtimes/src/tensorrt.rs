@@ -77,6 +77,11 @@ impl Runtime for TensorRt {
     }
 
     /// Takes as long as building the engine, where there is none, and then as long as one process that runs it.
+    /// It runs the engine.
+    fn reads_artifact(&self, _options: &Options) -> bool {
+        false
+    }
+
     fn load(&self, path: &Path, options: &Options) -> Result<Box<dyn Model>, Error> {
         let provider = Provider::named(&options.provider)?;
         let tool = self.tool()?;

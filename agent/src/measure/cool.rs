@@ -14,21 +14,17 @@ pub(super) enum Next {
     Look(Duration),
     /// Begin the round.
     Begin(Cooling),
-    /// There is no temperature to wait for.
-    Unknown,
 }
 
 /// What a wait does that is at this temperature after this time.
 pub(super) fn next(plan: CoolDown, temp_c: Option<f32>, waited: Duration) -> Next {
-    let Some(temp_c) = temp_c else {
-        return Next::Unknown;
-    };
     let limit = Duration::from(plan.limit);
     let cooling = |is_reached| Cooling {
         time: waited.into(),
         is_reached,
     };
-    if f64::from(temp_c) <= f64::from(plan.to_c) {
+    // A zone that did not answer once may do so later.
+    if temp_c.is_some_and(|temp_c| f64::from(temp_c) <= f64::from(plan.to_c)) {
         Next::Begin(cooling(true))
     } else if waited >= limit {
         Next::Begin(cooling(false))
@@ -58,7 +54,6 @@ mod tests {
             match next(plan, Some(temperature(clock)), clock) {
                 Next::Look(after) => clock += after,
                 Next::Begin(cooling) => return cooling,
-                Next::Unknown => unreachable!("it tells a temperature"),
             }
         }
     }
@@ -85,8 +80,16 @@ mod tests {
     }
 
     #[test]
-    fn where_no_temperature_is_told_there_is_nothing_to_wait_for() {
-        assert_eq!(next(plan(50, 9), None, Duration::ZERO), Next::Unknown);
+    fn a_zone_that_does_not_answer_is_asked_again_until_the_limit() {
+        let at = |waited| next(plan(50, 9), None, Duration::from_nanos(waited));
+        assert_eq!(at(0), Next::Look(Duration::from_nanos(9)));
+        assert_eq!(
+            at(9),
+            Next::Begin(Cooling {
+                time: Nanos(9),
+                is_reached: false,
+            })
+        );
     }
 
     proptest! {

@@ -59,6 +59,11 @@ impl Power {
         drop(tokio::task::spawn_blocking(move || sampler.wait_past(at)).await);
     }
 
+    /// Whether there is no meter.
+    pub(super) fn is_off(&self) -> bool {
+        self.sampler.is_empty()
+    }
+
     /// What each rail took in these rounds.
     pub(super) fn energies(&self, rounds: &[Option<Stretch>]) -> Vec<RailEnergy> {
         self.sampler.energies(rounds, [self.before, self.after])
@@ -67,5 +72,13 @@ impl Power {
     /// Why rails have no energy over these rounds, a line each.
     pub(super) fn faults(&self, rounds: &[Option<Stretch>]) -> Vec<String> {
         self.sampler.faults(rounds)
+    }
+}
+
+impl Drop for Power {
+    /// Threads that read meters are waited for elsewhere: one may be in the middle of a slow reading.
+    fn drop(&mut self) {
+        let sampler = Arc::clone(&self.sampler);
+        std::thread::spawn(move || drop(sampler));
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Turn {
 pub(super) struct Rounds {
     plan: Plan,
     turns: Vec<Turn>,
+    /// Those that no figure may be made of.
+    aside: Vec<Turn>,
     spent: Duration,
 }
 
@@ -45,6 +47,7 @@ impl Rounds {
         Self {
             plan,
             turns: Vec::new(),
+            aside: Vec::new(),
             spent: Duration::ZERO,
         }
     }
@@ -52,6 +55,11 @@ impl Rounds {
     /// Takes a round.
     pub(super) fn push(&mut self, turn: Turn) {
         self.turns.push(turn);
+    }
+
+    /// Takes rounds that no figure may be made of.
+    pub(super) fn put_aside(&mut self, turns: Vec<Turn>) {
+        self.aside.extend(turns);
     }
 
     /// What is left of the plan's longest time.
@@ -109,7 +117,11 @@ impl Rounds {
             tally.merge(&turn.tally);
         }
         let percentiles = PERCENTILES.map(|p| tally.percentile(p).unwrap_or_default());
-        let aside = self.turns.iter().filter(|turn| !self.is_used(turn));
+        let aside = self
+            .turns
+            .iter()
+            .filter(|turn| !self.is_used(turn))
+            .chain(&self.aside);
         Settled {
             rounds: self.used().map(|turn| turn.round(percentiles)).collect(),
             states: self.used().map(|turn| turn.state.clone()).collect(),

@@ -16,6 +16,9 @@ const LONGEST: u64 = 1 << 20;
 /// its trials end early.
 const PARTS: f64 = 12.0;
 
+/// Trials of one search that are made again, since they failed while something disturbed them.
+const MOST_REPEATS: usize = 6;
+
 /// A search under way.
 #[derive(Debug)]
 pub(super) struct Serving {
@@ -29,6 +32,10 @@ pub(super) struct Serving {
     probes: Vec<Probe>,
     /// The trial of the highest rate that kept the bound.
     best: Option<Turn>,
+    /// Trials that something disturbed, and that failed, each of which was made again.
+    aside: Vec<Turn>,
+    /// Rates that failed though each of their trials was disturbed.
+    doubtful: Vec<f64>,
     /// Whether the longest time ended the search.
     cut: bool,
 }
@@ -39,6 +46,10 @@ pub(super) struct Done {
     pub(super) probes: Vec<Probe>,
     /// The trial of the highest rate that kept the bound.
     pub(super) kept: Turn,
+    /// Trials that were made again.
+    pub(super) aside: Vec<Turn>,
+    /// Rates that failed though each of their trials was disturbed.
+    pub(super) doubtful: Vec<f64>,
     /// Whether the longest time ended the search before rates were as near to each other as it wants.
     pub(super) cut: bool,
 }
@@ -64,6 +75,8 @@ impl Serving {
             search: Search::new(per_second),
             probes: Vec::new(),
             best: None,
+            aside: Vec::new(),
+            doubtful: Vec::new(),
             cut: false,
         }))
     }
@@ -91,16 +104,20 @@ impl Serving {
     /// Takes a trial.
     pub(super) fn record(&mut self, serve: Serve, turn: Turn) {
         let queries = turn.tally.runs();
-        let Some(p99) = turn.tally.at_rank(queries - late(queries)) else {
-            return;
-        };
-        let kept = p99 <= self.bound;
-        if kept && queries < serve.queries {
+        let kept = queries - turn.tally.at_most(self.bound) <= serve.late;
+        let p99 = turn.tally.at_rank(queries - late(queries));
+        let Some(p99) = p99.filter(|_| !kept || queries == serve.queries) else {
             // What would have come of the rest is not known.
             self.cut = true;
             return;
-        }
+        };
         let rate_qps = serve.rate_qps;
+        if !kept && turn.state.is_disturbed() {
+            if self.aside.len() < MOST_REPEATS {
+                return self.aside.push(turn);
+            }
+            self.doubtful.push(rate_qps);
+        }
         self.search.record(rate_qps, kept);
         self.probes.push(Probe {
             rate_qps,
@@ -122,8 +139,13 @@ impl Serving {
     pub(super) fn finish(self, plan: &Plan) -> Result<Done, String> {
         let cut = self.search.next().is_some();
         if let Some(kept) = self.best {
-            let probes = self.probes;
-            return Ok(Done { probes, kept, cut });
+            return Ok(Done {
+                probes: self.probes,
+                kept,
+                aside: self.aside,
+                doubtful: self.doubtful,
+                cut,
+            });
         }
         let bound = self.bound;
         let Some(rate) = self.search.next() else {

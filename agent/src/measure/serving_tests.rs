@@ -1,4 +1,4 @@
-use edgefront_protocol::{RoundState, UnixMillis};
+use edgefront_protocol::{RoundState, Throttle, UnixMillis};
 
 use super::super::tally::Tally;
 use super::*;
@@ -165,4 +165,69 @@ fn a_search_that_is_cut_keeps_what_it_found() {
 #[test]
 fn other_scenarios_have_no_search() {
     assert!(Serving::new(&Plan::default(), Nanos(1)).unwrap().is_none());
+}
+
+/// A trial whose queries took so long: of each length so many.
+fn trial(latencies: &[(u64, u64)], is_disturbed: bool) -> Turn {
+    let mut tally = Tally::default();
+    for (nanos, count) in latencies {
+        tally.record(*nanos, *count);
+    }
+    let causes = if is_disturbed {
+        vec![Throttle::Throttled]
+    } else {
+        Vec::new()
+    };
+    Turn {
+        position: 0,
+        process: 0,
+        started: UnixMillis(0),
+        tally,
+        stretch: None,
+        state: RoundState {
+            throttling: Some(causes),
+            ..RoundState::default()
+        },
+    }
+}
+
+fn begun() -> (Plan, Serving) {
+    let plan = plan(Nanos(10_000_000), 600 * SECOND);
+    (plan, Serving::new(&plan, Nanos(2_000_000)).unwrap().unwrap())
+}
+
+#[test]
+fn a_disturbed_trial_that_fails_is_made_again_and_set_aside() {
+    let (plan, mut serving) = begun();
+    let first = serving.next(plan.max_time).unwrap();
+    serving.record(first, trial(&[(20_000_000, first.queries)], true));
+    let again = serving.next(plan.max_time).unwrap();
+    assert_eq!(again, first);
+    serving.record(again, trial(&[(3_000_000, again.queries)], false));
+    let higher = serving.next(plan.max_time).unwrap();
+    assert!(higher.rate_qps > first.rate_qps);
+    for _ in 0..MOST_REPEATS {
+        serving.record(higher, trial(&[(20_000_000, higher.queries)], true));
+    }
+    assert!(serving.next(plan.max_time).unwrap().rate_qps < higher.rate_qps);
+    let done = serving.finish(&plan).unwrap();
+    assert_eq!(
+        (done.aside.len(), done.doubtful),
+        (MOST_REPEATS, vec![higher.rate_qps])
+    );
+}
+
+#[test]
+fn a_trial_that_the_longest_time_cuts_says_nothing_of_its_rate() {
+    for latencies in [&[][..], &[(3_000_000, 197), (20_000_000, 3)]] {
+        let (plan, mut serving) = begun();
+        let first = serving.next(plan.max_time).unwrap();
+        serving.record(first, trial(&[(3_000_000, first.queries)], false));
+        let cut = serving.next(plan.max_time).unwrap();
+        assert!(cut.late > 3);
+        serving.record(cut, trial(latencies, false));
+        assert_eq!(serving.next(plan.max_time), None);
+        let done = serving.finish(&plan).unwrap();
+        assert!(done.cut && done.probes.len() == 1, "{:?}", done.probes);
+    }
 }

@@ -242,7 +242,7 @@ impl Slot {
                 other => return Err(surprise(Stage::Run, &other)),
             }
         };
-        if tally.runs() == 0 {
+        if tally.runs() == 0 && matches!(task, Task::Round(_)) {
             return Err(failure(Stage::Run, "the worker made a round without a run"));
         }
         let spent = begun.elapsed();
@@ -282,6 +282,12 @@ impl Slot {
         };
         let done = serving.finish(&plan).map_err(|why| failure(Stage::Run, why))?;
         self.rounds.push(done.kept);
+        self.rounds.put_aside(done.aside);
+        if let Some(rate) = done.doubtful.first() {
+            self.note(format!(
+                "every trial of {rate:.3} queries a second was disturbed and failed, so the rate that was found may be too low"
+            ));
+        }
         Ok((done.probes, done.cut))
     }
 
@@ -306,6 +312,9 @@ impl Slot {
         let stretches = self.rounds.stretches();
         let energy = power.energies(&stretches);
         self.conditions.notes.extend(power.faults(&stretches));
+        if !power.is_off() && stretches.iter().all(Option::is_none) {
+            self.note("energy is not known: a program of the runtime's own timed the rounds, and does not tell when".to_owned());
+        }
         let score = self.score().await?;
         if ended_early {
             let longest = Duration::from(self.assignment.job.plan.max_time);

@@ -113,7 +113,7 @@ pub(crate) enum Fault {
     Stuck { rail: String, readings: usize },
     #[error("{0}")]
     External(String),
-    #[error("{rail} gave no value")]
+    #[error("{rail} gave no value, or none that changed")]
     Silent { rail: String },
     #[error(
         "{rail} gave a value every {every:.2?}, too seldom for rounds of {round:.2?}, so there is no energy; measure longer, \

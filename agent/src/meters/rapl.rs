@@ -6,7 +6,7 @@
 //! `Documentation/power/powercap/powercap.rst`, powercap/powercap issue 3.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edgefront_protocol::{Rail, Scope};
 
@@ -17,6 +17,9 @@ const NAME: &str = "rapl";
 /// The counters change about once a millisecond; one hundred readings a second cost the least that windows of a
 /// second need.
 const PERIOD: Duration = Duration::from_millis(10);
+
+/// More than any processor takes; a counter that says so was set back.
+const MOST_WATTS: u64 = 5_000;
 
 /// The counters that could be opened.
 struct Rapl {
@@ -31,25 +34,29 @@ struct Zone {
     name: String,
     largest: u64,
     counter: Number,
-    /// Its last value.
+    /// Its last value, and when that was.
     last: u64,
+    last_at: Instant,
     /// What it has counted since it was found.
     counted: u64,
 }
 
 pub(super) fn find(root: &Path, found: &mut Found) {
     let folders = entries(&root.join("sys/class/powercap"));
-    let mut zones = Vec::new();
+    let (mut zones, mut is_whole) = (Vec::new(), true);
     for folder in folders.iter().filter(|folder| is_zone(folder)) {
         match zone(folder) {
             Ok(zone) => zones.extend(zone),
             // What holds for one counter holds for all.
             Err(fault @ Fault::Denied { .. }) => return found.faults.push(fault),
-            Err(fault) => found.faults.push(fault),
+            Err(fault) => {
+                is_whole = false;
+                found.faults.push(fault);
+            }
         }
     }
     if !zones.is_empty() {
-        found.meters.push(Box::new(Rapl::new(zones)));
+        found.meters.push(Box::new(Rapl::new(zones, is_whole)));
     }
 }
 
@@ -83,17 +90,20 @@ fn zone(folder: &Path) -> Result<Option<Zone>, Fault> {
         largest,
         counter,
         last,
+        last_at: Instant::now(),
         counted: 0,
     }))
 }
 
 impl Rapl {
     /// The processor is its packages and their memory. `psys` is what the maker of the machine wired to it, mostly all
-    /// of it, and holds them.
-    fn new(zones: Vec<Zone>) -> Self {
+    /// of it, and holds them. A sum without one of its parts would be too small and look like the whole, so that there is
+    /// none where one could not be read.
+    fn new(zones: Vec<Zone>, is_whole: bool) -> Self {
         let is_part = |zone: &Zone| zone.name.starts_with("package") || zone.name == "dram";
         let mut channels: Vec<Channel> = zones.iter().map(|zone| channel(&zone.name)).collect();
-        let parts: Vec<usize> = (0..zones.len()).filter(|&index| is_part(&zones[index])).collect();
+        let parts = (0..zones.len()).filter(|&index| is_whole && is_part(&zones[index]));
+        let parts: Vec<usize> = parts.collect();
         match parts[..] {
             [] => {}
             [only] => channels[only].rail.is_total = true,
@@ -152,12 +162,20 @@ impl Zone {
     /// Microjoules since it was found.
     fn read(&mut self) -> Result<u64, Fault> {
         let value = self.counter.read_unsigned()?;
-        self.counted += match value.checked_sub(self.last) {
+        let more = match value.checked_sub(self.last) {
             Some(more) => more,
             // It has begun again at 0.
-            None => value + self.largest.saturating_sub(self.last),
+            None => value.saturating_add(self.largest.saturating_sub(self.last)),
         };
-        self.last = value;
+        let now = Instant::now();
+        let most = MOST_WATTS * now.duration_since(self.last_at).as_micros() as u64;
+        // As after the machine slept, or the driver was loaded anew: no energy is told of a time across that.
+        self.counted = if more > most.max(MOST_WATTS * 1_000_000) {
+            0
+        } else {
+            self.counted + more
+        };
+        (self.last, self.last_at) = (value, now);
         Ok(self.counted)
     }
 }

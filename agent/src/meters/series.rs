@@ -9,6 +9,9 @@ pub(super) const LEAST_READINGS: u32 = 3;
 /// A gap within a window of more than this many times the usual one means that the sensor failed meanwhile.
 const LONGEST_GAP: u64 = 10;
 
+/// A clock of a meter that is set jumps by more than this, in nanoseconds; lines are late by less.
+const CLOCK_STEP: i128 = 1_000_000_000;
+
 /// The values of one rail in order of time.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
@@ -28,9 +31,11 @@ impl Series {
         }
     }
 
-    /// Adds a value that was read at `at`, later than all others.
+    /// Adds a value that was read at `at`. What is not later than the last one is dropped.
     pub(super) fn push(&mut self, at: u64, value: u64) {
-        self.readings.push((at, value));
+        if self.readings.last().is_none_or(|(last, _)| at > *last) {
+            self.readings.push((at, value));
+        }
     }
 
     /// Adds a value of `time` on the clock of its meter that came here at `arrival` on ours. What is not later than the
@@ -38,23 +43,35 @@ impl Series {
     ///
     /// Each value was on its way for a while, so that the true offset of the clocks is at most the least difference
     /// of arrival and time so far, which is taken: it is too large by the shortest way of all (the minimum filter of
-    /// one-way delays, as in V. Paxson, On Calibrating Measurements of Packet Transit Times, 1998).
+    /// one-way delays, as in V. Paxson, On Calibrating Measurements of Packet Transit Times, 1998). A clock that was set
+    /// begins anew: what was before is not told, for it would be of another time.
     pub(super) fn push_from_afar(&mut self, time: u64, arrival: u64, value: u64) {
         let difference = i128::from(arrival) - i128::from(time);
+        let was_set_on = difference + CLOCK_STEP < self.offset;
+        let was_set_back = self
+            .readings
+            .last()
+            .is_some_and(|(last, _)| i128::from(time) + CLOCK_STEP < i128::from(*last));
+        if was_set_on || was_set_back {
+            self.readings.clear();
+        }
         let is_first = self.readings.is_empty();
         self.offset = if is_first {
             difference
         } else {
             self.offset.min(difference)
         };
-        if self.readings.last().is_none_or(|(last, _)| time > *last) {
-            self.readings.push((time, value));
-        }
+        self.push(time, value);
     }
 
-    /// Readings so far, and the mean time from one to the next in nanoseconds.
+    /// Values so far, and the mean time from one to the next in nanoseconds. A counter has one more with each change.
     pub(super) fn rate(&self) -> (usize, u64) {
-        (self.readings.len(), self.usual_gap())
+        let values = match self.quantity {
+            Quantity::Power => self.readings.len(),
+            Quantity::Energy => 1 + changes(&self.readings),
+        };
+        let span = self.usual_gap() * (self.readings.len() as u64).saturating_sub(1);
+        (values, span / (values as u64).saturating_sub(1).max(1))
     }
 
     /// Whether there is a value of `at` or later.
@@ -93,7 +110,9 @@ impl Series {
         // A counter that was set back, as by a driver that was loaded anew.
         let is_set_back =
             self.quantity == Quantity::Energy && around.windows(2).any(|pair| pair[1].1 < pair[0].1);
-        if to <= from || within < LEAST_READINGS || has_gap || is_set_back {
+        // One that moves less often than that tells its own step more than what flowed.
+        let is_coarse = self.quantity == Quantity::Energy && changes(around) < LEAST_READINGS as usize;
+        if to <= from || within < LEAST_READINGS || has_gap || is_set_back || is_coarse {
             return None;
         }
         let energy = match self.quantity {
@@ -116,6 +135,11 @@ impl Series {
         let span = ends.map_or(0, |((first, _), (last, _))| last - first);
         span / (self.readings.len() as u64).saturating_sub(1).max(1)
     }
+}
+
+/// How often a counter moved.
+fn changes(readings: &[(u64, u64)]) -> usize {
+    readings.windows(2).filter(|pair| pair[1].1 > pair[0].1).count()
 }
 
 /// Microjoules between two readings of power, as far as they lie from `from` to `to`.
@@ -213,6 +237,39 @@ mod tests {
         assert_eq!(power(&[]).stuck_after(0), None);
     }
 
+    #[test]
+    fn a_counter_that_hardly_moves_tells_no_energy() {
+        let mut series = Series::new(Quantity::Energy);
+        for step in 1..60 {
+            // 1 Wh each 20 readings.
+            series.push(step * 1_000 * MS, 3_600_000_000 * (step / 20));
+        }
+        assert_eq!(series.window(2_000 * MS, 18_000 * MS), None);
+        assert_eq!(series.window(2_000 * MS, 55_000 * MS), None);
+        assert_eq!(series.rate(), (3, 29_000 * MS));
+    }
+
+    #[test]
+    fn a_meter_whose_clock_is_set_begins_anew() {
+        let mut series = Series::new(Quantity::Power);
+        for step in 1..20 {
+            series.push_from_afar(step * 100 * MS, (step * 100 + 5) * MS, 4_000_000);
+        }
+        assert!(series.window(500 * MS, 1_500 * MS).is_some());
+        // It was two seconds behind.
+        for step in 20..40 {
+            series.push_from_afar((step * 100 + 2_000) * MS, (step * 100 + 5) * MS, 5_000_000);
+        }
+        assert_eq!(series.window(500 * MS, 1_500 * MS), None);
+        assert!((series.window(2_200 * MS, 3_500 * MS).unwrap().mean_watts() - 5.0).abs() < 1e-9);
+        series.push(3, 7);
+        assert_eq!(
+            series.rate().0,
+            20,
+            "what is earlier than the last one is dropped"
+        );
+    }
+
     proptest! {
         /// A meter whose clock is years away, and whose values take at least 30 ms to come here.
         #[test]
@@ -235,7 +292,7 @@ mod tests {
 
         #[test]
         fn windows_that_meet_add_up(
-            values in prop::collection::vec(0..50_000_000u64, 12..40),
+            values in prop::collection::vec(1..50_000_000u64, 12..40),
             cut in 35..65u64,
             counts: bool,
         ) {

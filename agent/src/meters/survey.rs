@@ -197,9 +197,16 @@ mod tests {
         let [rapl, gpu] = &survey.rails[..] else {
             panic!("{:?}", survey.rails)
         };
+        // It stands still, which is no power of 0 W.
         assert_eq!(
             (rapl.meter.as_str(), rapl.mean_w, rapl.sampling_mw),
-            ("rapl", Some(0.0), Some(0.0))
+            ("rapl", None, None)
+        );
+        let still = "rapl package-0 gave no value, or none that changed";
+        assert!(
+            survey.faults.iter().any(|fault| fault == still),
+            "{:?}",
+            survey.faults
         );
         // To a millionth of a joule.
         assert!(

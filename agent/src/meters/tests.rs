@@ -577,11 +577,13 @@ fn a_counter_beyond_its_range_is_not_believed() {
         said.ends_with("energy_uj: it holds 60293987000000, beyond its range of 262143328850"),
         "{said}"
     );
-    let rails = found.meters[0]
-        .rails()
-        .iter()
-        .map(|channel| channel.rail.name.clone().unwrap());
-    assert_eq!(rails.collect::<Vec<_>>(), ["core", "dram", "psys"]);
+    let rails = found.meters[0].rails().iter().map(|channel| &channel.rail);
+    assert!(
+        rails.clone().all(|rail| !rail.is_total),
+        "the package is not among them"
+    );
+    let names = rails.map(|rail| rail.name.clone().unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["core", "dram", "psys"]);
 }
 
 /// A laptop of AMD's: counters of a Strix Halo (`halo_monitor`), the graphics' sensor of a `ThinkPad` (freon PR 249: 17.08 W).

@@ -110,7 +110,7 @@ impl Bench {
         };
         let artifact = Path::new(&order.artifact);
         runtime.prepare(artifact, &options).map_err(failed)?;
-        if order.cold && !forget(artifact) {
+        if order.cold && !(runtime.reads_artifact(&options) && forget(artifact)) {
             return Err(Trouble::NotCold);
         }
         let (start, before) = (Instant::now(), rss());

@@ -10,8 +10,8 @@ use crate::ui::{Exit, Ui};
 
 /// Selects per device the configuration to ship, and says why the others are not.
 ///
-/// Of those within the bounds it is the one with the highest top-1; of equally accurate ones the fastest by P50, and of
-/// equally fast ones the smallest. To ship a faster one, bound its latency.
+/// Of those within the bounds it is the one with the highest top-1; of equally accurate ones the fastest by P50 (in the
+/// scenarios offline and server by throughput), and of equally fast ones the smallest. To ship a faster one, bound its latency.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

@@ -9,6 +9,7 @@ use edgefront_protocol::Target;
 use edgefront_protocol::results::{AccuracyRecord, EnergyRecord, Record, Results};
 use serde::Serialize;
 
+use crate::results::{SERVER, is_in, scenario_label};
 use crate::stats::compare::{Ratio, Verdict, ratio};
 use crate::stats::wilson;
 
@@ -168,7 +169,7 @@ pub enum Unmatched {
         /// What there is.
         there: String,
     },
-    /// Both sides have something, but nothing on the same device with the same threads and batch.
+    /// Both sides have something, but nothing on the same device with the same threads, batch, processors and scenario.
     #[error("no device has both with the same {what}: {a} has {of_a}; {b} has {of_b}")]
     NoPair {
         /// What would have to be the same.
@@ -185,7 +186,7 @@ pub enum Unmatched {
 }
 
 /// Sets each measurement of `a` against those of `b` on the same device: of the same configuration, or, where variants are
-/// selected, of the same threads and batch.
+/// selected, of the same threads, batch, processors and scenario.
 pub fn compare(a: Side<'_>, b: Side<'_>, selected: Option<&Selected>) -> Result<Compared, Unmatched> {
     let selected = selected.map(with_one_runtime);
     let of_a = chosen(a, selected.as_ref().map(|selected| &selected.a))?;
@@ -195,9 +196,10 @@ pub fn compare(a: Side<'_>, b: Side<'_>, selected: Option<&Selected>) -> Result<
         .is_some_and(|selected| selected.a.runtime.is_some());
     let is_pair = |one: &Record, other: &Record| {
         let same_place = (&one.device, one.threads, one.batch) == (&other.device, other.threads, other.batch);
+        let same_way = one.cpus == other.cpus && scenario_label(one) == scenario_label(other);
         let same_runtime = (&one.runtime, &one.provider) == (&other.runtime, &other.provider);
         let same_variant = one.variant == other.variant;
-        same_place && (same_runtime || names_runtimes) && (same_variant || selected.is_some())
+        same_place && same_way && (same_runtime || names_runtimes) && (same_variant || selected.is_some())
     };
     let mut compared = Compared::default();
     for &one in &of_a {
@@ -212,8 +214,8 @@ pub fn compare(a: Side<'_>, b: Side<'_>, selected: Option<&Selected>) -> Result<
         return Err(Unmatched::NoPair {
             what: match (selected.is_some(), names_runtimes) {
                 (false, _) => "configuration",
-                (true, false) => "runtime, threads and batch",
-                (true, true) => "threads and batch",
+                (true, false) => "runtime, threads, batch, processors and scenario",
+                (true, true) => "threads, batch, processors and scenario",
             },
             a: a.name.to_owned(),
             of_a: listed(&of_a),
@@ -292,11 +294,8 @@ fn pair(one: &Record, other: &Record, sides: [Side<'_>; 2]) -> Result<Comparison
     if !rounds[0].is_empty() && rounds[0] == rounds[1] {
         return Err(not("it is the same measurement on both sides".to_owned()));
     }
-    if let Some((side, _)) = sides.iter().zip(rounds).find(|(_, rounds)| rounds.len() < 2) {
-        return Err(not(format!(
-            "{} holds fewer than two rounds of it; measure it again, an older version kept none",
-            side.name
-        )));
+    if let Some(why) = without_rounds(records, sides) {
+        return Err(not(why));
     }
     let compared = ratio(rounds[0], rounds[1]).ok_or_else(|| not("there are too few rounds".to_owned()))?;
     let mut remarks = remarks(records, sides, &compared);
@@ -321,6 +320,21 @@ fn pair(one: &Record, other: &Record, sides: [Side<'_>; 2]) -> Result<Comparison
         top1,
         energy,
         remarks,
+    })
+}
+
+/// Why the records have no rounds to set against each other; `None` where they have.
+fn without_rounds(records: [&Record; 2], sides: [Side<'_>; 2]) -> Option<String> {
+    if records.iter().any(|record| is_in(record, SERVER)) {
+        return Some("one trial has no rounds to compare; compare the rates that were found".to_owned());
+    }
+    let mut counts = records.iter().map(|record| record.latency_ms.rounds.len());
+    let at = counts.position(|count| count < 2)?;
+    let name = sides[at].name;
+    Some(if records[at].latency_ms.rounds.is_empty() {
+        format!("{name} holds fewer than two rounds of it; measure it again, an older version kept none")
+    } else {
+        format!("{name} holds one round of it; measure it again with more of them, as by --rounds 10")
     })
 }
 

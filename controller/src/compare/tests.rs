@@ -1,4 +1,4 @@
-use edgefront_protocol::results::RoundRecord;
+use edgefront_protocol::results::{RoundRecord, ScenarioRecord};
 
 use super::*;
 use crate::results::fixture;
@@ -132,8 +132,8 @@ fn what_is_not_there_is_named_with_what_is() {
     let no_pair = error(selected("fp32/ort", "fp32"), side("other", &elsewhere));
     assert_eq!(
         no_pair,
-        "no device has both with the same threads and batch: out has fp32/ort/cpu/t1/b1 on local, fp32/ort/cpu/t1/b1 on \
-         pi-kitchen; other has fp32/ort/cpu/t2/b1 on local"
+        "no device has both with the same threads, batch, processors and scenario: out has fp32/ort/cpu/t1/b1 on local, \
+         fp32/ort/cpu/t1/b1 on pi-kitchen; other has fp32/ort/cpu/t2/b1 on local"
     );
     elsewhere.records[0].provider = "cpu+arena=off".into();
     let takes = |text: &str| text.parse::<Selector>().unwrap().takes(&elsewhere.records[0]);
@@ -153,4 +153,55 @@ fn a_measurement_is_not_compared_with_itself() {
             .iter()
             .all(|not| not.why.contains("the same measurement"))
     );
+}
+
+fn scenario(name: &str, label: &str) -> ScenarioRecord {
+    ScenarioRecord {
+        name: name.into(),
+        label: label.into(),
+        samples_per_query: 1,
+        seed: None,
+        rate_qps: None,
+        p99_bound_ms: None,
+        probes: Vec::new(),
+        best: false,
+    }
+}
+
+#[test]
+fn only_what_ran_in_the_same_way_is_compared() {
+    let mut before = results(0, 0.002);
+    before.records.truncate(3);
+    let mut after = results(3_600_000, 0.003);
+    after.records.truncate(3);
+    after.records[0].cpus = vec![4, 5];
+    after.records[1].scenario = Some(scenario("multi", "multi8"));
+    let sides = [side("before", &before), side("after", &after)];
+    let compared = compare(sides[0], sides[1], None).unwrap();
+    let configurations: Vec<_> = compared
+        .comparisons
+        .iter()
+        .map(|c| &c.configurations[1])
+        .collect();
+    assert_eq!(configurations, ["fp16/ort/cpu/t1/b1"]);
+}
+
+#[test]
+fn what_has_no_rounds_says_what_to_do() {
+    let why = |change: fn(&mut Record)| {
+        let [mut before, mut after] = [results(0, 0.002), results(3_600_000, 0.003)];
+        for results in [&mut before, &mut after] {
+            results.records.truncate(1);
+            change(&mut results.records[0]);
+        }
+        let compared = compare(side("before", &before), side("after", &after), None).unwrap();
+        compared.not_compared[0].why.clone()
+    };
+    let of_a_trial = why(|record| record.scenario = Some(scenario("server", "server20ms")));
+    assert!(
+        of_a_trial.contains("compare the rates that were found"),
+        "{of_a_trial}"
+    );
+    let of_one_round = why(|record| record.latency_ms.rounds.truncate(1));
+    assert!(of_one_round.ends_with("--rounds 10"), "{of_one_round}");
 }

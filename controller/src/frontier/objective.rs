@@ -80,7 +80,7 @@ pub static ALL: [&Objective; 16] = [
         unit: "ms",
         direction: Direction::Minimise,
         value: |r| r.latency_ms.p90,
-        interval: no_interval,
+        interval: |r| r.latency_ms.p90_ci95,
     },
     &Objective {
         name: "latency_p99",
@@ -88,7 +88,7 @@ pub static ALL: [&Objective; 16] = [
         unit: "ms",
         direction: Direction::Minimise,
         value: |r| r.latency_ms.p99,
-        interval: no_interval,
+        interval: |r| r.latency_ms.p99_ci95,
     },
     &Objective {
         name: "latency_mean",
@@ -96,7 +96,7 @@ pub static ALL: [&Objective; 16] = [
         unit: "ms",
         direction: Direction::Minimise,
         value: |r| Some(r.latency_ms.mean),
-        interval: no_interval,
+        interval: |r| r.latency_ms.mean_ci95,
     },
     &Objective {
         name: "throughput",
@@ -201,6 +201,7 @@ mod tests {
     use edgefront_protocol::results::DEFAULT_OBJECTIVES;
 
     use super::*;
+    use crate::results::fixture;
 
     #[test]
     fn the_default_objectives_exist() {
@@ -208,5 +209,19 @@ mod tests {
             assert!(named(name).is_some(), "{name}");
         }
         assert_eq!(named("speed"), None);
+    }
+
+    #[test]
+    fn latencies_have_their_intervals() {
+        let record = &fixture::results().records[0];
+        let latency = &record.latency_ms;
+        for (name, interval) in [
+            ("latency_p90", latency.p90_ci95),
+            ("latency_mean", latency.mean_ci95),
+        ] {
+            let objective = named(name).unwrap();
+            assert!(interval.is_some());
+            assert_eq!((objective.interval)(record), interval, "{name}");
+        }
     }
 }

@@ -6,7 +6,9 @@ use edgefront_protocol::results::{
     FailedJob, HarnessRecord, LatencyRecord, LayerTimeRecord, MemoryRecord, Record, Results, RoundRecord,
     SCHEMA,
 };
-use edgefront_protocol::{Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Stage, Target};
+use edgefront_protocol::{
+    Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Scenario, Stage, Target,
+};
 
 use super::conditions;
 use super::energy::energy;
@@ -116,10 +118,10 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
             bytes: job.artifact.blob.bytes.0,
             format: job.artifact.format.as_str().to_owned(),
         },
-        latency_ms: latency_record(&samples, &measurement.latency),
+        latency_ms: latency_record(&samples, measurement),
         throughput_ips: throughput(measurement, &job.target, samples.mean()),
         accuracy,
-        energy: energy(measurement),
+        energy: energy(measurement, &job.target),
         memory: MemoryRecord {
             peak_rss_mb: measurement.peak_rss.map(Bytes::as_megabytes),
             net_peak_rss_mb: net(measurement.peak_rss, measurement.memory.harness),
@@ -183,14 +185,22 @@ fn conditions_record(measurement: &Measurement) -> ConditionsRecord {
     }
 }
 
-fn latency_record(samples: &Samples, latency: &Latency) -> LatencyRecord {
+fn latency_record(samples: &Samples, measurement: &Measurement) -> LatencyRecord {
+    let latency = &measurement.latency;
     let millis = |p| samples.percentile(p).map(Nanos::as_millis_f64);
     let blocks = blocks::of(latency);
     let in_millis = |ends: [f64; 2]| ends.map(|end| rounded(end / 1e6));
-    let interval = |index| intervals::percentile(samples, &blocks, index).map(in_millis);
-    let mean = samples.mean();
-    // The histogram's mean is rounded to its digits, and must not lie outside an interval without width.
-    let mean_ci95 = intervals::mean(&blocks).map(|[low, high]| in_millis([low.min(mean), high.max(mean)]));
+    // Waiting times of one trial hang together, and there is no other trial to show by how much.
+    let has_intervals = !matches!(measurement.scenario, Scenario::Server { .. });
+    let interval = |index| {
+        let ends = has_intervals.then(|| intervals::percentile(samples, &blocks, index))?;
+        ends.map(in_millis)
+    };
+    let (mean, fastest) = (samples.mean(), samples.min().0 as f64);
+    // The histogram's mean is rounded to its digits, and must not lie outside an interval without width. No mean lies
+    // below the fastest run.
+    let mean_ci95 =
+        intervals::mean(&blocks).map(|[low, high]| in_millis([low.max(fastest).min(mean), high.max(mean)]));
     let spread = rounds::spread(&latency.rounds);
     LatencyRecord {
         p50: samples.median().as_millis_f64(),
@@ -354,8 +364,9 @@ fn device_record(device: &Device) -> DeviceRecord {
 #[cfg(test)]
 mod tests {
     use edgefront_protocol::outcome::{Conditions, Memory, Round, Startup};
-    use edgefront_protocol::{BlobRef, Digest, Format, Precision, Probe, Scenario, UnixMillis};
+    use edgefront_protocol::{BlobRef, Digest, Format, Precision, Probe, UnixMillis};
 
+    use super::super::figures::impossible;
     use super::*;
     use crate::stats::latency_of;
 
@@ -476,6 +487,9 @@ mod tests {
         let scenario = record.scenario.as_ref().unwrap();
         assert!(close(record.throughput_ips, 75.0) && close(scenario.rate_qps.unwrap(), 75.0));
         assert_eq!((scenario.seed, scenario.probes.len()), (Some(5), 3));
+        assert_eq!(record.latency_ms.p50_ci95, None);
+        let single = build_one(in_scenario(Scenario::Single, 1), None);
+        assert!(single.records[0].latency_ms.p50_ci95.is_some());
     }
 
     #[test]
@@ -532,6 +546,30 @@ mod tests {
         let results = build_one(settled([1_000]), Some(&[1, 2]));
         assert!(results.records.is_empty());
         assert_eq!(results.failed[0].stage, "score");
+    }
+
+    #[test]
+    fn one_round_that_is_much_slower_gives_no_impossible_figure() {
+        let round = |number: u32| {
+            let p50 = if number == 3 { 20_000_000 } else { 1_000_000 };
+            Round {
+                position: 0,
+                runs: 20,
+                total: Nanos(p50 * 20),
+                p50: Nanos(p50),
+                started: UnixMillis(0),
+                process: number,
+                below: if number == 3 { [0, 0, 20, 20, 20] } else { [20; 5] },
+            }
+        };
+        let mut job = settled((0..200).map(|run| if run < 20 { 20_000_000 } else { 1_000_000 }));
+        if let Ok(measurement) = &mut job.result {
+            measurement.latency.rounds = (0..10).map(round).collect();
+        }
+        let results = build_one(job, None);
+        assert_eq!(impossible(&results), None);
+        let latency = &results.records[0].latency_ms;
+        assert!(latency.mean_ci95.unwrap()[0] >= latency.min);
     }
 
     #[test]

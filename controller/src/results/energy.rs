@@ -1,6 +1,6 @@
 //! Energy per inference and its error, from what the rails took in each round.
 //!
-//! Of a rail's windows `E_r` (energy), `T_r` (time) and `n_r` (inferences) it derives
+//! Of a rail's windows `E_r` (energy), `T_r` (time) and `n_r` (inferences, of which a query may have several) it derives
 //! - gross energy `e = sum E_r / sum n_r`, the ratio of means;
 //! - its standard error between rounds, that of a ratio (Cochran, Sampling Techniques, 6.4):
 //!   `sqrt(sum (E_r - e n_r)^2 / (R (R - 1))) / mean n_r`, widened by Student's t of `R - 1` degrees of freedom;
@@ -10,9 +10,11 @@
 //! - net energy `e - P_idle T / n`, where `P_idle` is the mean of the rests before and after, whose difference is taken
 //!   as evenly spread, too.
 
+use std::cmp::Reverse;
+
 use edgefront_protocol::outcome::Measurement;
 use edgefront_protocol::results::EnergyRecord;
-use edgefront_protocol::{RailEnergy, Step, Window};
+use edgefront_protocol::{RailEnergy, Scope, Step, Target, Window};
 
 use crate::stats::t95;
 
@@ -22,19 +24,11 @@ const Z95: f64 = 1.959_964;
 /// The rounds whose energy is known: their energy in millijoules, time in seconds and inferences.
 struct Rounds(Vec<[f64; 3]>);
 
-/// The energy of the rail that says most of the device: the first of the agent's list that holds all that its meter
-/// measures, was read in every round, and is no estimate if another one is not.
-pub(super) fn energy(measurement: &Measurement) -> Option<EnergyRecord> {
-    let rank = |rail: &&RailEnergy| {
-        let missing = rail.rounds.iter().filter(|window| window.is_none()).count();
-        (rail.rail.is_estimate, missing > 0, !rail.rail.is_total)
-    };
-    let rail = measurement
-        .energy
-        .iter()
-        .filter(|rail| rail.rounds.iter().any(Option::is_some))
-        .min_by_key(rank)?;
-    let rounds = Rounds::of(rail, measurement);
+/// The energy of the rail that says most of the job.
+pub(super) fn energy(measurement: &Measurement, target: &Target) -> Option<EnergyRecord> {
+    let rail = told(&measurement.energy, target)?;
+    let per_query = measurement.scenario.inferences_per_query(target).ok()?;
+    let rounds = Rounds::of(rail, measurement, per_query);
     let [energy, time, runs] = rounds.sums();
     let gross = energy / runs;
     let idle = idle(rail);
@@ -49,7 +43,9 @@ pub(super) fn energy(measurement: &Measurement) -> Option<EnergyRecord> {
             .sqrt();
         Some([about - half, about + half])
     };
-    let of_idle = idle.map_or(0.0, |(_, error)| Z95 * error * 1e3 * time / runs);
+    let of_idle = idle
+        .and_then(|(_, error)| error)
+        .map(|error| Z95 * error * 1e3 * time / runs);
     Some(EnergyRecord {
         mj_per_inference: gross,
         mean_w: energy / 1e3 / time,
@@ -60,32 +56,63 @@ pub(super) fn energy(measurement: &Measurement) -> Option<EnergyRecord> {
         estimated: rail.rail.is_estimate,
         mj_ci95: interval(gross, 0.0),
         net_mj_per_inference: net,
-        net_mj_ci95: net.and_then(|net| interval(net, of_idle)),
+        net_mj_ci95: net.zip(of_idle).and_then(|(net, of_idle)| interval(net, of_idle)),
     })
 }
 
-/// Watts at rest and their standard error.
-fn idle(rail: &RailEnergy) -> Option<(f64, f64)> {
+/// The rail that is told. By weight: it is no estimate; it was read in every round; it is a graphics card's where the job
+/// runs on one, and another's where not; it holds all that its meter measures; its scope is the widest. Of equal ones it
+/// is the first of the agent's list.
+fn told<'a>(rails: &'a [RailEnergy], target: &Target) -> Option<&'a RailEnergy> {
+    let on_card = is_on_card(target);
+    let rank = |rail: &&RailEnergy| {
+        let is_partly_read = rail.rounds.iter().any(Option::is_none);
+        let own = &rail.rail;
+        let is_of_other_part = (own.scope == Scope::Gpu) != on_card;
+        (
+            own.is_estimate,
+            is_partly_read,
+            is_of_other_part,
+            !own.is_total,
+            Reverse(own.scope),
+        )
+    };
+    let read = rails
+        .iter()
+        .filter(|rail| rail.rounds.iter().any(Option::is_some));
+    read.min_by_key(rank)
+}
+
+/// Whether the job runs on a graphics card.
+fn is_on_card(target: &Target) -> bool {
+    const PROVIDERS: [&str; 2] = ["cuda", "tensorrt"];
+    let provider = target.provider.split('+').next().unwrap_or_default();
+    target.runtime == "tensorrt" || PROVIDERS.contains(&provider)
+}
+
+/// Watts at rest and their standard error, which two rests show.
+fn idle(rail: &RailEnergy) -> Option<(f64, Option<f64>)> {
     let before = rail.idle_before.as_ref().map(Window::mean_watts);
     let after = rail.idle_after.as_ref().map(Window::mean_watts);
     match (before, after) {
         (Some(before), Some(after)) => Some((
             f64::midpoint(before, after),
-            (before - after).abs() / 12f64.sqrt(),
+            Some((before - after).abs() / 12f64.sqrt()),
         )),
-        (before, after) => Some((before.or(after)?, 0.0)),
+        (before, after) => Some((before.or(after)?, None)),
     }
 }
 
 impl Rounds {
-    fn of(rail: &RailEnergy, measurement: &Measurement) -> Self {
+    /// `per_query` are the inferences of a query; a round counts queries.
+    fn of(rail: &RailEnergy, measurement: &Measurement, per_query: u32) -> Self {
         let rounds = rail.rounds.iter().zip(&measurement.latency.rounds);
         let known = rounds.filter_map(|(window, round)| {
             let window = window.as_ref()?;
             Some([
                 window.energy.0 as f64 / 1e3,
                 window.time.0 as f64 / 1e9,
-                round.runs as f64,
+                round.runs as f64 * f64::from(per_query),
             ])
         });
         Self(
@@ -133,7 +160,7 @@ impl Rounds {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use edgefront_protocol::outcome::{Conditions, Harness, Latency, Memory, Round, Startup};
-    use edgefront_protocol::{Microjoules, Microwatts, Nanos, Rail, Scenario, Scope, UnixMillis};
+    use edgefront_protocol::{Microjoules, Microwatts, Nanos, Precision, Rail, Scenario, UnixMillis};
 
     use super::*;
 
@@ -159,6 +186,21 @@ mod tests {
             idle_before: Some(window(1_000, 1_000)),
             idle_after: Some(window(1_200, 1_000)),
         }
+    }
+
+    fn target(runtime: &str, provider: &str) -> Target {
+        Target {
+            runtime: runtime.to_owned(),
+            provider: provider.to_owned(),
+            precision: Precision::Fp32,
+            threads: 1,
+            batch: 2,
+        }
+    }
+
+    /// On the processor.
+    fn energy_of(measurement: &Measurement) -> Option<EnergyRecord> {
+        energy(measurement, &target("ort", "cpu"))
     }
 
     fn measurement(energy: Vec<RailEnergy>) -> Measurement {
@@ -199,7 +241,7 @@ mod tests {
     fn energy_is_per_inference_gross_and_net_with_their_errors() {
         // 2.0 and 2.2 J in half a second each, of 100 inferences each.
         let rounds = vec![Some(window(2_000, 500)), Some(window(2_200, 500))];
-        let record = energy(&measurement(vec![rail("VDD_IN", true, rounds)])).unwrap();
+        let record = energy_of(&measurement(vec![rail("VDD_IN", true, rounds)])).unwrap();
         assert!((record.mj_per_inference - 21.0).abs() < 1e-9);
         assert!((record.mean_w - 4.2).abs() < 1e-9);
         assert!((record.idle_w.unwrap() - 1.1).abs() < 1e-9);
@@ -218,7 +260,7 @@ mod tests {
     fn the_total_is_told_and_a_rail_that_was_read_throughout_before_one_that_was_not() {
         let whole = || vec![Some(window(2_000, 500)); 2];
         let part = || vec![Some(window(900, 500)), None];
-        let chosen = |rails| energy(&measurement(rails)).and_then(|record: EnergyRecord| record.rail);
+        let chosen = |rails| energy_of(&measurement(rails)).and_then(|record: EnergyRecord| record.rail);
         let rails = vec![rail("VDD_SOC", false, whole()), rail("VDD_IN", true, whole())];
         assert_eq!(chosen(rails).as_deref(), Some("VDD_IN"));
         let rails = vec![rail("VDD_IN", true, part()), rail("VDD_SOC", false, whole())];
@@ -228,8 +270,64 @@ mod tests {
     }
 
     #[test]
+    fn the_widest_total_is_told_and_a_card_where_the_job_runs_on_one() {
+        let of = |name: &str, scope, is_total| {
+            let mut rail = rail(name, is_total, vec![Some(window(2_000, 500)); 2]);
+            rail.rail.scope = scope;
+            rail
+        };
+        let chosen = |rails: &[RailEnergy], runtime, provider| {
+            told(rails, &target(runtime, provider)).and_then(|rail| rail.rail.name.clone())
+        };
+        let mut rails = vec![
+            of("GPU", Scope::Gpu, true),
+            of("package", Scope::Soc, true),
+            of("core", Scope::Soc, false),
+            of("board", Scope::Board, false),
+        ];
+        assert_eq!(chosen(&rails, "ort", "cpu+arena=off").as_deref(), Some("package"));
+        assert_eq!(chosen(&rails, "ort", "cuda").as_deref(), Some("GPU"));
+        assert_eq!(chosen(&rails, "tensorrt", "gpu").as_deref(), Some("GPU"));
+        rails.push(of("plug", Scope::Wall, true));
+        assert_eq!(chosen(&rails, "tract", "cpu").as_deref(), Some("plug"));
+        rails[4].rail.is_estimate = true;
+        assert_eq!(chosen(&rails, "tract", "cpu").as_deref(), Some("package"));
+        assert_eq!(chosen(&rails[..1], "tract", "cpu").as_deref(), Some("GPU"));
+    }
+
+    #[test]
+    fn a_query_of_several_inferences_shares_its_energy_among_them() {
+        let rounds = vec![Some(window(2_000, 500)), Some(window(2_200, 500))];
+        let mut measurement = measurement(vec![rail("VDD_IN", true, rounds)]);
+        let of_one = energy_of(&measurement).unwrap();
+        // Eight samples in batches of two.
+        measurement.scenario = Scenario::Multi { samples: 8 };
+        let of_four = energy_of(&measurement).unwrap();
+        let figures = |record: &EnergyRecord| {
+            let ends = [record.mj_ci95.unwrap(), record.net_mj_ci95.unwrap()];
+            let mut figures = ends.concat();
+            figures.extend([record.mj_per_inference, record.net_mj_per_inference.unwrap()]);
+            figures
+        };
+        for (one, four) in figures(&of_one).into_iter().zip(figures(&of_four)) {
+            assert!((one / 4.0 - four).abs() < 1e-9, "{one} {four}");
+        }
+        assert!((of_one.mean_w - of_four.mean_w).abs() < 1e-9);
+    }
+
+    #[test]
+    fn one_rest_alone_gives_a_net_without_an_interval() {
+        let mut rail = rail("VDD_IN", true, vec![Some(window(2_000, 500)); 2]);
+        rail.idle_after = None;
+        let record = energy_of(&measurement(vec![rail])).unwrap();
+        // 1.0 W for 5 ms are 5 mJ.
+        assert!((record.net_mj_per_inference.unwrap() - 15.0).abs() < 1e-9);
+        assert!(record.mj_ci95.is_some() && record.net_mj_ci95.is_none());
+    }
+
+    #[test]
     fn one_round_has_no_interval() {
-        let record = energy(&measurement(vec![rail(
+        let record = energy_of(&measurement(vec![rail(
             "VDD_IN",
             true,
             vec![Some(window(2_000, 500)), None],

@@ -7,6 +7,7 @@ use std::{fs, io};
 use edgefront_protocol::results::{FailedJob, Record, Results, SCHEMA};
 use serde::Deserialize;
 
+use super::scenario::scenario_label;
 use super::{figures, machines};
 use crate::store;
 
@@ -182,13 +183,15 @@ fn same_measurement(a: &Record, b: &Record) -> bool {
 }
 
 /// What a record measured, whatever its study was called.
-fn unnamed(record: &Record) -> (&str, &str, &str, u32, u32) {
+fn unnamed(record: &Record) -> (&str, &str, &str, u32, u32, &[u32], Option<&str>) {
     (
         &record.variant,
         &record.runtime,
         &record.provider,
         record.threads,
         record.batch,
+        &record.cpus,
+        scenario_label(record),
     )
 }
 
@@ -355,6 +358,18 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), merged.records.len());
+    }
+
+    #[test]
+    fn other_processors_are_another_configuration() {
+        let [here, mut there] = [fixture::results(), fixture::results()];
+        let named = here.study.clone();
+        for record in &mut there.records {
+            record.latency_ms.p50 += 0.1;
+            record.cpus = vec![0, 1];
+        }
+        let merged = merge([here, there]).unwrap();
+        assert_eq!(merged.study, named);
     }
 
     #[test]

@@ -13,4 +13,5 @@ mod unmeasured;
 
 pub use build::{Settled, Study, build};
 pub use load::{LoadError, load, merge, mixes_accuracies};
+pub(crate) use scenario::{SERVER, is_in, scenario_label};
 pub use unmeasured::{DEVICE, Unmeasured, of_device, unmeasured};

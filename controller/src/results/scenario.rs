@@ -7,6 +7,20 @@ use edgefront_protocol::{Measurement, Scenario, Target};
 
 use super::build::rounded;
 
+/// The name of the scenario whose figure is the rate that was found.
+pub(crate) const SERVER: &str = "server";
+
+/// How queries came to a record, as its configuration has it; `None` for a single stream.
+pub(crate) fn scenario_label(record: &Record) -> Option<&str> {
+    record.scenario.as_ref().map(|scenario| scenario.label.as_str())
+}
+
+/// Whether the record was made in the scenario of this name.
+pub(crate) fn is_in(record: &Record, name: &str) -> bool {
+    let scenario = record.scenario.as_ref();
+    scenario.is_some_and(|scenario| scenario.name == name)
+}
+
 /// What a record tells of the scenario; `None` for a single stream.
 pub(super) fn scenario(measurement: &Measurement, target: &Target) -> Option<ScenarioRecord> {
     let scenario = measurement.scenario;
@@ -54,11 +68,7 @@ pub(super) fn throughput(measurement: &Measurement, target: &Target, mean_nanos:
 pub(super) fn mark_best(records: &mut [Record]) {
     let mut best: BTreeMap<[String; 5], usize> = BTreeMap::new();
     for (at, record) in records.iter().enumerate() {
-        if record
-            .scenario
-            .as_ref()
-            .is_none_or(|scenario| scenario.name != Scenario::Offline.as_str())
-        {
+        if !is_in(record, Scenario::Offline.as_str()) {
             continue;
         }
         let target = [

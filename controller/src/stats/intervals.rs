@@ -14,6 +14,8 @@ pub const BOOTSTRAP_SEED: u64 = 0;
 const RESAMPLES: usize = 2_000;
 /// Fewest parts that are drawn from.
 const FEWEST_BLOCKS: usize = 5;
+/// The least standard error of a draw, as a share of that of the sample.
+const LEAST_ERROR: f64 = 1.0 / 3.0;
 
 /// 97.5 % quantile of the normal distribution.
 const Z95: f64 = 1.959_964;
@@ -97,8 +99,8 @@ fn half_width_of_medians(blocks: &[Block]) -> Option<f64> {
 /// follows one another in them stays so (the block bootstrap: Künsch, Annals of Statistics 17 (1989), for blocks that do
 /// not overlap Carlstein, 14 (1986)); of each draw the ratio is set in relation to its own standard error (bootstrap-t:
 /// Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5), for else ten parts give too narrow an
-/// interval. The wider of this and Student's interval of the ratio (Cochran, Sampling Techniques, 6.4) is taken at each
-/// end.
+/// interval. A draw's standard error is taken as at least a third of the sample's. The wider of this and Student's
+/// interval of the ratio (Cochran, Sampling Techniques, 6.4) is taken at each end.
 pub fn mean(blocks: &[Block]) -> Option<[f64; 2]> {
     if blocks.len() < FEWEST_BLOCKS {
         return None;
@@ -111,7 +113,8 @@ pub fn mean(blocks: &[Block]) -> Option<[f64; 2]> {
                 .map(|_| &blocks[random.random_range(0..blocks.len())])
                 .collect();
             let (of_draw, its_error) = self::ratio(drawn.into_iter());
-            // A draw of one part alone, again and again, tells nothing.
+            // Draws that lack the one slow part, or hold one part alone, would have next to no error.
+            let its_error = its_error.max(error * LEAST_ERROR);
             if its_error > 0.0 {
                 (of_draw - ratio) / its_error
             } else {

@@ -1,6 +1,8 @@
 //! The picture as places and texts, before anything is drawn. Units are pixels of a picture 1000 wide; `y`
 //! grows downwards.
 
+use std::collections::BTreeSet;
+
 use edgefront_protocol::results::{Record, Results};
 
 use super::beyond::{Figure, floor};
@@ -11,6 +13,7 @@ use crate::report::devices;
 use crate::report::footnotes::is_noted;
 use crate::report::names::{Names, Part};
 use crate::report::power::axis_title;
+use crate::results::scenario_label;
 
 pub(super) const LABEL_SIZE: f64 = 13.0;
 const WIDTH: f64 = 1000.0;
@@ -23,7 +26,14 @@ const FRAME: Rect = Rect {
     height: 396.0,
 };
 /// What a label may name; the colour tells the runtime.
-const LABEL: [Part; 4] = [Part::Study, Part::Variant, Part::Threads, Part::Batch];
+const LABEL: [Part; 6] = [
+    Part::Study,
+    Part::Variant,
+    Part::Threads,
+    Part::Batch,
+    Part::Cpus,
+    Part::Scenario,
+];
 /// With more bubbles than this, whiskers and far labels are for the frontier alone.
 const CROWD: usize = 16;
 /// How far above the end of the vertical axis those stand that lie beyond it.
@@ -52,7 +62,7 @@ pub(super) struct Panel {
     pub(super) x_ticks: Vec<(f64, String)>,
     pub(super) y_ticks: Vec<(f64, String)>,
     pub(super) bubbles: Vec<Bubble>,
-    /// Corners of the frontier's step line; empty where there are not just two objectives.
+    /// Corners of the frontier's step line; empty where there are not just two objectives or several scenarios.
     pub(super) line: Vec<(f64, f64)>,
     /// Colour index and name of each runtime.
     pub(super) runtimes: Vec<(usize, String)>,
@@ -92,7 +102,7 @@ pub(super) fn picture(results: &Results, text_width: &dyn Fn(&str, f64) -> f64) 
             let axes = Axes {
                 x,
                 y,
-                stepped: objectives.len() == 2,
+                stepped: objectives.len() == 2 && has_one_scenario(results, device),
             };
             panels.push(panel(results, device, &axes, &series, top, text_width));
         }
@@ -114,6 +124,13 @@ struct Axes {
     x: &'static Objective,
     y: &'static Objective,
     stepped: bool,
+}
+
+/// Whether all of a device came about in one scenario, and so have one frontier.
+fn has_one_scenario(results: &Results, device: &str) -> bool {
+    let members = results.records.iter().filter(|record| record.device == device);
+    let scenarios: BTreeSet<Option<&str>> = members.map(scenario_label).collect();
+    scenarios.len() <= 1
 }
 
 fn subtitle(objectives: &[&Objective]) -> String {
@@ -391,6 +408,8 @@ fn note(missing: usize, unlabelled: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use edgefront_protocol::results::ScenarioRecord;
+
     use super::*;
     use crate::results::fixture;
 
@@ -470,5 +489,25 @@ mod tests {
         let picture = picture(&results, &narrow);
         assert!(picture.panels[0].bubbles.iter().any(|b| b.text == "fp32 t4"));
         assert!(picture.panels[1].bubbles.iter().any(|b| b.text == "fp32"));
+    }
+
+    #[test]
+    fn several_scenarios_are_named_and_have_no_common_line() {
+        let mut results = fixture::results();
+        results.records[0].scenario = Some(ScenarioRecord {
+            name: "offline".into(),
+            label: "offline".into(),
+            samples_per_query: 1,
+            seed: None,
+            rate_qps: None,
+            p99_bound_ms: None,
+            probes: Vec::new(),
+            best: false,
+        });
+        let picture = picture(&results, &narrow);
+        let (several, one) = (&picture.panels[0], &picture.panels[1]);
+        assert!(several.line.is_empty() && !one.line.is_empty());
+        assert!(several.bubbles.iter().any(|b| b.text == "fp32 offline"));
+        assert!(one.bubbles.iter().any(|b| b.text == "fp32"));
     }
 }
