@@ -262,6 +262,11 @@ impl Bench {
             Ok::<(), Trouble>(voice.keep_alive()?)
         };
         server::serve(&mut Monotonic, &arrivals, ends, answer, &mut self.samples)?;
+        self.ended(started, begun, voice)
+    }
+
+    /// Tells a round whose timed runs are over now, its last latencies first.
+    fn ended(&mut self, started: UnixMillis, begun: u64, voice: &mut Voice) -> Result<Answer, Trouble> {
         let stretch = Some((begun, clock::monotonic()));
         let (peak_rss, pss) = (peak_rss(), pss());
         self.send_samples(voice)?;
@@ -305,15 +310,7 @@ impl Bench {
             }
             voice.keep_alive()?;
         }
-        let stretch = Some((begun, clock::monotonic()));
-        let (peak_rss, pss) = (peak_rss(), pss());
-        self.send_samples(voice)?;
-        Ok(Answer::Round {
-            started,
-            stretch,
-            peak_rss,
-            pss,
-        })
+        self.ended(started, begun, voice)
     }
 
     fn lead_in(&mut self) -> Result<(), Trouble> {
