@@ -1,5 +1,5 @@
-use edgefront_protocol::outcome::{Conditions, Harness, Latency, Measurement, Memory, Score, Startup};
-use edgefront_protocol::{Nanos, Scenario};
+use edgefront_protocol::outcome::{Conditions, Harness, Latency, Measurement, Memory, Startup};
+use edgefront_protocol::{Nanos, Scenario, Score};
 
 use super::*;
 
@@ -8,6 +8,7 @@ fn outcome(pictures: usize) -> Outcome {
         top1_hits: 0,
         top5_hits: 0,
         predictions: vec![999; pictures],
+        ..Score::default()
     };
     let latency = Latency {
         histogram: Vec::new(),
@@ -35,6 +36,8 @@ fn outcome(pictures: usize) -> Outcome {
             scenario: Scenario::Single,
             probes: Vec::new(),
             processors: Vec::new(),
+            stopped: None,
+            sustained: None,
         }),
     }
 }

@@ -3,8 +3,8 @@
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use edgefront_protocol::blob::Chunk;
-use edgefront_protocol::outcome::{Conditions, Harness, Latency, Memory, Round, Score, Startup};
-use edgefront_protocol::{Bytes, Digest, Measurement, Nanos, Outcome, Scenario, UnixMillis, wire};
+use edgefront_protocol::outcome::{Conditions, Harness, Latency, Memory, Round, Startup};
+use edgefront_protocol::{Bytes, Digest, Measurement, Nanos, Outcome, Scenario, Score, UnixMillis, wire};
 
 fn main() {
     divan::main();
@@ -43,6 +43,7 @@ fn outcome() -> Outcome {
             top1_hits: 7_000,
             top5_hits: 9_000,
             predictions: (0..10_000).map(|i| i % 1_000).collect(),
+            ..Score::default()
         }),
         conditions: Conditions::default(),
         energy: Vec::new(),
@@ -51,6 +52,8 @@ fn outcome() -> Outcome {
         scenario: Scenario::Single,
         probes: Vec::new(),
         processors: Vec::new(),
+        stopped: None,
+        sustained: None,
     };
     let id = |text: &str| text.to_owned();
     Outcome {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos, Processors, Scenario};
+use crate::{BatchId, Bytes, ControllerId, Digest, JobId, Nanos, Ppm, Processors, Scenario};
 
 /// The jobs that one device measures together, in interleaved rounds of shuffled order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Job {
     pub inputs: Vec<Shape>,
     /// The validation pack to score on, if any.
     pub validation: Option<BlobRef>,
+    /// What the FP32 model answers on that pack, as the workstation computed it.
+    pub reference: Option<BlobRef>,
     /// How long to measure.
     pub plan: Plan,
 }
@@ -178,6 +180,14 @@ pub struct Plan {
     pub scenario: Scenario,
     /// Where it runs.
     pub processors: Processors,
+    /// Whether it is stopped where another job of its batch is beyond doubt better in all that was measured.
+    pub race: bool,
+    /// Measures the job alone and without a pause for so long, and takes its figures from when the device is warm;
+    /// `None`: in rounds, between those of others.
+    pub sustained: Option<Nanos>,
+    /// Ends scoring as soon as the difference of top-1 to the job's reference is known within this; `None`: the whole
+    /// pack is scored.
+    pub accuracy_margin: Option<Ppm>,
 }
 
 /// What chooses a processor's clock, by Linux's names.
@@ -258,6 +268,9 @@ impl Default for Plan {
             governor: None,
             scenario: Scenario::Single,
             processors: Processors::All,
+            race: false,
+            sustained: None,
+            accuracy_margin: None,
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod processors;
 pub mod progress;
 pub mod results;
 pub mod scenario;
+pub mod score;
 pub mod seal;
 pub mod state;
 pub mod topic;
@@ -31,14 +32,15 @@ pub use digest::Digest;
 pub use energy::{Rail, RailEnergy, Scope, Step, Window};
 pub use id::{BatchId, ControllerId, DeviceId, JobId};
 pub use outcome::{
-    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Outcome, Round, Score, Stage,
-    Startup,
+    Conditions, Failure, Harness, Latency, LayerTime, Lead, Measurement, Memory, Outcome, Round, Stage,
+    Startup, Stopped, Sustained,
 };
 pub use pack::{Normalization, Pack, PackError, PictureShape};
 pub use processors::Processors;
 pub use progress::{JobState, Progress};
 pub use scenario::{Probe, Scenario};
+pub use score::{Beside, ClassCount, Score, Worst};
 pub use seal::{PublicKey, SignedBatch, SigningKey};
 pub use state::{Cooling, ForeignLoad, RoundState, SetAside, Throttle};
 pub use topic::Topic;
-pub use unit::{Bytes, Microjoules, Microwatts, Nanos, UnixMillis};
+pub use unit::{Bytes, Microjoules, Microwatts, Nanos, Ppm, UnixMillis};

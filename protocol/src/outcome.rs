@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BatchId, Bytes, DeviceId, JobId, Nanos, Probe, RailEnergy, RoundState, Scenario, SetAside, UnixMillis,
+    BatchId, Bytes, DeviceId, JobId, Nanos, Probe, RailEnergy, RoundState, Scenario, Score, SetAside,
+    UnixMillis,
 };
 
 /// The one end of one job. The agent keeps it until the controller acknowledges it.
@@ -95,6 +96,47 @@ pub struct Measurement {
     pub probes: Vec<Probe>,
     /// Numbers of the processors that the worker was bound to, ascending; empty where it was not.
     pub processors: Vec<u32>,
+    /// Why it has fewer rounds than its plan, where others were better.
+    pub stopped: Option<Stopped>,
+    /// How the device became warm, where the plan asked for a sustained run.
+    pub sustained: Option<Sustained>,
+}
+
+/// A job that was stopped in a race: another one is better in all that was raced, beyond doubt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The other one.
+    pub by: JobId,
+    /// Rounds that both have.
+    pub rounds: u32,
+    /// Rounds of the plan.
+    pub of: u32,
+    /// With this chance or less, over all looks at all others, an equal job would have been stopped.
+    pub chance: f64,
+    /// Medians of the rounds.
+    pub median: Lead,
+    /// Means of the rounds.
+    pub mean: Lead,
+    /// Energy of an inference; `None` where no meter was read.
+    pub energy: Option<Lead>,
+}
+
+/// By how much the other one is better: this job's figure is so many times the other's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Lead {
+    /// The geometric mean of the ratios of the rounds.
+    pub ratio: f64,
+    /// The lower bound of it.
+    pub at_least: f64,
+}
+
+/// A run that lasts until the device is as warm as it becomes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sustained {
+    /// How long it was to be.
+    pub time: Nanos,
+    /// The rounds before those that the figures are of, in their order; they follow one another without a pause.
+    pub warming: Vec<SetAside>,
 }
 
 /// One layer, after the runtime's own rewriting of the model.
@@ -175,17 +217,6 @@ pub struct Round {
     /// Its runs that took no longer than each of [`PERCENTILES`] of the runs of all rounds (nearest rank). They tell
     /// how the rounds differ at each.
     pub below: [u64; PERCENTILES.len()],
-}
-
-/// Accuracy counts; rates and intervals are derived from them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Score {
-    /// Hits of the label by the highest output.
-    pub top1_hits: u64,
-    /// Hits of the label among the five highest outputs.
-    pub top5_hits: u64,
-    /// The predicted class of each picture, in the pack's order.
-    pub predictions: Vec<u32>,
 }
 
 /// State of the device during a measurement. `None`: the device does not tell.

@@ -88,6 +88,18 @@ impl Microjoules {
     }
 }
 
+/// A share in parts per million: 10,000 is one percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ppm(pub u32);
+
+impl Ppm {
+    /// The share as a fraction of 1.
+    pub fn as_fraction(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
+}
+
 /// A wall-clock instant in milliseconds since the Unix epoch, for people and logs, never for measuring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Wire format generation; readers refuse any other.
-pub const MAJOR: u8 = 2;
+pub const MAJOR: u8 = 3;
 /// Additions within the generation.
 pub const MINOR: u8 = 0;
 

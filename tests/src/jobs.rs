@@ -30,6 +30,7 @@ pub fn job(name: &str, runtime: &str, blob: BlobRef, plan: Plan) -> Job {
         },
         inputs: Vec::new(),
         validation: None,
+        reference: None,
         plan,
     }
 }

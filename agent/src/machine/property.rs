@@ -322,6 +322,7 @@ fn batch(index: usize) -> Batch {
         },
         inputs: Vec::new(),
         validation: Some(blob(100)),
+        reference: None,
         plan: Plan::default(),
     };
     Batch {

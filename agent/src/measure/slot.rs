@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{
-    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Score, Stage, Startup,
+    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Stage, Startup,
 };
-use edgefront_protocol::{Bytes, Cooling, Format, Job, JobId, Nanos, Plan, Probe, RoundState};
+use edgefront_protocol::{Bytes, Cooling, Format, Job, JobId, Nanos, Plan, Probe, RoundState, Score};
 use edgefront_runtimes::{Registry, Search};
 
 use super::child::{Worker, failure};
@@ -361,6 +361,8 @@ impl Slot {
             scenario: self.assignment.job.plan.scenario,
             probes,
             processors: self.loaded.processors,
+            stopped: None,
+            sustained: None,
         })
     }
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use edgefront_protocol::outcome::{Failure, LayerTime, Score};
-use edgefront_protocol::{Bytes, Nanos, Scenario, Shape, Target, UnixMillis, wire};
+use edgefront_protocol::outcome::{Failure, LayerTime};
+use edgefront_protocol::{Bytes, Nanos, Scenario, Score, Shape, Target, UnixMillis, wire};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,7 @@
 
 use std::cmp::Ordering;
 
-use edgefront_protocol::outcome::Score;
-use edgefront_protocol::{Pack, PictureShape};
+use edgefront_protocol::{Pack, PictureShape, Score};
 use edgefront_runtimes::{Data, Port, Session, Tensor, classes};
 
 use super::inputs;
@@ -24,6 +23,7 @@ pub(crate) fn score(
         top1_hits: 0,
         top5_hits: 0,
         predictions: Vec::with_capacity(pack.len()),
+        ..Score::default()
     };
     let mut known = None;
     for start in (0..pack.len()).step_by(batch) {

@@ -1,13 +1,13 @@
 //! From stored outcomes to the records of `results.json`.
 
-use edgefront_protocol::outcome::{Harness, Latency, LayerTime, Round, Score};
+use edgefront_protocol::outcome::{Harness, Latency, LayerTime, Round};
 use edgefront_protocol::results::{
     AccuracyRecord, ArtifactRecord, CertificationRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord,
     FailedJob, HarnessRecord, LatencyRecord, LayerTimeRecord, MemoryRecord, Record, Results, RoundRecord,
     SCHEMA,
 };
 use edgefront_protocol::{
-    Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Scenario, Stage, Target,
+    Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Scenario, Score, Stage, Target,
 };
 
 use super::conditions;
@@ -408,6 +408,7 @@ mod tests {
                     top1_hits: 3,
                     top5_hits: 4,
                     predictions: vec![1, 2, 3, 4],
+                    ..Score::default()
                 }),
                 conditions: Conditions::default(),
                 energy: Vec::new(),
@@ -416,6 +417,8 @@ mod tests {
                 scenario: Scenario::Single,
                 probes: Vec::new(),
                 processors: Vec::new(),
+                stopped: None,
+                sustained: None,
             }),
         }
     }

@@ -234,6 +234,8 @@ mod tests {
             scenario: Scenario::Single,
             probes: Vec::new(),
             processors: Vec::new(),
+            stopped: None,
+            sustained: None,
         }
     }
 

@@ -57,6 +57,7 @@ pub(crate) fn job(name: &str) -> Job {
         },
         inputs: Vec::new(),
         validation: None,
+        reference: None,
         plan: Plan::default(),
     }
 }

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 /// Name of the database in a study's directory.
 pub const FILE: &str = "edgefront.db";
 /// Generation of the tables and of the messages in them, `user_version` of the database.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 /// How long to wait for the lock; whoever holds it holds it until it ends.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 

@@ -219,6 +219,7 @@ impl FilePlan {
             governor: self.governor.or(below.governor),
             scenario: asked.scenario(seed)?,
             processors: self.cpus.map_or(below.processors, |Cpus(processors)| processors),
+            ..below
         };
         Ok(certifying(plan, self.certify))
     }

@@ -160,6 +160,7 @@ fn job(common: Common<'_>, variant: &str, artifact: Artifact, target: Target) ->
         artifact,
         inputs: common.interface.shapes(target.batch),
         validation: common.validation,
+        reference: None,
         plan: Plan {
             // Every round has a run of its own, so more would make the job longer than its plan.
             rounds: common.study.plan.rounds.min(common.study.plan.min_runs),

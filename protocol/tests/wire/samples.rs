@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
-    Absence, Ack, Artifact, Batch, BlobRef, Board, Bytes, Cancel, Conditions, CoolDown, Cooling, Device,
-    Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState, Latency, LayerTime,
-    Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe,
-    Processors, Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus,
-    Scenario, Scope, Score, SetAside, SignedBatch, SigningKey, Stage, Startup, Step, Target, Throttle, Trust,
-    UnixMillis, Window, wire,
+    Absence, Ack, Artifact, Batch, Beside, BlobRef, Board, Bytes, Cancel, ClassCount, Conditions, CoolDown,
+    Cooling, Device, Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState,
+    Latency, LayerTime, Lead, Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan,
+    Ppm, Precision, Presence, Probe, Processors, Progress, PublicKey, Rail, RailEnergy, Round, RoundState,
+    RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside, SignedBatch, SigningKey, Stage, Startup,
+    Step, Stopped, Sustained, Target, Throttle, Trust, UnixMillis, Window, Worst, wire,
 };
 use ring::signature::Ed25519KeyPair;
 
@@ -37,6 +37,7 @@ fn job(id: &str, precision: Precision, validation: Option<BlobRef>) -> Job {
         },
         inputs: vec![vec![1, 3, 64, 64]],
         validation,
+        reference: validation.map(|_| blob(b"reference")),
         plan: Plan {
             cool_down: Some(CoolDown {
                 to_c: 50,
@@ -45,6 +46,9 @@ fn job(id: &str, precision: Precision, validation: Option<BlobRef>) -> Job {
             governor: Some(Governor::Performance),
             scenario: server(),
             processors: Processors::Range { first: 4, last: 7 },
+            race: true,
+            sustained: Some(Nanos(600_000_000_000)),
+            accuracy_margin: Some(Ppm(5_000)),
             ..Plan::default()
         },
     }
@@ -263,6 +267,25 @@ pub(crate) fn outcome_measured() -> Outcome {
                 top1_hits: 2,
                 top5_hits: 3,
                 predictions: vec![0, 1, 200],
+                pictures: vec![7, 0, 300],
+                classes: vec![
+                    ClassCount { pictures: 2, hits: 1 },
+                    ClassCount { pictures: 1, hits: 1 },
+                ],
+                beside: Some(Beside {
+                    top1_hits: 3,
+                    top5_hits: 3,
+                    agreeing: 2,
+                    bounds: Some([-0.75, 0.25]),
+                    worst: Some(Worst {
+                        pictures: 3,
+                        picture: 300,
+                        class: 1,
+                        output: 0.5,
+                        reference: 2.0,
+                        magnitude: 8.0,
+                    }),
+                }),
             }),
             conditions: Conditions {
                 governor: Some("performance".to_owned()),
@@ -300,6 +323,31 @@ pub(crate) fn outcome_measured() -> Outcome {
                 kept: true,
             }],
             processors: vec![4, 5, 6, 7],
+            stopped: Some(Stopped {
+                by: "job-2".parse().unwrap(),
+                rounds: 3,
+                of: 10,
+                chance: 0.01,
+                median: Lead {
+                    ratio: 2.5,
+                    at_least: 2.25,
+                },
+                mean: Lead {
+                    ratio: 2.5,
+                    at_least: 2.0,
+                },
+                energy: Some(Lead {
+                    ratio: 2.0,
+                    at_least: 1.5,
+                }),
+            }),
+            sustained: Some(Sustained {
+                time: Nanos(600_000_000_000),
+                warming: vec![SetAside {
+                    round: round(2, 9_500_000),
+                    state: RoundState::default(),
+                }],
+            }),
         }),
     }
 }

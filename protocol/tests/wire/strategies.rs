@@ -5,12 +5,13 @@
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
-    Absence, Ack, Artifact, Batch, BatchId, BlobRef, Board, Bytes, Cancel, Conditions, ControllerId,
-    CoolDown, Cooling, Device, DeviceId, Digest, Failure, ForeignLoad, Format, Governor, Harness,
-    Incarnation, Job, JobId, JobState, Latency, LayerTime, Measurement, Memory, Meters, Microjoules,
-    Microwatts, Nanos, Outcome, Plan, Precision, Presence, Probe, Processors, Progress, PublicKey, Rail,
-    RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside,
-    SignedBatch, Stage, Startup, Step, Target, Throttle, Topic, Trust, UnixMillis, Window,
+    Absence, Ack, Artifact, Batch, BatchId, Beside, BlobRef, Board, Bytes, Cancel, ClassCount, Conditions,
+    ControllerId, CoolDown, Cooling, Device, DeviceId, Digest, Failure, ForeignLoad, Format, Governor,
+    Harness, Incarnation, Job, JobId, JobState, Latency, LayerTime, Lead, Measurement, Memory, Meters,
+    Microjoules, Microwatts, Nanos, Outcome, Plan, Ppm, Precision, Presence, Probe, Processors, Progress,
+    PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score,
+    SetAside, SignedBatch, Stage, Startup, Step, Stopped, Sustained, Target, Throttle, Topic, Trust,
+    UnixMillis, Window, Worst,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -85,7 +86,13 @@ fn plan() -> impl Strategy<Value = Plan> {
         any::<u32>(),
         option::of((any::<u32>(), nanos()).prop_map(|(to_c, limit)| CoolDown { to_c, limit })),
         option::of(proptest::sample::select(&Governor::ALL[..])),
-        (scenario(), processors()),
+        (
+            scenario(),
+            processors(),
+            any::<bool>(),
+            option::of(nanos()),
+            option::of(any::<u32>().prop_map(Ppm)),
+        ),
     )
         .prop_map(
             |(
@@ -100,7 +107,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 max_load,
                 cool_down,
                 governor,
-                (scenario, processors),
+                (scenario, processors, race, sustained, accuracy_margin),
             )| Plan {
                 warmup_runs,
                 warmup_time,
@@ -115,6 +122,9 @@ fn plan() -> impl Strategy<Value = Plan> {
                 governor,
                 scenario,
                 processors,
+                race,
+                sustained,
+                accuracy_margin,
             },
         )
 }
@@ -158,18 +168,21 @@ fn job() -> impl Strategy<Value = Job> {
         artifact,
         target(),
         inputs,
-        option::of(blob_ref()),
+        [option::of(blob_ref()), option::of(blob_ref())],
         plan(),
     )
-        .prop_map(|(id, variant, artifact, target, inputs, validation, plan)| Job {
-            id,
-            variant,
-            artifact,
-            target,
-            inputs,
-            validation,
-            plan,
-        })
+        .prop_map(
+            |(id, variant, artifact, target, inputs, [validation, reference], plan)| Job {
+                id,
+                variant,
+                artifact,
+                target,
+                inputs,
+                validation,
+                reference,
+                plan,
+            },
+        )
 }
 
 /// Any batch.
@@ -438,14 +451,6 @@ fn latency() -> impl Strategy<Value = Latency> {
 }
 
 fn measurement() -> impl Strategy<Value = Measurement> {
-    let score = (any::<u64>(), any::<u64>(), vec(any::<u32>(), 0..16)).prop_map(
-        |(top1_hits, top5_hits, predictions)| Score {
-            top1_hits,
-            top5_hits,
-            predictions,
-        },
-    );
-    let aside = (round(), round_state()).prop_map(|(round, state)| SetAside { round, state });
     let conditions = (
         option::of(TEXT),
         option::of(-100.0f32..200.0),
@@ -453,7 +458,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         option::of(TEXT),
         option::of(any::<[u32; 2]>()),
         vec(round_state(), 0..3),
-        vec(aside, 0..2),
+        vec(aside(), 0..2),
     )
         .prop_map(
             |(governor, max_temp_c, notes, power_mode, cpu_limit_mhz, rounds, set_aside)| Conditions {
@@ -473,13 +478,19 @@ fn measurement() -> impl Strategy<Value = Measurement> {
         latency(),
         nanos(),
         peak_rss,
-        option::of(score),
+        option::of(score()),
         conditions,
         vec(rail_energy(), 0..3),
         harness(),
         memory_and_startup(),
         vec(layer_time(), 0..3),
-        (scenario(), vec(probe(), 0..3), vec(any::<u32>(), 0..3)),
+        (
+            scenario(),
+            vec(probe(), 0..3),
+            vec(any::<u32>(), 0..3),
+            option::of(stopped()),
+            option::of(sustained()),
+        ),
     )
         .prop_map(
             |(
@@ -494,7 +505,7 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                 harness,
                 (memory, startup),
                 layers,
-                (scenario, probes, processors),
+                (scenario, probes, processors, stopped, sustained),
             )| {
                 Measurement {
                     runtime_version,
@@ -512,9 +523,85 @@ fn measurement() -> impl Strategy<Value = Measurement> {
                     scenario,
                     probes,
                     processors,
+                    stopped,
+                    sustained,
                 }
             },
         )
+}
+
+fn aside() -> impl Strategy<Value = SetAside> {
+    (round(), round_state()).prop_map(|(round, state)| SetAside { round, state })
+}
+
+fn score() -> impl Strategy<Value = Score> {
+    let class = (any::<u32>(), any::<u32>()).prop_map(|(pictures, hits)| ClassCount { pictures, hits });
+    (
+        any::<[u64; 2]>(),
+        vec(any::<u32>(), 0..16),
+        vec(any::<u32>(), 0..16),
+        vec(class, 0..4),
+        option::of(beside()),
+    )
+        .prop_map(
+            |([top1_hits, top5_hits], predictions, pictures, classes, beside)| Score {
+                top1_hits,
+                top5_hits,
+                predictions,
+                pictures,
+                classes,
+                beside,
+            },
+        )
+}
+
+fn beside() -> impl Strategy<Value = Beside> {
+    let worst = (any::<[u32; 3]>(), [-1e9f32..1e9, -1e9f32..1e9, 0.0f32..1e9]);
+    let worst = worst.prop_map(
+        |([pictures, picture, class], [output, reference, magnitude])| Worst {
+            pictures,
+            picture,
+            class,
+            output,
+            reference,
+            magnitude,
+        },
+    );
+    let bounds = option::of([-1.0..1.0f64, -1.0..1.0f64]);
+    (any::<[u64; 3]>(), bounds, option::of(worst)).prop_map(
+        |([top1_hits, top5_hits, agreeing], bounds, worst)| Beside {
+            top1_hits,
+            top5_hits,
+            agreeing,
+            bounds,
+            worst,
+        },
+    )
+}
+
+fn stopped() -> impl Strategy<Value = Stopped> {
+    let lead = || (0.0..1e3f64, 0.0..1e3f64).prop_map(|(ratio, at_least)| Lead { ratio, at_least });
+    (
+        job_id(),
+        any::<[u32; 2]>(),
+        0.0..1.0f64,
+        lead(),
+        lead(),
+        option::of(lead()),
+    )
+        .prop_map(|(by, [rounds, of], chance, median, mean, energy)| Stopped {
+            by,
+            rounds,
+            of,
+            chance,
+            median,
+            mean,
+            energy,
+        })
+}
+
+fn sustained() -> impl Strategy<Value = Sustained> {
+    (nanos(), vec(aside(), 0..2)).prop_map(|(time, warming)| Sustained { time, warming })
 }
 
 fn layer_time() -> impl Strategy<Value = LayerTime> {
