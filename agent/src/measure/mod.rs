@@ -13,6 +13,7 @@ mod memory;
 mod plan;
 mod power;
 mod processors;
+mod race;
 mod rate;
 mod rounds;
 mod serving;
@@ -32,6 +33,7 @@ use cool::Next;
 use memory::Memory;
 use plan::Shuffle;
 use power::Power;
+use race::Runner;
 use slot::Slot;
 pub use tally::Tally;
 
@@ -141,7 +143,7 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
                 slot.note(note.clone());
             }
         }
-        let group = bench.run_rounds(group).await;
+        let group = bench.run_rounds(group, &power).await;
         power.end().await;
         bench.finish(group, &power).await;
         number += 1;
@@ -200,11 +202,12 @@ impl Bench {
         Slot::load(assignment, feed, self.limits.clone()).await
     }
 
-    /// Lets the jobs take turns until each has had its last round.
-    async fn run_rounds(&mut self, group: Vec<Slot>) -> Vec<Slot> {
+    /// Lets the jobs take turns until each has had its last round, or another one has beaten it.
+    async fn run_rounds(&mut self, group: Vec<Slot>, power: &Power) -> Vec<Slot> {
         let mut group: Vec<Option<Slot>> = group.into_iter().map(Some).collect();
         let mut told: Option<Instant> = None;
         loop {
+            stop_beaten(&mut group, power).await;
             let order: Vec<usize> = self
                 .shuffle
                 .next(group.len())
@@ -253,11 +256,26 @@ impl Bench {
 
     /// Gives the job the process that its next round is for, where that is another one.
     async fn renew(&mut self, slot: &mut Slot) -> Result<(), Failure> {
+        if slot.wants_process().is_none() {
+            return Ok(());
+        }
+        // Who is beaten can be known early only where accuracy is.
+        self.score(slot).await?;
         let Some(assignment) = slot.wants_process() else {
             return Ok(());
         };
         let feed = self.feeds.of(assignment).await?;
         slot.renew(feed).await
+    }
+
+    /// Scores the job's pack, unless that is done.
+    async fn score(&self, slot: &mut Slot) -> Result<(), Failure> {
+        if !slot.is_to_score() {
+            return Ok(());
+        }
+        self.say(Report::State(slot.job().clone(), JobState::Scoring))
+            .await;
+        slot.score().await
     }
 
     /// Waits until the device is as cool as the plan wants, or the plan's limit ends that.
@@ -286,8 +304,10 @@ impl Bench {
         for mut slot in group {
             let id = slot.job().clone();
             slot.describe_device(&self.observer);
-            self.say(Report::State(id.clone(), JobState::Scoring)).await;
-            let result = slot.finish(power).await.map(Box::new);
+            let result = match self.score(&mut slot).await {
+                Ok(()) => slot.finish(power).await.map(Box::new),
+                Err(failure) => Err(failure),
+            };
             self.say(Report::Ended(id, result)).await;
         }
     }
@@ -295,6 +315,16 @@ impl Bench {
     async fn say(&self, report: Report) {
         // Nobody listens any more only when the agent itself ends.
         drop(self.reports.send(report).await);
+    }
+}
+
+/// Ends the jobs that another one of the group has beaten.
+async fn stop_beaten(group: &mut [Option<Slot>], power: &Power) {
+    let racing = group.iter_mut().flatten().filter(|slot| slot.races());
+    let mut racing: Vec<&mut Slot> = racing.collect();
+    let runners: Vec<Runner> = racing.iter().map(|slot| slot.runner(power)).collect();
+    for (place, stopped) in race::beaten(&runners) {
+        racing[place].stop(stopped).await;
     }
 }
 

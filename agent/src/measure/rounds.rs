@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use edgefront_protocol::outcome::{PERCENTILES, Round};
-use edgefront_protocol::{Nanos, Plan, RoundState, SetAside, UnixMillis};
+use edgefront_protocol::{Nanos, Plan, RailEnergy, RoundState, SetAside, UnixMillis};
 
 use super::plan::{self, Totals};
+use super::race::Lap;
 use super::tally::Tally;
 use crate::clock::Stretch;
 use crate::worker::message::Span;
@@ -108,6 +109,33 @@ impl Rounds {
     /// The stretches of the rounds that figures are made of.
     pub(super) fn stretches(&self) -> Vec<Option<Stretch>> {
         self.used().map(|turn| turn.stretch).collect()
+    }
+
+    /// When each of its turns ran, disturbed ones among them.
+    pub(super) fn turns(&self) -> Vec<Option<Stretch>> {
+        self.turns.iter().map(|turn| turn.stretch).collect()
+    }
+
+    /// Its rounds as the race sees them, one a turn, with what the rails took in these turns.
+    pub(super) fn laps(&self, rails: &[RailEnergy]) -> Vec<Option<Lap>> {
+        let mut rails: Vec<&RailEnergy> = rails.iter().filter(|energy| !energy.rail.is_estimate).collect();
+        if rails.iter().any(|energy| energy.rail.is_total) {
+            rails.retain(|energy| energy.rail.is_total);
+        }
+        let lap = |(number, turn): (usize, &Turn)| {
+            let runs = turn.tally.runs().max(1) as f64;
+            let joules = |energy: &&RailEnergy| {
+                let window = energy.rounds.get(number).copied().flatten()?;
+                Some(window.energy.0 as f64 / runs)
+            };
+            (!turn.state.is_disturbed()).then(|| Lap {
+                process: turn.process,
+                median: turn.tally.median().unwrap_or_default().0 as f64,
+                mean: turn.tally.total().0 as f64 / runs,
+                energy: rails.iter().map(joules).collect(),
+            })
+        };
+        self.turns.iter().enumerate().map(lap).collect()
     }
 
     /// What the job's figures are made of: the rounds that nothing disturbed, or all where those are too few.

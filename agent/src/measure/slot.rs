@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{
-    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Stage, Startup,
+    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Stage, Startup, Stopped,
 };
 use edgefront_protocol::{Bytes, Cooling, Format, Job, JobId, Nanos, Plan, Probe, RoundState, Score};
 use edgefront_runtimes::{Registry, Search};
@@ -14,6 +14,7 @@ use super::heat::Heat;
 use super::plan;
 use super::power::Power;
 use super::processors;
+use super::race::{Accuracy, Runner, Way};
 use super::rounds::{Rounds, Turn};
 use super::serving::Serving;
 use super::tally::Tally;
@@ -59,6 +60,9 @@ pub(super) struct Slot {
     harness: Harness,
     peak_rss: Option<Bytes>,
     pss: Option<Bytes>,
+    score: Option<Score>,
+    /// Why it has no further rounds, where another job beat it.
+    stopped: Option<Stopped>,
     heat: Heat,
     conditions: Conditions,
 }
@@ -122,6 +126,8 @@ impl Slot {
         Ok(Self {
             peak_rss: loaded.peak_rss,
             pss: None,
+            score: None,
+            stopped: None,
             rounds: Rounds::new(assignment.job.plan),
             profile: assignment.job.plan.layers.then_some(Load {
                 profile: true,
@@ -164,6 +170,9 @@ impl Slot {
 
     /// What this job does next; `None` when it has had its last turn.
     pub(super) fn next_task(&self) -> Option<Task> {
+        if self.stopped.is_some() {
+            return None;
+        }
         match &self.serving {
             Some(serving) => serving.next(self.rounds.time_left()).map(Task::Trial),
             None => self.rounds.next().map(Task::Round),
@@ -306,16 +315,52 @@ impl Slot {
         self.conditions.notes.push(note);
     }
 
-    /// Scores the pack, if the job has one, and takes what the rounds took of each rail. The worker ends with this.
+    /// Whether its rounds can be set against those of others: a search has none.
+    pub(super) fn races(&self) -> bool {
+        self.serving.is_none() && self.stopped.is_none()
+    }
+
+    /// What the race knows of it.
+    pub(super) fn runner(&self, power: &Power) -> Runner {
+        let job = &self.assignment.job;
+        let accuracy = match (&self.assignment.pack, &self.score) {
+            (None, _) => Accuracy::NotAsked,
+            (Some(_), None) => Accuracy::NotYet,
+            (Some(_), Some(score)) => Accuracy::Scored(score.clone()),
+        };
+        Runner {
+            job: job.id.clone(),
+            way: Way {
+                scenario: job.plan.scenario,
+                batch: job.target.batch,
+                threads: job.target.threads,
+                processors: job.plan.processors,
+                validation: job.validation,
+            },
+            may_be_stopped: job.plan.race,
+            accuracy,
+            laps: self.rounds.laps(&power.energies(&self.rounds.turns())),
+            rounds: job.plan.rounds,
+            most: job.plan.rounds + plan::most_repeats(&job.plan),
+        }
+    }
+
+    /// Ends its rounds; what it has measured is kept. The memory of its worker is free with this.
+    pub(super) async fn stop(&mut self, stopped: Stopped) {
+        self.stopped = Some(stopped);
+        self.worker.end().await;
+    }
+
+    /// Takes what the rounds took of each rail. The worker ends with this.
     pub(super) async fn finish(mut self, power: &Power) -> Result<Measurement, Failure> {
         let (probes, ended_early) = self.settle()?;
+        let ended_early = ended_early && self.stopped.is_none();
         let stretches = self.rounds.stretches();
         let energy = power.energies(&stretches);
         self.conditions.notes.extend(power.faults(&stretches));
         if !power.is_off() && stretches.iter().all(Option::is_none) {
             self.note("energy is not known: a program of the runtime's own timed the rounds, and does not tell when".to_owned());
         }
-        let score = self.score().await?;
         if ended_early {
             let longest = Duration::from(self.assignment.job.plan.max_time);
             self.note(format!("ended early by the plan's longest time of {longest:?}"));
@@ -353,7 +398,7 @@ impl Slot {
                 pss: self.pss,
             },
             startup: self.startup,
-            score,
+            score: self.score,
             conditions: self.conditions,
             energy,
             harness: self.harness,
@@ -361,20 +406,27 @@ impl Slot {
             scenario: self.assignment.job.plan.scenario,
             probes,
             processors: self.loaded.processors,
-            stopped: None,
+            stopped: self.stopped,
             sustained: None,
         })
     }
 
-    async fn score(&mut self) -> Result<Option<Score>, Failure> {
+    /// Whether it has a pack that is not scored yet.
+    pub(super) fn is_to_score(&self) -> bool {
+        self.assignment.pack.is_some() && self.score.is_none()
+    }
+
+    /// Scores the pack, if the job has one. Its worker should have no further rounds: reading the pack takes memory.
+    pub(super) async fn score(&mut self) -> Result<(), Failure> {
         let Some(pack) = &self.assignment.pack else {
-            return Ok(None);
+            return Ok(());
         };
         let order = Order::Score { pack: utf8(pack) };
         match self.worker.ask(&order, Stage::Score, self.limits.run).await? {
-            Answer::Score(score) => Ok(Some(score)),
-            other => Err(surprise(Stage::Score, &other)),
+            Answer::Score(score) => self.score = Some(score),
+            other => return Err(surprise(Stage::Score, &other)),
         }
+        Ok(())
     }
 }
 

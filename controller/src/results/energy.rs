@@ -15,8 +15,7 @@ use std::cmp::Reverse;
 use edgefront_protocol::outcome::Measurement;
 use edgefront_protocol::results::EnergyRecord;
 use edgefront_protocol::{RailEnergy, Scope, Step, Target, Window};
-
-use crate::stats::t95;
+use edgefront_stats::t95;
 
 /// 97.5 % quantile of the normal distribution.
 const Z95: f64 = 1.959_964;

@@ -9,9 +9,8 @@ use std::str::FromStr;
 
 use edgefront_protocol::Plan;
 use edgefront_protocol::outcome::PERCENTILES;
+use edgefront_stats::regularized_incomplete;
 use serde::Deserialize;
-
-use super::beta;
 
 /// Confidence with which a percentile is certified.
 pub const CONFIDENCE: f64 = 0.99;
@@ -82,8 +81,7 @@ pub fn certifying(plan: Plan, percentile: Option<Percentile>) -> Plan {
 /// The fewest runs that certify the percentile `p` (a fraction between 0 and 1) when `over` of them took
 /// longer than the latency in question.
 pub fn needed_with(p: f64, over: u64) -> u64 {
-    let refused =
-        |under: u64| beta::regularized_incomplete(p, under as f64, over as f64 + 1.0) > 1.0 - CONFIDENCE;
+    let refused = |under: u64| regularized_incomplete(p, under as f64, over as f64 + 1.0) > 1.0 - CONFIDENCE;
     let mut enough = 1;
     while refused(enough) {
         enough *= 2;

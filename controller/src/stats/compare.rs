@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use edgefront_protocol::results::RoundRecord;
+use edgefront_stats::t_within;
 use serde::Serialize;
-
-use super::student::t_within;
 
 /// What a comparison says of the second measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

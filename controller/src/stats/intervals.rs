@@ -1,11 +1,11 @@
 //! 95 % intervals of percentiles and of the mean that hold between the parts of a measurement ([`blocks`](super::blocks)).
 
 use edgefront_protocol::outcome::PERCENTILES;
+use edgefront_stats::{t_within, t95};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::blocks::Block;
-use super::student::{t_within, t95};
 use super::{Samples, order};
 
 /// Seed of the bootstrap, so that the same samples always give the same interval.

@@ -3,7 +3,6 @@
 //! A *rank* counts samples in ascending order from 1. A percentile is *reached* where at least one sample
 //! lies beyond it, and *certified* where the samples suffice for MLPerf's early-stopping rule.
 
-mod beta;
 pub mod blocks;
 pub mod certify;
 pub mod compare;
@@ -11,10 +10,8 @@ pub mod intervals;
 mod order;
 pub mod rounds;
 mod samples;
-mod student;
 pub mod wilson;
 
 #[cfg(test)]
 pub(crate) use samples::tests::latency_of;
 pub use samples::{Corrupted, Samples};
-pub use student::{t_within, t95};

@@ -1,6 +1,6 @@
 //! Confidence intervals of percentiles by order statistics, which suppose nothing of the distribution.
 
-use super::beta;
+use edgefront_stats::regularized_incomplete;
 
 /// What lies outside the interval on each side.
 const TAIL: f64 = 0.025;
@@ -24,7 +24,7 @@ pub(super) fn interval_ranks(p: f64, effective: f64, samples: u64) -> Option<(u6
 
 /// The largest rank `l >= 1`, not whole, whose tail `I_chance(n - l + 1, l)` is at most 0.025 of `n` runs; by bisection.
 fn lowest_rank(chance: f64, n: f64) -> Option<f64> {
-    let tail = |rank: f64| beta::regularized_incomplete(chance, n - rank + 1.0, rank);
+    let tail = |rank: f64| regularized_incomplete(chance, n - rank + 1.0, rank);
     if n < 1.0 || tail(1.0) > TAIL {
         return None;
     }

@@ -1,8 +1,7 @@
 //! Whether the rounds of a measurement agree.
 
 use edgefront_protocol::outcome::Round;
-
-use super::student::f_exceeds;
+use edgefront_stats::f_exceeds;
 
 /// How the rounds differ.
 #[derive(Debug, Clone, Copy, PartialEq)]

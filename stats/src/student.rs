@@ -10,10 +10,16 @@ use super::beta;
 pub fn t_within(chance: f64, freedom: f64) -> f64 {
     let freedom = freedom.max(1.0);
     let outside = |t: f64| beta::regularized_incomplete(freedom / (freedom + t * t), freedom / 2.0, 0.5);
-    let (mut low, mut high) = (0.0, 16.0);
-    for _ in 0..60 {
+    let is_exceeded = |t: f64| outside(t) > 1.0 - chance;
+    let mut high = 16.0;
+    // With two degrees of freedom, a chance of one in ten thousand is at 100.
+    while is_exceeded(high) && high < 1e12 {
+        high *= 2.0;
+    }
+    let mut low = 0.0;
+    for _ in 0..100 {
         let middle = f64::midpoint(low, high);
-        if outside(middle) > 1.0 - chance {
+        if is_exceeded(middle) {
             low = middle;
         } else {
             high = middle;
@@ -29,7 +35,7 @@ pub fn t95(freedom: u32) -> f64 {
 
 /// The chance that Fisher's F with so many degrees of freedom exceeds `ratio`: `I_x(within / 2, between / 2)` with
 /// `x = within / (within + between ratio)` (NIST/SEMATECH e-Handbook 1.3.6.6.5).
-pub(super) fn f_exceeds(ratio: f64, between: f64, within: f64) -> f64 {
+pub fn f_exceeds(ratio: f64, between: f64, within: f64) -> f64 {
     beta::regularized_incomplete(within / (within + between * ratio), within / 2.0, between / 2.0)
 }
 
@@ -52,6 +58,21 @@ mod tests {
                 (t95(freedom) - expected).abs() < 5e-4,
                 "{freedom}: {}",
                 t95(freedom)
+            );
+        }
+    }
+
+    /// The quantile of one degree of freedom is a tangent, and that of two has a closed form as well.
+    #[test]
+    fn rare_chances_are_far_out() {
+        let outside: f64 = 1e-6;
+        let of_two = (1.0 - outside) * (2.0 / (outside * (2.0 - outside))).sqrt();
+        let of_one = (std::f64::consts::FRAC_PI_2 * (1.0 - outside)).tan();
+        for (freedom, expected) in [(2.0, of_two), (1.0, of_one)] {
+            let found = t_within(1.0 - outside, freedom);
+            assert!(
+                (found / expected - 1.0).abs() < 1e-6,
+                "{found} and not {expected}"
             );
         }
     }

@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 ///
 /// Lentz's evaluation of the continued fraction of NIST DLMF 8.17.22, on the side of the symmetry
 /// `I_x(a, b) = 1 - I_{1-x}(b, a)` where it converges fast.
-pub(super) fn regularized_incomplete(x: f64, a: f64, b: f64) -> f64 {
+pub fn regularized_incomplete(x: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
     }
