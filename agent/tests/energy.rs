@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod rig;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::io::Write as _;
@@ -13,12 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use edgefront_agent::measure::{Assignment, Limits, Report, measure};
+use edgefront_agent::measure::{Assignment, Limits};
 use edgefront_agent::{Config, Settings, Sources, WorkerCommand};
-use edgefront_protocol::{BlobRef, Bytes, Measurement, Nanos, Plan, Round, Scope, Window};
+use edgefront_protocol::{BlobRef, Measurement, Nanos, Plan, Round, Scope, Window};
 use edgefront_tests::broker::{Broker, Kind};
 use edgefront_tests::jobs;
-use tokio::sync::mpsc;
+use rig::{limits, outcomes};
 
 /// A meter whose power follows a curve until this is dropped.
 struct Sensor {
@@ -90,31 +92,13 @@ async fn measured(meters: Sources) -> Measurement {
         pack: None,
     };
     let limits = Limits {
-        worker: WorkerCommand {
-            runner: Vec::new(),
-            program: env!("CARGO_BIN_EXE_edgefront-agent").into(),
-            args: vec!["worker".into()],
-        },
-        runtime_path: None,
-        kept_max: Bytes(4 << 30),
-        machine_code: false,
-        load: Duration::from_mins(1),
-        run: Duration::from_mins(1),
         meters,
         // Two waves, whose mean is that of the rise.
         idle: Duration::from_millis(1400),
-        state: std::env::temp_dir(),
+        ..limits()
     };
-    let (sender, mut reports) = mpsc::channel(64);
-    let task = tokio::spawn(measure(vec![assignment], 5, limits, sender));
-    let mut ended = None;
-    while let Some(report) = reports.recv().await {
-        if let Report::Ended(_, result) = report {
-            ended = Some(*result.unwrap());
-        }
-    }
-    task.await.unwrap();
-    ended.unwrap()
+    let (mut ended, _) = outcomes(vec![assignment], limits).await;
+    *ended.remove("metered").unwrap().unwrap()
 }
 
 /// The curve's integral over the timed runs of a round, in joules, in parts of a tenth of a millisecond.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod rig;
+
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -10,16 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use edgefront_agent::measure::{Assignment, Limits, Report, measure};
-use edgefront_agent::{Sources, WorkerCommand};
+use edgefront_agent::Sources;
+use edgefront_agent::measure::{Assignment, Limits};
 use edgefront_protocol::{
-    BlobRef, Bytes, CoolDown, Cooling, Failure, Governor, Measurement, Nanos, Plan, RoundState, Stage,
-    Throttle,
+    BlobRef, CoolDown, Cooling, Failure, Governor, Measurement, Nanos, Plan, RoundState, Stage, Throttle,
 };
 use edgefront_tests::jobs;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
-use tokio::sync::mpsc;
+use rig::{limits, outcomes};
 
 /// A Raspberry Pi whose firmware throttles when it is asked for one of these times, from 1. It is asked once before the
 /// first round, and before and after each round.
@@ -65,33 +66,16 @@ async fn ended(system: &Path, plan: Plan) -> Result<Measurement, Failure> {
         pack: None,
     };
     let limits = Limits {
-        worker: WorkerCommand {
-            runner: Vec::new(),
-            program: env!("CARGO_BIN_EXE_edgefront-agent").into(),
-            args: vec!["worker".into()],
-        },
-        runtime_path: None,
-        kept_max: Bytes(4 << 30),
-        machine_code: false,
-        load: Duration::from_mins(1),
-        run: Duration::from_mins(1),
         meters: Sources {
             system: system.to_owned(),
             ..Sources::default()
         },
         idle: Duration::from_millis(10),
         state: state.path().to_owned(),
+        ..limits()
     };
-    let (sender, mut reports) = mpsc::channel(64);
-    let task = tokio::spawn(measure(vec![assignment], 5, limits, sender));
-    let mut ended = None;
-    while let Some(report) = reports.recv().await {
-        if let Report::Ended(_, result) = report {
-            ended = Some(result.map(|measurement| *measurement));
-        }
-    }
-    task.await.unwrap();
-    ended.unwrap()
+    let (mut ended, _) = outcomes(vec![assignment], limits).await;
+    ended.remove("hot").unwrap().map(|measurement| *measurement)
 }
 
 async fn measured(system: &Path) -> Measurement {

@@ -2,44 +2,23 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod rig;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use edgefront_agent::measure::{Assignment, Limits, Report, measure};
 use edgefront_agent::{Sources, WorkerCommand};
-use edgefront_protocol::outcome::{Failure, Measurement, Stage};
+use edgefront_protocol::outcome::Stage;
 use edgefront_protocol::{
     BlobRef, Bytes, Format, JobState, Nanos, Pack, PictureShape, Plan, Processors, Scenario,
 };
 use edgefront_tests::jobs::{self, tiny};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
+use rig::{Outcomes, limits, outcomes};
 use tokio::sync::mpsc;
-
-type Outcomes = BTreeMap<String, Result<Box<Measurement>, Failure>>;
-
-fn limits() -> Limits {
-    Limits {
-        worker: WorkerCommand {
-            runner: Vec::new(),
-            program: env!("CARGO_BIN_EXE_edgefront-agent").into(),
-            args: vec!["worker".into()],
-        },
-        runtime_path: None,
-        kept_max: Bytes(1 << 30),
-        machine_code: false,
-        load: Duration::from_mins(1),
-        run: Duration::from_mins(1),
-        // Without a meter.
-        meters: Sources {
-            system: "/nowhere".into(),
-            ..Sources::default()
-        },
-        idle: Duration::from_millis(200),
-        state: std::env::temp_dir(),
-    }
-}
 
 fn plan() -> Plan {
     Plan {
@@ -81,21 +60,6 @@ fn pack(dir: &Path, side: usize, labels: &[i64]) -> PathBuf {
     let path = dir.join(format!("pack-{side}-{}", labels.len()));
     std::fs::write(&path, pack.encode()).unwrap();
     path
-}
-
-async fn outcomes(jobs: Vec<Assignment>, limits: Limits) -> (Outcomes, Vec<Report>) {
-    let (sender, mut reports) = mpsc::channel(64);
-    let task = tokio::spawn(measure(jobs, 5, limits, sender));
-    let (mut outcomes, mut all) = (Outcomes::new(), Vec::new());
-    while let Some(report) = reports.recv().await {
-        if let Report::Ended(job, result) = &report {
-            let second = outcomes.insert(job.to_string(), result.clone());
-            assert!(second.is_none(), "{job} ended twice");
-        }
-        all.push(report);
-    }
-    task.await.unwrap();
-    (outcomes, all)
 }
 
 #[tokio::test]

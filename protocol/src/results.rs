@@ -124,6 +124,41 @@ pub struct Record {
     /// Numbers of the processors that it was bound to, ascending; left out where it was not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<u32>,
+    /// Why it has fewer rounds than were planned; `None` where it was measured to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StoppedRecord>,
+}
+
+/// A record that was stopped early, since another one is beyond doubt better.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoppedRecord {
+    /// Configuration of the other one.
+    pub by: String,
+    /// Rounds that both have.
+    pub rounds: u32,
+    /// Rounds that were planned.
+    pub of: u32,
+    /// The chance, over the whole race, with which a record that no other leads is stopped.
+    pub chance: f64,
+    /// Lead of the other one in the medians of the rounds.
+    pub median: LeadRecord,
+    /// Lead in their means.
+    pub mean: LeadRecord,
+    /// Lead in the energy of an inference; `None` where no meter was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<LeadRecord>,
+    /// Top-1 accuracy of this record and of the other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1: Option<[f64; 2]>,
+}
+
+/// This record's figure in multiples of the other one's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LeadRecord {
+    /// The ratio.
+    pub ratio: f64,
+    /// Its lower bound.
+    pub at_least: f64,
 }
 
 impl Record {

@@ -121,15 +121,16 @@ impl Contents {
 
 impl Inputs {
     fn study(&self) -> Study {
+        let study = Study::new("demo", self.model.clone());
         Study {
             validation: Some(self.validation.clone()),
             calibration: Some(self.calibration.clone()),
             plan: Plan {
                 // As many as a certified P99 needs.
                 min_runs: certify::needed(0.99) as u32,
-                ..Plan::default()
+                ..study.plan
             },
-            ..Study::new("demo", self.model.clone())
+            ..study
         }
     }
 }

@@ -60,7 +60,13 @@ fn costs(record: &Record, objectives: &[&Objective]) -> Result<Vec<f64>, String>
         return Err("measured under an emulator".to_owned());
     }
     let cost = |objective: &&Objective| {
-        let what = format!("{} was not measured", objective.label);
+        let what = match record.stopped {
+            None => format!("{} was not measured", objective.label),
+            Some(_) => format!(
+                "{} is not known: it was stopped early, and --no-racing measures it to its end",
+                objective.label
+            ),
+        };
         objective.cost(record).ok_or(what)
     };
     objectives.iter().map(cost).collect()

@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 53] = [
+const COLUMNS: [Column; 54] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -88,6 +88,12 @@ const COLUMNS: [Column; 53] = [
         flagged.map_or(0, |flagged| flagged.count).to_string()
     }),
     ("foreign_load", |r| optional(r.conditions.foreign_load)),
+    ("stopped_by", |r| {
+        r.stopped
+            .as_ref()
+            .map(|stopped| stopped.by.clone())
+            .unwrap_or_default()
+    }),
 ];
 
 #[allow(clippy::unnecessary_wraps)] // The form of every exporter.

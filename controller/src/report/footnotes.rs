@@ -1,6 +1,6 @@
 //! Remarks on records, numbered: a sign beside a record, and its text below the table.
 
-use edgefront_protocol::results::{FlaggedRounds, Record};
+use edgefront_protocol::results::{FlaggedRounds, Record, StoppedRecord};
 
 /// The remarks of some records, each text once, in the order in which they first stand.
 pub(super) struct Footnotes {
@@ -56,6 +56,7 @@ impl Footnotes {
 pub(crate) fn conditions(record: &Record) -> Vec<String> {
     let conditions = &record.conditions;
     let mut remarks = conditions.notes.clone();
+    remarks.extend(record.stopped.as_ref().map(stopped));
     if conditions.throttled == Some(true) {
         remarks.push("the device throttled".to_owned());
     }
@@ -76,6 +77,31 @@ pub(crate) fn conditions(record: &Record) -> Vec<String> {
         remarks.push("the rounds disagree too much to be compared".to_owned());
     }
     remarks
+}
+
+/// Who stopped it and on what evidence.
+fn stopped(stopped: &StoppedRecord) -> String {
+    let StoppedRecord {
+        by,
+        rounds,
+        of,
+        median,
+        ..
+    } = stopped;
+    let accuracy = stopped.top1.map_or_else(String::new, |top1| {
+        let [own, other] = top1.map(|share| share * 100.0);
+        format!(", with a top-1 of {other:.2} % beside {own:.2} %")
+    });
+    let energy = stopped.energy.map_or_else(String::new, |energy| {
+        format!(
+            ", takes 1/{:.2} of the energy (at most 1/{:.2})",
+            energy.ratio, energy.at_least
+        )
+    });
+    format!(
+        "stopped after {rounds} of {of} rounds: {by} is {:.2} times as fast (at least {:.2}){energy}{accuracy}",
+        median.ratio, median.at_least
+    )
 }
 
 /// What became of rounds that were disturbed.
@@ -106,6 +132,8 @@ pub(crate) fn superscript(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use edgefront_protocol::results::LeadRecord;
+
     use super::*;
     use crate::results::fixture;
 
@@ -146,6 +174,31 @@ mod tests {
             panic!("one remark: {:?}", conditions(record));
         };
         assert!(told.ends_with("compare these figures with care"), "{told}");
+    }
+
+    #[test]
+    fn who_stopped_a_record_stands_below_the_table() {
+        let mut results = fixture::results();
+        let record = &mut results.records[0];
+        record.conditions.notes.clear();
+        let lead = |ratio, at_least| LeadRecord { ratio, at_least };
+        record.stopped = Some(StoppedRecord {
+            by: "ptq-int8/ort/cpu/t1/b1".to_owned(),
+            rounds: 3,
+            of: 10,
+            chance: 0.01,
+            median: lead(2.414, 2.2),
+            mean: lead(2.4, 2.1),
+            energy: Some(lead(2.0, 1.8)),
+            top1: Some([0.884, 0.885]),
+        });
+        assert_eq!(
+            conditions(record),
+            [
+                "stopped after 3 of 10 rounds: ptq-int8/ort/cpu/t1/b1 is 2.41 times as fast (at least 2.20), takes 1/2.00 of \
+                 the energy (at most 1/1.80), with a top-1 of 88.50 % beside 88.40 %"
+            ]
+        );
     }
 
     #[test]

@@ -7,11 +7,12 @@ use edgefront_protocol::results::{
     SCHEMA,
 };
 use edgefront_protocol::{
-    Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Scenario, Score, Stage, Target,
+    Artifact, Bytes, Device, DeviceId, Failure, JobId, Measurement, Nanos, Scenario, Score, Stage, Target,
 };
 
 use super::conditions;
 use super::energy::energy;
+use super::race;
 use super::scenario::{mark_best, scenario, throughput};
 use crate::frontier::{mark, objective};
 use crate::stats::certify::Percentile;
@@ -20,6 +21,8 @@ use crate::stats::{Samples, blocks, certify, intervals, rounds, wilson};
 /// One job of a study and how it ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settled {
+    /// Its name.
+    pub id: JobId,
     /// The device that ran it.
     pub device: DeviceId,
     /// The variant's name.
@@ -64,16 +67,21 @@ pub fn build(study: &Study<'_>) -> Results {
         unfinished: false,
         variants: Vec::new(),
     };
+    let mut measured = Vec::new();
     for job in study.jobs {
         let record = job
             .result
             .clone()
             .and_then(|measurement| record(job, &measurement, study.reference));
         match record {
-            Ok(record) => results.records.push(record),
+            Ok(record) => {
+                results.records.push(record);
+                measured.push(job);
+            }
             Err(failure) => results.failed.push(failed(job, &failure)),
         }
     }
+    race::tell(study.jobs, &measured, &mut results.records);
     mark_best(&mut results.records);
     let objectives =
         DEFAULT_OBJECTIVES.map(|name| objective::named(name).expect("invariant: a test finds each default"));
@@ -81,7 +89,7 @@ pub fn build(study: &Study<'_>) -> Results {
     results
 }
 
-fn failed(job: &Settled, failure: &Failure) -> FailedJob {
+pub(super) fn failed(job: &Settled, failure: &Failure) -> FailedJob {
     FailedJob {
         study: None,
         device: job.device.to_string(),
@@ -141,6 +149,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         explanation: None,
         scenario: scenario(measurement, &job.target),
         cpus: measurement.processors.clone(),
+        stopped: None,
     })
 }
 
@@ -362,7 +371,7 @@ fn device_record(device: &Device) -> DeviceRecord {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use edgefront_protocol::outcome::{Conditions, Memory, Round, Startup};
     use edgefront_protocol::{BlobRef, Digest, Format, Precision, Probe, UnixMillis};
 
@@ -370,8 +379,9 @@ mod tests {
     use super::*;
     use crate::stats::latency_of;
 
-    fn settled(nanos: impl IntoIterator<Item = u64>) -> Settled {
+    pub(crate) fn settled(nanos: impl IntoIterator<Item = u64>) -> Settled {
         Settled {
+            id: "j1".parse().unwrap(),
             device: "local".parse().unwrap(),
             variant: "fp32".into(),
             artifact: Artifact {

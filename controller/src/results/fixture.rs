@@ -241,6 +241,7 @@ fn record(
         explanation: None,
         scenario: None,
         cpus: Vec::new(),
+        stopped: None,
     }
 }
 

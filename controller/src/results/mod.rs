@@ -8,6 +8,7 @@ mod figures;
 pub(crate) mod fixture;
 mod load;
 mod machines;
+mod race;
 mod scenario;
 mod unmeasured;
 

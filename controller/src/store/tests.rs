@@ -190,7 +190,7 @@ fn a_database_of_an_older_generation_says_what_to_do() {
     let said = error.to_string();
     assert!(
         said.ends_with(
-            "was written by an older edgefront (schema 2, this version reads 3); finish it with that one, \
+            "was written by an older edgefront (schema 2, this version reads 4); finish it with that one, \
              replace it with --fresh, or choose another --out"
         ),
         "{said}"

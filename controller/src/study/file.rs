@@ -64,6 +64,7 @@ struct FilePlan {
     p99_bound: Option<Duration>,
     samples_per_query: Option<NonZeroU32>,
     cpus: Option<Cpus>,
+    racing: Option<bool>,
 }
 
 /// The longest wait for a device to cool before one round, where none is written.
@@ -219,6 +220,7 @@ impl FilePlan {
             governor: self.governor.or(below.governor),
             scenario: asked.scenario(seed)?,
             processors: self.cpus.map_or(below.processors, |Cpus(processors)| processors),
+            race: self.racing.unwrap_or(below.race),
             ..below
         };
         Ok(certifying(plan, self.certify))

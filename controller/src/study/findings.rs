@@ -78,6 +78,7 @@ fn why_lost(lost: Lost, options: &Options) -> String {
 fn settled(stored: &StoredJob) -> Option<Settled> {
     let outcome = stored.outcome.as_ref()?;
     Some(Settled {
+        id: stored.job.id.clone(),
         device: stored.device.clone(),
         variant: stored.job.variant.clone(),
         artifact: stored.job.artifact,

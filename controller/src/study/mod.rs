@@ -187,7 +187,10 @@ impl Study {
             batch: vec![1],
             broker: None,
             devices: vec![Self::LOCAL.parse().expect("invariant: a valid name")],
-            plan: Plan::default(),
+            plan: Plan {
+                race: true,
+                ..Plan::default()
+            },
             seed: 0,
             tvm_trials: 0,
         }

@@ -6,7 +6,7 @@ use edgefront_protocol::{
 };
 
 use super::model::Interface;
-use super::{Study, provider_name, runtime_and_provider};
+use super::{REFERENCE, Study, provider_name, runtime_and_provider};
 use crate::store::StoredJob;
 
 /// A variant as it was made for a device.
@@ -164,6 +164,8 @@ fn job(common: Common<'_>, variant: &str, artifact: Artifact, target: Target) ->
         plan: Plan {
             // Every round has a run of its own, so more would make the job longer than its plan.
             rounds: common.study.plan.rounds.min(common.study.plan.min_runs),
+            // The others are compared with it.
+            race: common.study.plan.race && variant != REFERENCE,
             ..common.study.plan
         },
         target,
