@@ -142,6 +142,8 @@ pub enum Reason {
         /// What was bounded.
         what: &'static str,
     },
+    /// It was measured in rounds, and without a pause as well.
+    Burst,
     /// An emulator ran it, so its figures are none of the device.
     Emulated,
 }
@@ -162,6 +164,7 @@ impl fmt::Display for Reason {
                 write!(f, "{what} {figure} {unit} is {side} {bound} {unit}")
             }
             Self::NotMeasured { what } => write!(f, "{what} was not measured"),
+            Self::Burst => f.write_str("its sustained run stands for it"),
             Self::Emulated => f.write_str("it was measured under an emulator"),
         }
     }
@@ -212,7 +215,11 @@ fn of_one<'a>(results: &'a Results, device: &'a str, bounds: &Bounds) -> Selecti
     let mut rejected = Vec::new();
     let mut within = Vec::new();
     for record in results.records.iter().filter(|record| record.device == device) {
-        match bounds.reasons(record) {
+        let mut reasons = bounds.reasons(record);
+        if has_sustained(results, record) {
+            reasons.push(Reason::Burst);
+        }
+        match reasons {
             reasons if reasons.is_empty() => within.push(record),
             reasons => rejected.push((record, reasons)),
         }
@@ -228,6 +235,18 @@ fn of_one<'a>(results: &'a Results, device: &'a str, bounds: &Bounds) -> Selecti
         failed: of_device(results, device),
         unmeasured: None,
     }
+}
+
+/// Whether the same configuration was measured without a pause as well, which is what a device keeps up.
+fn has_sustained(results: &Results, burst: &Record) -> bool {
+    let place = |record: &Record| Record {
+        sustained: None,
+        ..record.clone()
+    };
+    let is_it = |record: &&Record| record.sustained.is_some() && record.device == burst.device;
+    let mut sustained = results.records.iter().filter(is_it);
+    burst.sustained.is_none()
+        && sustained.any(|record| place(record).configuration() == burst.configuration())
 }
 
 /// By top-1, by speed, by size.

@@ -245,11 +245,20 @@ pub struct CoolDown {
 impl Plan {
     /// What one turn of the job takes at most: a round, or a trial of a rate.
     pub fn longest_turn(&self) -> Nanos {
-        match self.scenario {
-            Scenario::Server { .. } => self.max_time,
-            _ => Nanos(self.max_time.0 / u64::from(self.rounds.max(1))),
+        match (self.sustained, self.scenario) {
+            (Some(time), _) => Nanos(time.0 / u64::from(Self::windows(time).max(1))),
+            (None, Scenario::Server { .. }) => self.max_time,
+            (None, _) => Nanos(self.max_time.0 / u64::from(self.rounds.max(1))),
         }
     }
+
+    /// Windows into which a sustained run of this time is divided: 20, or fewer where one would be shorter than a second.
+    pub fn windows(time: Nanos) -> u32 {
+        (time.0 / 1_000_000_000).min(20) as u32
+    }
+
+    /// Windows that a sustained run has at least: its quarters are set against each other.
+    pub const LEAST_WINDOWS: u32 = 4;
 }
 
 impl Default for Plan {

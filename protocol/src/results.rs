@@ -127,6 +127,43 @@ pub struct Record {
     /// Why it has fewer rounds than were planned; `None` where it was measured to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<StoppedRecord>,
+    /// How the device became warm, where it was measured without a pause; its figures are of the second half. `None`:
+    /// measured in rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sustained: Option<SustainedRecord>,
+}
+
+/// A run without a pause.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SustainedRecord {
+    /// With its length, as a configuration has it: `sustained10m`.
+    pub label: String,
+    /// How long it was, in seconds.
+    pub asked_s: f64,
+    /// Whether latency and temperature stayed what they were over the second half, as far as they are known.
+    pub settled: bool,
+    /// The windows, in their order.
+    pub windows: Vec<WindowRecord>,
+}
+
+/// A part of a sustained run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowRecord {
+    /// When it began, in seconds from the beginning of the first.
+    pub at_s: f64,
+    /// Median latency in milliseconds.
+    pub p50: f64,
+    /// Temperature of the hottest zone at its end, in degrees Celsius.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temp_c: Option<f64>,
+    /// Lowest and highest clock of the processors at its ends, in MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_mhz: Option<[u32; 2]>,
+    /// Whether the device throttled in it; `None` where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<bool>,
+    /// Whether it is in the figures.
+    pub counted: bool,
 }
 
 /// A record that was stopped early, since another one is beyond doubt better.
@@ -164,7 +201,7 @@ pub struct LeadRecord {
 impl Record {
     /// What tells this record from the others of its device: `ptq-int8/ort/cpu/t2/b1`, after its study where
     /// several were merged: `night/ptq-int8/ort/cpu/t2/b1`. Processors that it was
-    /// bound to and a scenario other than a single stream end it: `ptq-int8/ort/cpu/t2/b1/cpus4-7/server20ms`.
+    /// bound to and its [`way`](Self::way) end it: `ptq-int8/ort/cpu/t2/b1/cpus4-7/server20ms`.
     pub fn configuration(&self) -> String {
         let study = self
             .study
@@ -174,14 +211,20 @@ impl Record {
             [] => String::new(),
             cpus => format!("/cpus{}", processors::list(cpus)),
         };
-        let scenario = self
-            .scenario
-            .as_ref()
-            .map_or_else(String::new, |scenario| format!("/{}", scenario.label));
+        let way = self.way().map_or_else(String::new, |way| format!("/{way}"));
         format!(
-            "{study}{}/{}/{}/t{}/b{}{cpus}{scenario}",
+            "{study}{}/{}/{}/t{}/b{}{cpus}{way}",
             self.variant, self.runtime, self.provider, self.threads, self.batch
         )
+    }
+
+    /// How queries came and whether without a pause: `offline`, `sustained10m`, `offline/sustained10m`; `None` for a single
+    /// stream in rounds. Latencies of different ways say nothing of one another.
+    pub fn way(&self) -> Option<String> {
+        let scenario = self.scenario.as_ref().map(|scenario| scenario.label.as_str());
+        let sustained = self.sustained.as_ref().map(|sustained| sustained.label.as_str());
+        let parts: Vec<&str> = scenario.into_iter().chain(sustained).collect();
+        (!parts.is_empty()).then(|| parts.join("/"))
     }
 }
 

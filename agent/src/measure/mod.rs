@@ -18,6 +18,7 @@ mod rate;
 mod rounds;
 mod serving;
 mod slot;
+mod start;
 mod tally;
 
 use std::collections::VecDeque;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{Failure, Measurement, Stage};
-use edgefront_protocol::{Bytes, Cooling, Job, JobId, JobState, Pack, PictureShape, Plan};
+use edgefront_protocol::{Bytes, CoolDown, Cooling, Job, JobId, JobState, Pack, PictureShape, Score};
 use tokio::sync::mpsc;
 
 pub(crate) use child::{Worker, failure};
@@ -131,9 +132,12 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
         observer: Observer::new(&limits.meters.system).await,
         limits,
         reports,
+        scores: Vec::new(),
     };
     let mut power = Power::begin(bench.limits.meters.clone(), bench.limits.idle).await;
-    let mut waiting = VecDeque::from(jobs);
+    let is_sustained = |assignment: &Assignment| assignment.job.plan.sustained.is_some();
+    let (sustained, between): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_sustained);
+    let mut waiting = VecDeque::from(between);
     let mut number = 1;
     while !waiting.is_empty() {
         let mut group = bench.load_group(&mut waiting).await;
@@ -143,10 +147,12 @@ pub async fn measure(jobs: Vec<Assignment>, seed: u64, limits: Limits, reports: 
                 slot.note(note.clone());
             }
         }
-        let group = bench.run_rounds(group, &power).await;
-        power.end().await;
-        bench.finish(group, &power).await;
+        bench.run_group(group, &mut power).await;
         number += 1;
+    }
+    for assignment in sustained {
+        let alone = bench.load_group(&mut VecDeque::from([assignment])).await;
+        bench.run_group(alone, &mut power).await;
     }
 }
 
@@ -169,6 +175,8 @@ struct Bench {
     observer: Observer,
     limits: Limits,
     reports: mpsc::Sender<Report>,
+    /// What the jobs that are scored answered: one that runs the same file again, in another course, answers the same.
+    scores: Vec<(Job, Score)>,
 }
 
 impl Bench {
@@ -200,6 +208,13 @@ impl Bench {
         }
         let feed = self.feeds.of(&assignment).await?;
         Slot::load(assignment, feed, self.limits.clone()).await
+    }
+
+    /// Measures jobs that are loaded.
+    async fn run_group(&mut self, group: Vec<Slot>, power: &mut Power) {
+        let group = self.run_rounds(group, power).await;
+        power.end().await;
+        self.finish(group, power).await;
     }
 
     /// Lets the jobs take turns until each has had its last round, or another one has beaten it.
@@ -244,7 +259,7 @@ impl Bench {
             // Starting its process took the last of its time.
             return Some(slot);
         };
-        let cooling = self.cool(slot.plan()).await;
+        let cooling = self.cool(slot.cool_down()).await;
         match slot.turn(task, position, &self.observer, cooling).await {
             Ok(()) => Some(slot),
             Err(failure) => {
@@ -269,18 +284,26 @@ impl Bench {
     }
 
     /// Scores the job's pack, unless that is done.
-    async fn score(&self, slot: &mut Slot) -> Result<(), Failure> {
+    async fn score(&mut self, slot: &mut Slot) -> Result<(), Failure> {
         if !slot.is_to_score() {
+            return Ok(());
+        }
+        let mut known = self.scores.iter();
+        if let Some((_, score)) = known.find(|(job, _)| slot.answers_as(job)) {
+            slot.take_score(score.clone());
             return Ok(());
         }
         self.say(Report::State(slot.job().clone(), JobState::Scoring))
             .await;
-        slot.score().await
+        slot.score().await?;
+        let scored = slot.scored().map(|(job, score)| (job.clone(), score.clone()));
+        self.scores.extend(scored);
+        Ok(())
     }
 
     /// Waits until the device is as cool as the plan wants, or the plan's limit ends that.
-    async fn cool(&self, plan: &Plan) -> Option<Cooling> {
-        let plan = plan.cool_down?;
+    async fn cool(&self, plan: Option<CoolDown>) -> Option<Cooling> {
+        let plan = plan?;
         let begun = Instant::now();
         loop {
             match cool::next(plan, self.observer.temperature(), begun.elapsed()) {
@@ -300,7 +323,7 @@ impl Bench {
         }
     }
 
-    async fn finish(&self, group: Vec<Slot>, power: &Power) {
+    async fn finish(&mut self, group: Vec<Slot>, power: &Power) {
         for mut slot in group {
             let id = slot.job().clone();
             slot.describe_device(&self.observer);

@@ -105,6 +105,22 @@ pub(crate) fn ended_early(plan: &Plan, done: Totals) -> bool {
     is_short && (done.spent >= plan.max_time || done.disturbed == 0)
 }
 
+/// The plan by which a worker runs, of a job's own: that of a sustained run has a round for each window, which ends by its
+/// time alone.
+pub(crate) fn of_rounds(plan: &Plan) -> Plan {
+    let Some(time) = plan.sustained else {
+        return *plan;
+    };
+    Plan {
+        rounds: Plan::windows(time),
+        processes: 1,
+        min_runs: 0,
+        min_time: time,
+        max_time: time,
+        ..*plan
+    }
+}
+
 /// The order of jobs in each round, the same for the same seed on every machine.
 pub(crate) struct Shuffle(ChaCha8Rng);
 

@@ -41,6 +41,8 @@ pub(super) struct Settled {
     pub(super) rounds: Vec<Round>,
     pub(super) states: Vec<RoundState>,
     pub(super) set_aside: Vec<SetAside>,
+    /// The windows of a sustained run in which the device became warm.
+    pub(super) warming: Vec<SetAside>,
 }
 
 impl Rounds {
@@ -98,6 +100,9 @@ impl Rounds {
 
     /// Whether the longest time ended the job before its least runs or time.
     pub(super) fn ended_early(&self) -> bool {
+        if self.is_sustained() {
+            return false;
+        }
         let totals = if self.is_hopeless() {
             self.totals_of(|_| true)
         } else {
@@ -145,22 +150,33 @@ impl Rounds {
             tally.merge(&turn.tally);
         }
         let percentiles = PERCENTILES.map(|p| tally.percentile(p).unwrap_or_default());
-        let aside = self
-            .turns
-            .iter()
-            .filter(|turn| !self.is_used(turn))
-            .chain(&self.aside);
+        let aside = |turn: &Turn| SetAside {
+            round: turn.round(percentiles),
+            state: turn.state.clone(),
+        };
+        let unused = self.unused().chain(&self.aside).map(aside).collect();
+        let (set_aside, warming) = if self.is_sustained() {
+            (Vec::new(), unused)
+        } else {
+            (unused, Vec::new())
+        };
         Settled {
             rounds: self.used().map(|turn| turn.round(percentiles)).collect(),
             states: self.used().map(|turn| turn.state.clone()).collect(),
-            set_aside: aside
-                .map(|turn| SetAside {
-                    round: turn.round(percentiles),
-                    state: turn.state.clone(),
-                })
-                .collect(),
+            set_aside,
+            warming,
             tally,
         }
+    }
+
+    /// Whether they are the windows of a sustained run.
+    fn is_sustained(&self) -> bool {
+        self.plan.sustained.is_some()
+    }
+
+    /// Whether the round is to be measured again. In a sustained run nothing is: that the device throttles is what it is for.
+    fn is_disturbed(&self, turn: &Turn) -> bool {
+        !self.is_sustained() && turn.state.is_disturbed()
     }
 
     /// Whether so many rounds were disturbed that those left say too little.
@@ -169,16 +185,26 @@ impl Rounds {
         totals.disturbed > 0 && !plan::suffice(&self.plan, totals.rounds)
     }
 
-    fn is_used(&self, turn: &Turn) -> bool {
+    /// Of a sustained run the second half, in which the device is warm.
+    fn is_used(&self, place: usize, turn: &Turn) -> bool {
+        if self.is_sustained() {
+            return place >= self.turns.len() / 2;
+        }
         self.is_hopeless() || !turn.state.is_disturbed()
     }
 
     fn used(&self) -> impl Iterator<Item = &Turn> {
-        self.turns.iter().filter(|turn| self.is_used(turn))
+        let used = |(place, turn): (usize, _)| self.is_used(place, turn).then_some(turn);
+        self.turns.iter().enumerate().filter_map(used)
+    }
+
+    fn unused(&self) -> impl Iterator<Item = &Turn> {
+        let unused = |(place, turn): (usize, _)| (!self.is_used(place, turn)).then_some(turn);
+        self.turns.iter().enumerate().filter_map(unused)
     }
 
     fn totals(&self) -> Totals {
-        self.totals_of(|turn| !turn.state.is_disturbed())
+        self.totals_of(|turn| !self.is_disturbed(turn))
     }
 
     fn totals_of(&self, counts: impl Fn(&Turn) -> bool) -> Totals {
@@ -288,6 +314,28 @@ mod tests {
         );
         assert!(settled.tally.runs() >= 200);
         assert_eq!(run(|_| true).settle().rounds.len(), 15);
+    }
+
+    #[test]
+    fn a_sustained_run_counts_from_when_the_device_is_warm() {
+        let time = Nanos(8_000_000_000);
+        let plan = Plan {
+            sustained: Some(time),
+            ..Plan::default()
+        };
+        let mut rounds = Rounds::new(plan::of_rounds(&plan));
+        while let Some(span) = rounds.next() {
+            assert_eq!(span.limit, Nanos(1_000_000_000));
+            // It throttles from the third second on.
+            rounds.push(turn(span.limit.0 / 1_000, rounds.turns.len() >= 2));
+            rounds.spend(Duration::from_secs(1));
+        }
+        assert!(!rounds.ended_early());
+        let settled = rounds.settle();
+        assert_eq!((settled.rounds.len(), settled.warming.len()), (4, 4));
+        assert_eq!(settled.tally.median(), Some(Nanos(2_000)));
+        assert!(settled.set_aside.is_empty() && settled.states.iter().all(RoundState::is_disturbed));
+        assert!(!settled.warming[1].state.is_disturbed() && settled.warming[2].state.is_disturbed());
     }
 
     proptest! {

@@ -4,42 +4,29 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use edgefront_protocol::outcome::{
-    Conditions, Failure, Harness, Latency, LayerTime, Measurement, Memory, Stage, Startup, Stopped,
+    Conditions, Failure, Harness, Latency, Measurement, Memory, Stage, Startup, Stopped, Sustained,
 };
-use edgefront_protocol::{Bytes, Cooling, Format, Job, JobId, Nanos, Plan, Probe, RoundState, Score};
-use edgefront_runtimes::{Registry, Search};
+use edgefront_protocol::{Bytes, CoolDown, Cooling, Job, JobId, Nanos, Probe, RoundState, Score};
 
 use super::child::{Worker, failure};
 use super::heat::Heat;
 use super::plan;
 use super::power::Power;
-use super::processors;
+
 use super::race::{Accuracy, Runner, Way};
 use super::rounds::{Rounds, Turn};
 use super::serving::Serving;
+use super::start::{Ready, allow, layers, not_asked, order, ready, surprise};
 use super::tally::Tally;
-use super::{Assignment, Limits, NO_MACHINE_CODE, utf8};
+use super::{Assignment, Limits, utf8};
 use crate::board;
 use crate::clock;
 use crate::conditions::Observer;
-use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Serve, Span, WarmUp};
+use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Serve, Span};
 use crate::worker::rss;
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
 const VIRTUAL: &str = "measured on a virtual machine: if its processors are emulated, its times and memory say nothing of a device";
-
-/// A worker that is loaded and warm.
-struct Ready {
-    worker: Worker,
-    loaded: Loaded,
-    runs: u32,
-    steady: bool,
-    /// Of the last runs of the warm-up.
-    median: Nanos,
-    first_run: Option<Nanos>,
-    /// From the start of the process on.
-    time: Duration,
-}
 
 /// A job whose artifact is loaded and warm.
 pub(super) struct Slot {
@@ -90,7 +77,8 @@ impl Slot {
             first_run,
             time,
         } = ready(&order, warm_up, &limits).await?.ok_or_else(not_asked)?;
-        let processes = plan::processes(&job.plan, time.into());
+        let rounds = plan::of_rounds(&job.plan);
+        let processes = plan::processes(&rounds, time.into());
         let serving = Serving::new(&job.plan, median).map_err(|why| failure(Stage::Run, why))?;
         let mut conditions = Conditions {
             notes: loaded.remark.iter().cloned().collect(),
@@ -116,7 +104,7 @@ impl Slot {
                 .notes
                 .push(format!("runs did not become steady within {limit:?} of warm-up"));
         }
-        let wanted = job.plan.processes.min(job.plan.rounds);
+        let wanted = rounds.processes.min(rounds.rounds);
         if processes < wanted {
             conditions.notes.push(format!(
                 "measured in {processes} of {wanted} processes: starting one takes {}",
@@ -128,7 +116,7 @@ impl Slot {
             pss: None,
             score: None,
             stopped: None,
-            rounds: Rounds::new(assignment.job.plan),
+            rounds: Rounds::new(rounds),
             profile: assignment.job.plan.layers.then_some(Load {
                 profile: true,
                 ..order
@@ -155,8 +143,32 @@ impl Slot {
         &self.assignment.job.id
     }
 
-    pub(super) fn plan(&self) -> &Plan {
-        &self.assignment.job.plan
+    /// The wait for the device to cool before its next round. A sustained run has one before its first.
+    pub(super) fn cool_down(&self) -> Option<CoolDown> {
+        let plan = &self.assignment.job.plan;
+        plan.cool_down
+            .filter(|_| plan.sustained.is_none() || self.rounds.turns().is_empty())
+    }
+
+    /// Whether the other job asks for the same answers: the same file on the same target and pack.
+    pub(super) fn answers_as(&self, other: &Job) -> bool {
+        let own = &self.assignment.job;
+        own.artifact == other.artifact
+            && own.target == other.target
+            && own.inputs == other.inputs
+            && own.validation == other.validation
+            && own.reference == other.reference
+            && own.plan.accuracy_margin == other.plan.accuracy_margin
+    }
+
+    /// The job with its score, if it has one.
+    pub(super) fn scored(&self) -> Option<(&Job, &Score)> {
+        Some((&self.assignment.job, self.score.as_ref()?))
+    }
+
+    /// Takes the score of a job that [`answers_as`](Self::answers_as) it.
+    pub(super) fn take_score(&mut self, score: Score) {
+        self.score = Some(score);
     }
 
     /// Rounds done that count, and rounds in all; of a search, whose end is not known, its trials.
@@ -317,7 +329,8 @@ impl Slot {
 
     /// Whether its rounds can be set against those of others: a search has none.
     pub(super) fn races(&self) -> bool {
-        self.serving.is_none() && self.stopped.is_none()
+        let is_sustained = self.assignment.job.plan.sustained.is_some();
+        self.serving.is_none() && self.stopped.is_none() && !is_sustained
     }
 
     /// What the race knows of it.
@@ -407,7 +420,10 @@ impl Slot {
             probes,
             processors: self.loaded.processors,
             stopped: self.stopped,
-            sustained: None,
+            sustained: self.assignment.job.plan.sustained.map(|time| Sustained {
+                time,
+                warming: settled.warming,
+            }),
         })
     }
 
@@ -430,107 +446,6 @@ impl Slot {
     }
 }
 
-/// A worker with a loaded artifact; `None` where it was to come from the disk and could not.
-async fn start(order: &Load, limits: &Limits) -> Result<Option<(Worker, Loaded)>, Failure> {
-    let mut worker = Worker::start(&limits.worker)?;
-    let order = Order::Load(Box::new(order.clone()));
-    match worker.ask(&order, Stage::Load, limits.load).await? {
-        Answer::Loaded(loaded) => Ok(Some((worker, loaded))),
-        Answer::NotCold => Ok(None),
-        other => Err(surprise(Stage::Load, &other)),
-    }
-}
-
-/// The time of each layer, in a worker of its own: what tells them may slow inferences down.
-async fn layers(order: &Load, inferences: u32, limits: &Limits) -> Result<Vec<LayerTime>, Failure> {
-    let (mut worker, _) = start(order, limits).await?.ok_or_else(not_asked)?;
-    let ask = Order::Profile { inferences };
-    match worker.ask(&ask, Stage::Run, limits.run).await? {
-        Answer::Layers(Some(layers)) => Ok(layers),
-        Answer::Layers(None) => Err(failure(
-            Stage::Run,
-            format!("{} does not tell them", order.target.runtime),
-        )),
-        other => Err(surprise(Stage::Run, &other)),
-    }
-}
-
-/// Refuses what no worker should be started for.
-fn allow(job: &Job, limits: &Limits) -> Result<(), String> {
-    let positive = [job.target.threads, job.target.batch, job.plan.rounds];
-    if positive.contains(&0) {
-        return Err("threads, batch and rounds must be at least 1".to_owned());
-    }
-    job.plan.scenario.inferences_per_query(&job.target)?;
-    let registry = Registry::new(&Search {
-        runtime_path: limits.runtime_path.clone(),
-    });
-    let runtime = registry
-        .get(&job.target.runtime)
-        .map_err(|error| error.to_string())?;
-    // Before the next check, which believes the format: a runtime runs its artifact whatever the job calls it.
-    let (formats, format) = (runtime.formats(), job.artifact.format.as_str());
-    if !formats.contains(&format) {
-        return Err(format!(
-            "{} loads .{} files and no .{format}",
-            runtime.name(),
-            formats.join(", .")
-        ));
-    }
-    if job.artifact.format == Format::So && !limits.machine_code {
-        return Err(NO_MACHINE_CODE.to_owned());
-    }
-    Ok(())
-}
-
-/// How a job's artifact is loaded.
-fn order(assignment: &Assignment, feed: Feed, limits: &Limits) -> Result<Load, Failure> {
-    let processors = processors::resolve(&limits.meters.system, assignment.job.plan.processors);
-    Ok(Load {
-        artifact: utf8(&assignment.artifact),
-        target: assignment.job.target.clone(),
-        inputs: assignment.job.inputs.clone(),
-        runtime_path: limits.runtime_path.as_deref().map(utf8),
-        kept_max: limits.kept_max,
-        feed,
-        scenario: assignment.job.plan.scenario,
-        processors: processors.map_err(|why| failure(Stage::Load, why))?,
-        cold: false,
-        profile: false,
-    })
-}
-
-/// A worker that says that its artifact was to come from the disk, where that was not asked for.
-fn not_asked() -> Failure {
-    surprise(Stage::Load, &Answer::NotCold)
-}
-
-/// Starts a worker, loads the artifact and warms it up; `None` where it was to come from the disk and could not.
-async fn ready(order: &Load, warm_up: WarmUp, limits: &Limits) -> Result<Option<Ready>, Failure> {
-    let begun = Instant::now();
-    let Some((mut worker, loaded)) = start(order, limits).await? else {
-        return Ok(None);
-    };
-    let warm = Order::WarmUp(warm_up);
-    match worker.ask(&warm, Stage::Run, limits.run).await? {
-        Answer::Warm {
-            runs,
-            steady,
-            first,
-            median,
-        } => Ok(Some(Ready {
-            worker,
-            loaded,
-            runs,
-            steady,
-            median,
-            first_run: first,
-            time: begun.elapsed(),
-        })),
-        other => Err(surprise(Stage::Run, &other)),
-    }
-}
-
 /// As in `1.3 s`.
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
@@ -539,11 +454,4 @@ fn seconds(time: Duration) -> String {
 /// How many cores other processes may take while the job runs.
 fn most_load(job: &Job) -> f32 {
     job.plan.max_load as f32 / 100.0 * job.target.threads as f32
-}
-
-fn surprise(stage: Stage, answer: &Answer) -> Failure {
-    failure(
-        stage,
-        format!("the worker answered an order with another's answer: {answer:?}"),
-    )
 }

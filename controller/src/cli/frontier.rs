@@ -139,10 +139,8 @@ pub(super) fn warn_of_mixed_energies(results: &Results, ui: &Ui) {
 
 /// Says that figures of several scenarios stand side by side, where they do.
 pub(super) fn warn_of_mixed_scenarios(results: &Results, ui: &Ui) {
-    let label = |record: &Record| match &record.scenario {
-        Some(scenario) => scenario.label.clone(),
-        None => Scenario::Single.as_str().to_owned(),
-    };
+    let single = || Scenario::Single.as_str().to_owned();
+    let label = |record: &Record| record.way().unwrap_or_else(single);
     let labels: BTreeSet<String> = results.records.iter().map(label).collect();
     if labels.len() > 1 {
         let labels: Vec<String> = labels.into_iter().collect();

@@ -67,6 +67,11 @@ pub struct PlanArgs {
     #[arg(long, help_heading = MEASURING)]
     pub no_racing: bool,
 
+    /// Measure each configuration once more, alone and for so long without a pause, as in 10m, and take its figures from the
+    /// second half, when the device is warm. They have a frontier of their own.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = MEASURING)]
+    pub sustained: Option<Duration>,
+
     /// Seed of the order of the jobs within a round, and of the moments at which queries come.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = MEASURING)]
     pub seed: u64,
@@ -117,6 +122,7 @@ impl PlanArgs {
             scenario: asked.scenario(self.seed)?,
             processors: self.cpus,
             race: !self.no_racing,
+            sustained: self.sustained.map(Into::into),
             ..Plan::default()
         };
         Ok(certifying(plan, self.certify))

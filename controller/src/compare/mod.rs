@@ -9,7 +9,7 @@ use edgefront_protocol::Target;
 use edgefront_protocol::results::{AccuracyRecord, EnergyRecord, Record, Results};
 use serde::Serialize;
 
-use crate::results::{SERVER, is_in, scenario_label};
+use crate::results::{SERVER, is_in};
 use crate::stats::compare::{Ratio, Verdict, ratio};
 use crate::stats::wilson;
 
@@ -196,7 +196,7 @@ pub fn compare(a: Side<'_>, b: Side<'_>, selected: Option<&Selected>) -> Result<
         .is_some_and(|selected| selected.a.runtime.is_some());
     let is_pair = |one: &Record, other: &Record| {
         let same_place = (&one.device, one.threads, one.batch) == (&other.device, other.threads, other.batch);
-        let same_way = one.cpus == other.cpus && scenario_label(one) == scenario_label(other);
+        let same_way = one.cpus == other.cpus && one.way() == other.way();
         let same_runtime = (&one.runtime, &one.provider) == (&other.runtime, &other.provider);
         let same_variant = one.variant == other.variant;
         same_place && same_way && (same_runtime || names_runtimes) && (same_variant || selected.is_some())

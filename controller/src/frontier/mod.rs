@@ -1,5 +1,5 @@
 //! The frontier of each device: the records that no other record of the device dominates, over all of its
-//! runtimes. Latencies of one scenario say nothing of those of another, so each scenario has a frontier of its own.
+//! runtimes. Latencies of one scenario say nothing of those of another, nor those of rounds of a sustained run, so each has a frontier of its own.
 
 pub mod dominance;
 pub mod objective;
@@ -21,8 +21,7 @@ pub fn mark(results: &mut Results, objectives: &[&'static Objective]) {
         .collect();
     let mut devices: BTreeMap<(String, Option<String>), Vec<usize>> = BTreeMap::new();
     for (at, record) in results.records.iter().enumerate() {
-        let scenario = record.scenario.as_ref().map(|scenario| scenario.label.clone());
-        let of = (record.device.clone(), scenario);
+        let of = (record.device.clone(), record.way());
         devices.entry(of).or_default().push(at);
     }
     for members in devices.values() {

@@ -60,7 +60,13 @@ pub(crate) fn conditions(record: &Record) -> Vec<String> {
     if conditions.throttled == Some(true) {
         remarks.push("the device throttled".to_owned());
     }
-    remarks.extend(conditions.flagged_rounds.as_ref().map(disturbed));
+    let is_sustained = record.sustained.is_some();
+    remarks.extend(
+        conditions
+            .flagged_rounds
+            .as_ref()
+            .map(|flagged| disturbed(flagged, is_sustained)),
+    );
     remarks.extend(
         conditions.cpu_limit_mhz.map(|[allowed, possible]| {
             format!("the device caps its processors at {allowed} of {possible} MHz")
@@ -105,10 +111,12 @@ fn stopped(stopped: &StoppedRecord) -> String {
 }
 
 /// What became of rounds that were disturbed.
-fn disturbed(flagged: &FlaggedRounds) -> String {
+fn disturbed(flagged: &FlaggedRounds, is_sustained: bool) -> String {
     let FlaggedRounds { count, of, .. } = flagged;
     let causes = flagged.causes.join(", ");
-    if flagged.used {
+    if is_sustained {
+        format!("{count} of {of} windows were disturbed ({causes}): compare these figures with care")
+    } else if flagged.used {
         format!(
             "{count} of {of} rounds were disturbed ({causes}), too many to do without: compare these figures with care"
         )

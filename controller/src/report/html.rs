@@ -9,7 +9,7 @@ use edgefront_protocol::results::{Record, Results};
 
 use super::footnotes::Footnotes;
 use super::names::{Names, Part};
-use super::{Rendered, by_median, devices, figure, layers, no_p99, picture, power};
+use super::{Rendered, by_median, devices, figure, layers, no_p99, picture, power, windows};
 use crate::frontier::objective;
 use crate::stats::certify;
 
@@ -86,7 +86,9 @@ fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Resu
     }
     conditions(page, &records)?;
     for record in &records {
-        layers::html(page, record, &naming.names.short(record, &Part::ALL).join("/"))?;
+        let name = naming.names.short(record, &Part::ALL).join("/");
+        windows::html(page, record, &name)?;
+        layers::html(page, record, &name)?;
     }
     Ok(())
 }

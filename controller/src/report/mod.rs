@@ -10,6 +10,7 @@ mod names;
 mod picture;
 mod power;
 mod table;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

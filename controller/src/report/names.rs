@@ -45,10 +45,7 @@ impl Part {
                 [] => "cpus-all".to_owned(),
                 cpus => format!("cpus{}", list(cpus)),
             },
-            Self::Scenario => record
-                .scenario
-                .as_ref()
-                .map_or_else(|| "single".to_owned(), |scenario| scenario.label.clone()),
+            Self::Scenario => record.way().unwrap_or_else(|| "single".to_owned()),
         }
     }
 
@@ -64,10 +61,7 @@ impl Part {
             Self::Batch => Some(format!("batch {}", record.batch)),
             Self::Cpus if record.cpus.is_empty() => None,
             Self::Cpus => Some(format!("processors {}", list(&record.cpus))),
-            Self::Scenario => record
-                .scenario
-                .as_ref()
-                .map(|scenario| format!("scenario {}", scenario.label)),
+            Self::Scenario => record.way().map(|way| format!("scenario {way}")),
         }
     }
 }

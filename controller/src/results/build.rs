@@ -14,6 +14,7 @@ use super::conditions;
 use super::energy::energy;
 use super::race;
 use super::scenario::{mark_best, scenario, throughput};
+use super::sustained;
 use crate::frontier::{mark, objective};
 use crate::stats::certify::Percentile;
 use crate::stats::{Samples, blocks, certify, intervals, rounds, wilson};
@@ -150,6 +151,7 @@ fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -
         scenario: scenario(measurement, &job.target),
         cpus: measurement.processors.clone(),
         stopped: None,
+        sustained: sustained::record(measurement),
     })
 }
 
@@ -176,7 +178,7 @@ fn harness(harness: &Harness) -> Option<HarnessRecord> {
 
 fn conditions_record(measurement: &Measurement) -> ConditionsRecord {
     let conditions = &measurement.conditions;
-    let is_left_alone = !conditions::is_disturbed(conditions);
+    let is_left_alone = !conditions::is_disturbed(measurement);
     ConditionsRecord {
         governor: conditions.governor.clone(),
         max_temp_c: conditions.max_temp_c.map(f64::from),
@@ -184,7 +186,7 @@ fn conditions_record(measurement: &Measurement) -> ConditionsRecord {
         valid: unsteady(&measurement.latency).is_none() && !conditions.is_emulated() && is_left_alone,
         emulated: conditions.is_emulated(),
         notes: notes(measurement),
-        flagged_rounds: conditions::flagged(conditions),
+        flagged_rounds: conditions::flagged(measurement),
         foreign_load: conditions::foreign_load(conditions).map(rounded),
         cpu_mhz: conditions::clock(conditions, |state| state.cpu_mhz),
         gpu_mhz: conditions::clock(conditions, |state| state.gpu_mhz),
@@ -300,6 +302,7 @@ pub(super) fn rounded(figure: f64) -> f64 {
 fn notes(measurement: &Measurement) -> Vec<String> {
     let mut notes = measurement.conditions.notes.clone();
     notes.extend(unsteady(&measurement.latency).or_else(|| disagreement(&measurement.latency)));
+    notes.extend(sustained::warming(measurement));
     notes
 }
 

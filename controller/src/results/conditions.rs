@@ -1,6 +1,6 @@
 //! What the state of a device over the rounds of a job comes to.
 
-use edgefront_protocol::outcome::Conditions;
+use edgefront_protocol::outcome::{Conditions, Measurement};
 use edgefront_protocol::results::{CoolDownRecord, FlaggedRounds};
 use edgefront_protocol::{Cooling, RoundState, Throttle};
 
@@ -10,14 +10,19 @@ use super::build::rounded;
 const OTHER_LOAD: &str = "other load";
 
 /// The rounds that were disturbed, in or out of the figures; `None` where there was none.
-pub(super) fn flagged(conditions: &Conditions) -> Option<FlaggedRounds> {
+pub(super) fn flagged(measurement: &Measurement) -> Option<FlaggedRounds> {
+    let conditions = &measurement.conditions;
     let aside = conditions.set_aside.iter().map(|aside| &aside.state);
     let all: Vec<&RoundState> = conditions.rounds.iter().chain(aside).collect();
-    let disturbed: Vec<&RoundState> = all.iter().copied().filter(|state| state.is_disturbed()).collect();
+    let disturbed: Vec<&RoundState> = all
+        .iter()
+        .copied()
+        .filter(|state| disturbs(measurement, state))
+        .collect();
     let mut throttles: Vec<Throttle> = disturbed
         .iter()
         .flat_map(|state| state.throttling.iter().flatten().copied())
-        .filter(|cause| cause.is_disturbance())
+        .filter(|cause| cause.is_disturbance() && measurement.sustained.is_none())
         .collect();
     throttles.sort_unstable();
     throttles.dedup();
@@ -29,13 +34,22 @@ pub(super) fn flagged(conditions: &Conditions) -> Option<FlaggedRounds> {
         count: disturbed.len() as u32,
         of: all.len() as u32,
         causes: throttles.iter().map(ToString::to_string).chain(load).collect(),
-        used: is_disturbed(conditions),
+        used: is_disturbed(measurement),
     })
 }
 
 /// Whether a disturbed round is in the figures.
-pub(super) fn is_disturbed(conditions: &Conditions) -> bool {
-    conditions.rounds.iter().any(RoundState::is_disturbed)
+pub(super) fn is_disturbed(measurement: &Measurement) -> bool {
+    let mut rounds = measurement.conditions.rounds.iter();
+    rounds.any(|state| disturbs(measurement, state))
+}
+
+/// Whether what happened in a round is not what was to be measured: a sustained run is to show how the device throttles.
+fn disturbs(measurement: &Measurement, state: &RoundState) -> bool {
+    match measurement.sustained {
+        Some(_) => state.load.is_some_and(|load| load.is_excessive),
+        None => state.is_disturbed(),
+    }
 }
 
 /// Whether the device throttled in a round that counts; `None` where it does not tell.
@@ -80,9 +94,11 @@ pub(super) fn cool_down(conditions: &Conditions) -> Option<CoolDownRecord> {
 
 #[cfg(test)]
 mod tests {
+    use edgefront_protocol::outcome::Sustained;
     use edgefront_protocol::{ForeignLoad, Nanos, Round, SetAside, UnixMillis};
 
     use super::*;
+    use crate::results::build::tests::settled;
 
     fn state(causes: Option<&[Throttle]>, cores: f32, is_excessive: bool) -> RoundState {
         RoundState {
@@ -96,6 +112,12 @@ mod tests {
             }),
             ..RoundState::default()
         }
+    }
+
+    fn measured(conditions: &Conditions) -> Measurement {
+        let mut measurement = settled([1_000]).result.unwrap();
+        measurement.conditions = conditions.clone();
+        measurement
     }
 
     fn aside(state: RoundState) -> SetAside {
@@ -133,7 +155,7 @@ mod tests {
                 .to_vec(),
             used: false,
         };
-        assert_eq!(flagged(&conditions), Some(expected));
+        assert_eq!(flagged(&measured(&conditions)), Some(expected));
         assert_eq!(throttled(&conditions), Some(false));
         assert_eq!(foreign_load(&conditions), Some(0.75));
         assert_eq!(clock(&conditions, |state| state.cpu_mhz), Some([600, 1_500]));
@@ -148,9 +170,28 @@ mod tests {
             ],
             ..Conditions::default()
         };
-        let flagged = flagged(&conditions).unwrap();
+        let flagged = flagged(&measured(&conditions)).unwrap();
         assert_eq!((flagged.count, flagged.of, flagged.used), (1, 2, true));
         assert_eq!(throttled(&conditions), Some(true));
+    }
+
+    #[test]
+    fn a_sustained_run_shows_how_the_device_throttles_and_other_load_disturbs_it() {
+        let mut measurement = measured(&Conditions {
+            rounds: vec![state(Some(&[Throttle::Throttled]), 0.0, false)],
+            ..Conditions::default()
+        });
+        measurement.sustained = Some(Sustained {
+            time: Nanos(4_000_000_000),
+            warming: Vec::new(),
+        });
+        assert_eq!((flagged(&measurement), is_disturbed(&measurement)), (None, false));
+        measurement
+            .conditions
+            .rounds
+            .push(state(Some(&[Throttle::Throttled]), 3.0, true));
+        let flagged = flagged(&measurement).unwrap();
+        assert_eq!((flagged.count, flagged.causes), (1, vec![OTHER_LOAD.to_owned()]));
     }
 
     #[test]
@@ -159,7 +200,10 @@ mod tests {
             rounds: vec![state(Some(&[Throttle::OverCurrent]), 0.0, false)],
             ..Conditions::default()
         };
-        assert_eq!((throttled(&conditions), flagged(&conditions)), (Some(true), None));
+        assert_eq!(
+            (throttled(&conditions), flagged(&measured(&conditions))),
+            (Some(true), None)
+        );
     }
 
     #[test]
@@ -189,7 +233,7 @@ mod tests {
             rounds: vec![RoundState::default()],
             ..Conditions::default()
         };
-        assert_eq!((flagged(&silent), throttled(&silent)), (None, None));
+        assert_eq!((flagged(&measured(&silent)), throttled(&silent)), (None, None));
         assert_eq!(
             (foreign_load(&silent), clock(&silent, |state| state.gpu_mhz)),
             (None, None)

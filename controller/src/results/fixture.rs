@@ -242,6 +242,7 @@ fn record(
         scenario: None,
         cpus: Vec::new(),
         stopped: None,
+        sustained: None,
     }
 }
 

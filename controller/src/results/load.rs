@@ -7,7 +7,6 @@ use std::{fs, io};
 use edgefront_protocol::results::{FailedJob, Record, Results, SCHEMA};
 use serde::Deserialize;
 
-use super::scenario::scenario_label;
 use super::{figures, machines};
 use crate::store;
 
@@ -183,7 +182,7 @@ fn same_measurement(a: &Record, b: &Record) -> bool {
 }
 
 /// What a record measured, whatever its study was called.
-fn unnamed(record: &Record) -> (&str, &str, &str, u32, u32, &[u32], Option<&str>) {
+fn unnamed(record: &Record) -> (&str, &str, &str, u32, u32, &[u32], Option<String>) {
     (
         &record.variant,
         &record.runtime,
@@ -191,7 +190,7 @@ fn unnamed(record: &Record) -> (&str, &str, &str, u32, u32, &[u32], Option<&str>
         record.threads,
         record.batch,
         &record.cpus,
-        scenario_label(record),
+        record.way(),
     )
 }
 

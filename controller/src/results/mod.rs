@@ -10,9 +10,10 @@ mod load;
 mod machines;
 mod race;
 mod scenario;
+mod sustained;
 mod unmeasured;
 
 pub use build::{Settled, Study, build};
 pub use load::{LoadError, load, merge, mixes_accuracies};
-pub(crate) use scenario::{SERVER, is_in, scenario_label};
+pub(crate) use scenario::{SERVER, is_in};
 pub use unmeasured::{DEVICE, Unmeasured, of_device, unmeasured};

@@ -10,11 +10,6 @@ use super::build::rounded;
 /// The name of the scenario whose figure is the rate that was found.
 pub(crate) const SERVER: &str = "server";
 
-/// How queries came to a record, as its configuration has it; `None` for a single stream.
-pub(crate) fn scenario_label(record: &Record) -> Option<&str> {
-    record.scenario.as_ref().map(|scenario| scenario.label.as_str())
-}
-
 /// Whether the record was made in the scenario of this name.
 pub(crate) fn is_in(record: &Record, name: &str) -> bool {
     let scenario = record.scenario.as_ref();
@@ -76,7 +71,12 @@ pub(super) fn mark_best(records: &mut [Record]) {
             record.variant.clone(),
             record.runtime.clone(),
             record.provider.clone(),
-            format!("{} {:?}", record.threads, record.cpus),
+            format!(
+                "{} {:?} {}",
+                record.threads,
+                record.cpus,
+                record.sustained.is_some()
+            ),
         ];
         let so_far = best.entry(target).or_insert(at);
         if record.throughput_ips > records[*so_far].throughput_ips {

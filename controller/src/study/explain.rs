@@ -94,6 +94,8 @@ fn reference<'a>(record: &Record, records: &'a [Record]) -> Option<&'a Record> {
             && other.provider == record.provider
             && other.threads == record.threads
             && other.batch == record.batch
+            && other.cpus == record.cpus
+            && other.way() == record.way()
     })
 }
 

@@ -65,6 +65,8 @@ struct FilePlan {
     samples_per_query: Option<NonZeroU32>,
     cpus: Option<Cpus>,
     racing: Option<bool>,
+    #[serde(default, with = "humantime_serde")]
+    sustained: Option<Duration>,
 }
 
 /// The longest wait for a device to cool before one round, where none is written.
@@ -221,6 +223,7 @@ impl FilePlan {
             scenario: asked.scenario(seed)?,
             processors: self.cpus.map_or(below.processors, |Cpus(processors)| processors),
             race: self.racing.unwrap_or(below.race),
+            sustained: self.sustained.map(Into::into),
             ..below
         };
         Ok(certifying(plan, self.certify))

@@ -331,6 +331,7 @@ impl Study {
                  --samples-per-query"
             )));
         }
+        self.validate_sustained()?;
         let counts = [
             ("min-runs", plan.min_runs),
             ("rounds", plan.rounds),
@@ -352,6 +353,25 @@ impl Study {
                 "the longest time of a job ({longest}) is shorter than its least ({least}); raise --max-time, or \
                  `max_time` in a study file"
             )));
+        }
+        Ok(())
+    }
+
+    fn validate_sustained(&self) -> anyhow::Result<()> {
+        let Some(time) = self.plan.sustained else {
+            return Ok(());
+        };
+        if Plan::windows(time) < Plan::LEAST_WINDOWS {
+            let shown = humantime::format_duration(time.into());
+            return Err(UsageError::new(format!(
+                "a sustained run of {shown} is too short to tell when the device is warm; give at least {} s, or minutes",
+                Plan::LEAST_WINDOWS
+            )));
+        }
+        if matches!(self.plan.scenario, Scenario::Server { .. }) {
+            return Err(UsageError::new(
+                "the scenario server looks for a rate and has no sustained run; measure them apart",
+            ));
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 
 use edgefront_protocol::results::FailedJob;
 use edgefront_protocol::{
-    Artifact, BatchId, BlobRef, Device, Format, Job, JobId, Plan, Precision, RuntimeState, Stage, Target,
+    Artifact, BatchId, BlobRef, Device, Format, Job, JobId, Nanos, Plan, Precision, RuntimeState, Stage,
+    Target,
 };
 
 use super::model::Interface;
@@ -117,6 +118,7 @@ fn missing(device: &Device, runtime: &str, reason: &str) -> FailedJob {
 pub(super) fn new_jobs(common: Common<'_>, existing: &[&StoredJob]) -> Vec<Job> {
     let study = common.study;
     let mut jobs = Vec::new();
+    let mut sustained = Vec::new();
     for recipe in &study.variants {
         for &(written, variants) in common.runtimes {
             let Some(variant) = variants.iter().find(|variant| variant.name == recipe.name) else {
@@ -136,21 +138,33 @@ pub(super) fn new_jobs(common: Common<'_>, existing: &[&StoredJob]) -> Vec<Job> 
                         threads,
                         batch,
                     };
-                    let is_there = existing.iter().any(|stored| {
-                        let job = &stored.job;
-                        let way = |plan: &Plan| (plan.scenario, plan.processors);
-                        job.variant == variant.name
-                            && job.target == target
-                            && way(&job.plan) == way(&study.plan)
-                    });
-                    if !is_there {
-                        jobs.push(job(common, &variant.name, artifact, target));
-                    }
+                    let in_rounds = job(common, &variant.name, artifact, target);
+                    sustained.extend(study.plan.sustained.map(|time| without_pause(&in_rounds, time)));
+                    jobs.push(in_rounds);
                 }
             }
         }
     }
+    // The device measures them after the others, too.
+    jobs.append(&mut sustained);
+    jobs.retain(|job| !existing.iter().any(|stored| is_same(&stored.job, job)));
     jobs
+}
+
+/// Whether both measure the same in the same way.
+fn is_same(a: &Job, b: &Job) -> bool {
+    let way = |plan: &Plan| (plan.scenario, plan.processors, plan.sustained);
+    a.variant == b.variant && a.target == b.target && way(&a.plan) == way(&b.plan)
+}
+
+/// The same for so long without a pause.
+fn without_pause(in_rounds: &Job, time: Nanos) -> Job {
+    let mut job = in_rounds.clone();
+    job.id = new_job_id();
+    job.plan.sustained = Some(time);
+    job.plan.race = false;
+    job.plan.layers = false;
+    job
 }
 
 fn job(common: Common<'_>, variant: &str, artifact: Artifact, target: Target) -> Job {
@@ -165,6 +179,7 @@ fn job(common: Common<'_>, variant: &str, artifact: Artifact, target: Target) ->
             // Every round has a run of its own, so more would make the job longer than its plan.
             rounds: common.study.plan.rounds.min(common.study.plan.min_runs),
             // The others are compared with it.
+            sustained: None,
             race: common.study.plan.race && variant != REFERENCE,
             ..common.study.plan
         },

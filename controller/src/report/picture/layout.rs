@@ -13,7 +13,6 @@ use crate::report::devices;
 use crate::report::footnotes::is_noted;
 use crate::report::names::{Names, Part};
 use crate::report::power::axis_title;
-use crate::results::scenario_label;
 
 pub(super) const LABEL_SIZE: f64 = 13.0;
 const WIDTH: f64 = 1000.0;
@@ -51,7 +50,7 @@ pub(super) struct Picture {
     pub(super) panels: Vec<Panel>,
 }
 
-/// One device.
+/// One frontier.
 #[derive(Debug)]
 pub(super) struct Panel {
     pub(super) frame: Rect,
@@ -97,14 +96,14 @@ pub(super) fn picture(results: &Results, text_width: &dyn Fn(&str, f64) -> f64) 
     let mut panels = Vec::new();
     if let [x, y, ..] = objectives[..] {
         let series = series(results);
-        for (i, device) in devices(results).into_iter().enumerate() {
+        let axes = Axes {
+            x,
+            y,
+            stepped: objectives.len() == 2,
+        };
+        for (i, group) in groups(results).iter().enumerate() {
             let top = HEADER + PANEL * i as f64;
-            let axes = Axes {
-                x,
-                y,
-                stepped: objectives.len() == 2 && has_one_scenario(results, device),
-            };
-            panels.push(panel(results, device, &axes, &series, top, text_width));
+            panels.push(panel(results, group, &axes, &series, top, text_width));
         }
     }
     Picture {
@@ -126,11 +125,33 @@ struct Axes {
     stepped: bool,
 }
 
-/// Whether all of a device came about in one scenario, and so have one frontier.
-fn has_one_scenario(results: &Results, device: &str) -> bool {
-    let members = results.records.iter().filter(|record| record.device == device);
-    let scenarios: BTreeSet<Option<&str>> = members.map(scenario_label).collect();
-    scenarios.len() <= 1
+/// The records that have a frontier of their own.
+struct Group<'a> {
+    device: &'a str,
+    /// As [`Record::way`] has it.
+    way: Option<String>,
+    members: Vec<&'a Record>,
+}
+
+/// The groups of all records: by device, then by how they were measured.
+fn groups(results: &Results) -> Vec<Group<'_>> {
+    let mut groups = Vec::new();
+    for device in devices(results) {
+        let of_device: Vec<&Record> = results.records.iter().filter(|r| r.device == device).collect();
+        let ways: BTreeSet<Option<String>> = of_device.iter().map(|record| record.way()).collect();
+        groups.extend(ways.into_iter().map(|way| {
+            Group {
+                device,
+                members: of_device
+                    .iter()
+                    .copied()
+                    .filter(|record| record.way() == way)
+                    .collect(),
+                way,
+            }
+        }));
+    }
+    groups
 }
 
 fn subtitle(objectives: &[&Objective]) -> String {
@@ -160,13 +181,13 @@ fn series_of(record: &Record) -> String {
 
 fn panel(
     results: &Results,
-    device: &str,
+    group: &Group<'_>,
     axes: &Axes,
     series: &[String],
     top: f64,
     text_width: &dyn Fn(&str, f64) -> f64,
 ) -> Panel {
-    let members: Vec<&Record> = results.records.iter().filter(|r| r.device == device).collect();
+    let members = &group.members;
     let finite = |o: &Objective, r: &Record| (o.value)(r).filter(|v| v.is_finite());
     // The frontier comes first: its labels get the best places.
     let mut shown: Vec<(&Record, f64, f64)> = members
@@ -175,7 +196,7 @@ fn panel(
         .collect();
     shown.sort_by(|a, b| b.0.pareto.cmp(&a.0.pareto).then(a.1.total_cmp(&b.1)));
 
-    let names = Names::of(&members);
+    let names = Names::of(members);
     let frame = Rect {
         y: top + FRAME.y,
         ..FRAME
@@ -232,9 +253,9 @@ fn panel(
         .filter(|i| bubbles.iter().any(|b| b.colour == *i))
         .collect();
     Panel {
-        title: device_title(results, device),
-        x_title: axis_title(axes.x, &members),
-        y_title: axis_title(axes.y, &members),
+        title: title(results, group),
+        x_title: axis_title(axes.x, members),
+        y_title: axis_title(axes.y, members),
         x_ticks: x
             .ticks()
             .into_iter()
@@ -324,10 +345,12 @@ fn place_labels(
     }
 }
 
-fn device_title(results: &Results, device: &str) -> String {
-    match results.devices.iter().find(|d| d.id == device) {
-        Some(d) => format!("{device}: {}, {} cores, {}", d.cpu, d.cores, d.arch),
-        None => device.to_owned(),
+/// The device, and how it was measured where that is not a single stream in rounds.
+fn title(results: &Results, group: &Group<'_>) -> String {
+    let way = group.way.iter().map(|way| format!(", {way}")).collect::<String>();
+    match results.devices.iter().find(|d| d.id == group.device) {
+        Some(d) => format!("{}{way}: {}, {} cores, {}", d.id, d.cpu, d.cores, d.arch),
+        None => format!("{}{way}", group.device),
     }
 }
 
@@ -492,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn several_scenarios_are_named_and_have_no_common_line() {
+    fn each_scenario_has_a_panel_and_a_line_of_its_own() {
         let mut results = fixture::results();
         results.records[0].scenario = Some(ScenarioRecord {
             name: "offline".into(),
@@ -505,9 +528,10 @@ mod tests {
             best: false,
         });
         let picture = picture(&results, &narrow);
-        let (several, one) = (&picture.panels[0], &picture.panels[1]);
-        assert!(several.line.is_empty() && !one.line.is_empty());
-        assert!(several.bubbles.iter().any(|b| b.text == "fp32 offline"));
-        assert!(one.bubbles.iter().any(|b| b.text == "fp32"));
+        let titles: Vec<&str> = picture.panels.iter().map(|panel| panel.title.as_str()).collect();
+        assert!(titles[1].starts_with("local, offline"), "{titles:?}");
+        assert!(!titles[0].contains("offline"), "{titles:?}");
+        assert_eq!((picture.panels.len(), picture.panels[1].bubbles.len()), (3, 1));
+        assert!(picture.panels[0].bubbles.iter().all(|b| b.text != "fp32 offline"));
     }
 }
