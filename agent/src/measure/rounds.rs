@@ -33,6 +33,8 @@ pub(super) struct Rounds {
     /// Those that no figure may be made of.
     aside: Vec<Turn>,
     spent: Duration,
+    /// Whether another job beat this one, so that it has fewer rounds than its plan.
+    is_beaten: bool,
 }
 
 /// What figures are made of.
@@ -52,7 +54,13 @@ impl Rounds {
             turns: Vec::new(),
             aside: Vec::new(),
             spent: Duration::ZERO,
+            is_beaten: false,
         }
+    }
+
+    /// Ends them: another job beat this one by rounds that nothing disturbed, of which there are enough for that.
+    pub(super) fn end_beaten(&mut self) {
+        self.is_beaten = true;
     }
 
     /// Takes a round.
@@ -90,6 +98,9 @@ impl Rounds {
 
     /// The next round; `None` after the last one.
     pub(super) fn next(&self) -> Option<Span> {
+        if self.is_beaten {
+            return None;
+        }
         plan::next_round(&self.plan, self.totals())
     }
 
@@ -100,7 +111,7 @@ impl Rounds {
 
     /// Whether the longest time ended the job before its least runs or time.
     pub(super) fn ended_early(&self) -> bool {
-        if self.is_sustained() {
+        if self.is_sustained() || self.is_beaten {
             return false;
         }
         let totals = if self.is_hopeless() {
@@ -182,7 +193,7 @@ impl Rounds {
     /// Whether so many rounds were disturbed that those left say too little.
     fn is_hopeless(&self) -> bool {
         let totals = self.totals();
-        totals.disturbed > 0 && !plan::suffice(&self.plan, totals.rounds)
+        totals.disturbed > 0 && !self.is_beaten && !plan::suffice(&self.plan, totals.rounds)
     }
 
     /// Of a sustained run the second half, in which the device is warm.
@@ -336,6 +347,18 @@ mod tests {
         assert_eq!(settled.tally.median(), Some(Nanos(2_000)));
         assert!(settled.set_aside.is_empty() && settled.states.iter().all(RoundState::is_disturbed));
         assert!(!settled.warming[1].state.is_disturbed() && settled.warming[2].state.is_disturbed());
+    }
+
+    #[test]
+    fn a_beaten_job_keeps_the_rounds_that_beat_it_and_no_other() {
+        let mut rounds = Rounds::new(Plan::default());
+        for number in 0..5 {
+            rounds.push(turn(20, number == 1));
+        }
+        rounds.end_beaten();
+        assert!(rounds.next().is_none() && !rounds.ended_early());
+        let settled = rounds.settle();
+        assert_eq!((settled.rounds.len(), settled.set_aside.len()), (4, 1));
     }
 
     proptest! {

@@ -182,9 +182,6 @@ impl Slot {
 
     /// What this job does next; `None` when it has had its last turn.
     pub(super) fn next_task(&self) -> Option<Task> {
-        if self.stopped.is_some() {
-            return None;
-        }
         match &self.serving {
             Some(serving) => serving.next(self.rounds.time_left()).map(Task::Trial),
             None => self.rounds.next().map(Task::Round),
@@ -361,13 +358,13 @@ impl Slot {
     /// Ends its rounds; what it has measured is kept. The memory of its worker is free with this.
     pub(super) async fn stop(&mut self, stopped: Stopped) {
         self.stopped = Some(stopped);
+        self.rounds.end_beaten();
         self.worker.end().await;
     }
 
     /// Takes what the rounds took of each rail. The worker ends with this.
     pub(super) async fn finish(mut self, power: &Power) -> Result<Measurement, Failure> {
         let (probes, ended_early) = self.settle()?;
-        let ended_early = ended_early && self.stopped.is_none();
         let stretches = self.rounds.stretches();
         let energy = power.energies(&stretches);
         self.conditions.notes.extend(power.faults(&stretches));
