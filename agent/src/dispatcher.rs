@@ -347,6 +347,7 @@ impl Dispatcher {
         let assign = |job: edgefront_protocol::Job| Assignment {
             artifact: blobs.path(&job.artifact.blob.digest),
             pack: job.validation.map(|blob| blobs.path(&blob.digest)),
+            reference: job.reference.map(|blob| blobs.path(&blob.digest)),
             job,
         };
         let jobs = batch.jobs.into_iter().map(assign).collect();

@@ -6,6 +6,7 @@
 //! has acknowledged them.
 
 mod admission;
+mod answers;
 mod board;
 pub mod cli;
 mod clock;
@@ -26,6 +27,7 @@ mod service;
 mod store;
 pub mod worker;
 
+pub use answers::answers;
 pub use config::{Config, DEFAULTS, Settings, WorkerCommand};
 pub use error::Error;
 pub use meters::Sources;

@@ -487,5 +487,7 @@ impl Machine {
 }
 
 fn blobs(job: &Job) -> impl Iterator<Item = BlobRef> {
-    [Some(job.artifact.blob), job.validation].into_iter().flatten()
+    [Some(job.artifact.blob), job.validation, job.reference]
+        .into_iter()
+        .flatten()
 }

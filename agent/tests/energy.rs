@@ -90,6 +90,7 @@ async fn measured(meters: Sources) -> Measurement {
         job: jobs::job("metered", "tract", BlobRef::of(b"metered"), plan),
         artifact,
         pack: None,
+        reference: None,
     };
     let limits = Limits {
         meters,

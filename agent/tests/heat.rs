@@ -64,6 +64,7 @@ async fn ended(system: &Path, plan: Plan) -> Result<Measurement, Failure> {
         job: jobs::job("hot", "tract", BlobRef::of(b"hot"), plan),
         artifact: jobs::tiny(),
         pack: None,
+        reference: None,
     };
     let limits = Limits {
         meters: Sources {

@@ -38,6 +38,7 @@ fn job(id: &str, runtime: &str, artifact: &Path) -> Assignment {
         job: jobs::job(id, runtime, BlobRef::of(id.as_bytes()), plan()),
         artifact: artifact.to_owned(),
         pack: None,
+        reference: None,
     }
 }
 

@@ -30,6 +30,7 @@ fn runner(name: &str, delay: &str, pack: Option<PathBuf>, race: bool) -> Assignm
         job,
         artifact: tiny(),
         pack,
+        reference: None,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod pack;
 pub mod processors;
 pub mod progress;
+pub mod reference;
 pub mod results;
 pub mod scenario;
 pub mod score;
@@ -38,8 +39,9 @@ pub use outcome::{
 pub use pack::{Normalization, Pack, PackError, PictureShape};
 pub use processors::Processors;
 pub use progress::{JobState, Progress};
+pub use reference::{Reference, ReferenceError};
 pub use scenario::{Probe, Scenario};
-pub use score::{Beside, ClassCount, Score, Worst};
+pub use score::{Beside, ClassCount, PackCounts, Score, Worst};
 pub use seal::{PublicKey, SignedBatch, SigningKey};
 pub use state::{Cooling, ForeignLoad, RoundState, SetAside, Throttle};
 pub use topic::Topic;

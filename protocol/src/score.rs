@@ -29,19 +29,36 @@ pub struct ClassCount {
 }
 
 /// A job's answers beside those of its reference, on the pictures that were scored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Beside {
     /// As `Score::top1_hits`, of the reference.
     pub top1_hits: u64,
     /// As `Score::top5_hits`, of the reference.
     pub top5_hits: u64,
+    /// Pictures whose label had the highest output of the reference alone.
+    pub lost: u64,
+    /// Pictures whose label had the highest output of the job alone.
+    pub won: u64,
     /// Pictures with the same prediction.
     pub agreeing: u64,
+    /// What the reference says of the whole pack.
+    pub pack: PackCounts,
     /// Bounds of the difference of top-1 to the reference's on the whole pack, as a fraction of 1, that hold at every
     /// picture at which scoring could have ended; `None` where the plan has no margin.
     pub bounds: Option<[f64; 2]>,
     /// The outputs that differ most; `None` where the reference holds none.
     pub worst: Option<Worst>,
+}
+
+/// The reference on all pictures of the pack.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackCounts {
+    /// Pictures.
+    pub pictures: u64,
+    /// As `Score::top1_hits`.
+    pub top1_hits: u64,
+    /// As `Score::top5_hits`.
+    pub top5_hits: u64,
 }
 
 /// The largest difference of an output to the reference's.

@@ -55,6 +55,8 @@ pub struct Assignment {
     pub artifact: PathBuf,
     /// Where its validation pack is, if it has one.
     pub pack: Option<PathBuf>,
+    /// Where what its answers are set beside is, if there is such.
+    pub reference: Option<PathBuf>,
 }
 
 /// How workers are started and how long they may be silent.
@@ -295,7 +297,7 @@ impl Bench {
         }
         self.say(Report::State(slot.job().clone(), JobState::Scoring))
             .await;
-        slot.score().await?;
+        slot.score(self.feeds.seed).await?;
         let scored = slot.scored().map(|(job, score)| (job.clone(), score.clone()));
         self.scores.extend(scored);
         Ok(())
@@ -400,7 +402,7 @@ fn pictures(path: &Path, batch: usize) -> Result<Feed, String> {
     } = shape;
     Ok(Feed::Pictures {
         picture: [channels, height, width],
-        values: picture_batch(&pack, 0, batch),
+        values: picture_batch(&pack, 0..pack.len(), batch),
     })
 }
 

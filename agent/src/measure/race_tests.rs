@@ -56,11 +56,8 @@ fn bounded(low: f64, high: f64) -> Accuracy {
     Accuracy::Scored(Score {
         pictures: vec![3, 1],
         beside: Some(Beside {
-            top1_hits: 1,
-            top5_hits: 2,
-            agreeing: 1,
             bounds: Some([low, high]),
-            worst: None,
+            ..Beside::default()
         }),
         ..Score::default()
     })

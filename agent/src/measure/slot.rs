@@ -22,7 +22,7 @@ use super::{Assignment, Limits, utf8};
 use crate::board;
 use crate::clock;
 use crate::conditions::Observer;
-use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Serve, Span};
+use crate::worker::message::{Answer, Feed, Load, Loaded, Order, Scoring, Serve, Span};
 use crate::worker::rss;
 
 /// The note of a measurement on a virtual machine that is not known to be emulated.
@@ -430,11 +430,17 @@ impl Slot {
     }
 
     /// Scores the pack, if the job has one. Its worker should have no further rounds: reading the pack takes memory.
-    pub(super) async fn score(&mut self) -> Result<(), Failure> {
+    /// `seed` decides the order of the pictures where not all may be needed.
+    pub(super) async fn score(&mut self, seed: u64) -> Result<(), Failure> {
         let Some(pack) = &self.assignment.pack else {
             return Ok(());
         };
-        let order = Order::Score { pack: utf8(pack) };
+        let order = Order::Score(Scoring {
+            pack: utf8(pack),
+            reference: self.assignment.reference.as_deref().map(utf8),
+            margin: self.assignment.job.plan.accuracy_margin,
+            seed,
+        });
         match self.worker.ask(&order, Stage::Score, self.limits.run).await? {
             Answer::Score(score) => self.score = Some(score),
             other => return Err(surprise(Stage::Score, &other)),

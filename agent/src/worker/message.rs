@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use edgefront_protocol::outcome::{Failure, LayerTime};
-use edgefront_protocol::{Bytes, Nanos, Scenario, Score, Shape, Target, UnixMillis, wire};
+use edgefront_protocol::{Bytes, Nanos, Ppm, Scenario, Score, Shape, Target, UnixMillis, wire};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -35,11 +35,8 @@ pub(crate) enum Order {
     },
     /// Run it timed, for queries that come at random moments; answered as a round is.
     Serve(Serve),
-    /// Run a pack through it.
-    Score {
-        /// The pack's file.
-        pack: String,
-    },
+    /// Run the validation pack.
+    Score(Scoring),
 }
 
 /// How to load an artifact.
@@ -78,6 +75,19 @@ pub(crate) enum Feed {
         /// `[N, C, H, W]`, where N is the target's batch.
         values: Vec<f32>,
     },
+}
+
+/// What to score.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Scoring {
+    /// Where the pack is.
+    pub(crate) pack: String,
+    /// Where the reference is, which the answers are set beside.
+    pub(crate) reference: Option<String>,
+    /// Scoring ends when the difference of top-1 to the reference's is known within this.
+    pub(crate) margin: Option<Ppm>,
+    /// Seeds the order of the pictures where there is a margin.
+    pub(crate) seed: u64,
 }
 
 /// How long to warm up.
@@ -237,9 +247,12 @@ mod tests {
                 time: Nanos(1),
                 limit: Nanos(2),
             }),
-            Order::Score {
+            Order::Score(Scoring {
                 pack: "/p".to_owned(),
-            },
+                reference: None,
+                margin: None,
+                seed: 7,
+            }),
         ];
         let mut bytes = Vec::new();
         for order in &orders {

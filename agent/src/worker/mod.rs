@@ -3,10 +3,12 @@
 //! It does one order after the other and is blocked reading standard input in between, so that a worker whose
 //! turn it is not takes no processor time. It ends when its input ends, or when its parent does.
 
+pub(crate) mod classify;
 mod emulation;
 mod inputs;
 mod memory;
 pub(crate) mod message;
+mod paired;
 mod processors;
 mod score;
 pub(crate) mod server;
@@ -17,13 +19,13 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use edgefront_protocol::Pack;
 use edgefront_protocol::outcome::Stage;
+use edgefront_protocol::{Pack, Reference};
 use edgefront_runtimes::{Registry, Search};
 
+pub(crate) use classify::picture_batch;
 pub(crate) use memory::rss;
 use message::{Answer, Order};
-pub(crate) use score::picture_batch;
 use session::{Bench, Trouble, Voice, failure};
 
 /// Serves the agent's orders on standard input until it closes. Standard output carries nothing but answers:
@@ -79,7 +81,7 @@ fn follow(order: Order, bench: &mut Option<Bench>, voice: &mut Voice) -> Result<
         Order::Round(span) => loaded(bench)?.round(span, voice),
         Order::Profile { inferences } => loaded(bench)?.profile(inferences),
         Order::Serve(order) => loaded(bench)?.serve(order, voice),
-        Order::Score { pack } => score_pack(loaded(bench)?, &pack, voice),
+        Order::Score(order) => score_pack(loaded(bench)?, &order, voice),
     }
 }
 
@@ -109,18 +111,31 @@ fn probe(runtime: &str, runtime_path: Option<String>) -> Result<Answer, Trouble>
     })
 }
 
-fn score_pack(bench: &mut Bench, path: &str, voice: &mut Voice) -> Result<Answer, Trouble> {
+fn score_pack(bench: &mut Bench, order: &message::Scoring, voice: &mut Voice) -> Result<Answer, Trouble> {
     let failed = |error: &dyn std::fmt::Display| failure(Stage::Score, &format_args!("data set: {error}"));
-    let file = std::fs::read(path).map_err(|error| failed(&error))?;
+    let file = std::fs::read(&order.pack).map_err(|error| failed(&error))?;
     let pack = Pack::decode(file).map_err(|error| failed(&error))?;
+    let beside = order
+        .reference
+        .as_ref()
+        .map(|path| read_reference(path))
+        .transpose();
+    let beside = beside.map_err(|error| failure(Stage::Score, &format_args!("reference: {error}")))?;
+    let course = score::Course::new(pack.len(), beside, order.margin, order.seed);
+    let course = course.map_err(|error| failure(Stage::Score, &error))?;
     let alive = || voice.keep_alive().map_err(|error| error.to_string());
     let (session, ports, batch) = match &mut bench.scoring {
         Some(scoring) => (&mut *scoring.session, scoring.inputs.as_slice(), scoring.batch),
         None => (&mut *bench.session, bench.model.inputs(), bench.batch),
     };
-    score::score(session, ports, batch, &pack, alive)
+    score::score(session, ports, batch, &pack, course, alive)
         .map(Answer::Score)
         .map_err(|error| failure(Stage::Score, &error))
+}
+
+fn read_reference(path: &str) -> Result<Reference, String> {
+    let file = std::fs::read(path).map_err(|error| error.to_string())?;
+    Reference::decode(&file).map_err(|error| error.to_string())
 }
 
 /// The agent quotes the last line of a worker that died.

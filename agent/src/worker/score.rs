@@ -1,119 +1,187 @@
-//! Top-1 and top-5 over a pack.
+//! What a pack says of a model: hits, each class's recall, and how its answers differ from a reference's.
 
-use std::cmp::Ordering;
+use std::ops::ControlFlow;
 
-use edgefront_protocol::{Pack, PictureShape, Score};
-use edgefront_runtimes::{Data, Port, Session, Tensor, classes};
+use edgefront_protocol::{Beside, ClassCount, Pack, Ppm, Reference, Score, Worst};
+use edgefront_runtimes::{Port, Session};
+use rand::SeedableRng as _;
+use rand::seq::SliceRandom as _;
+use rand_chacha::ChaCha8Rng;
 
-use super::inputs;
+use super::classify::{Answer, classify};
+use super::paired::Sequence;
 
 /// Labels within this many of the highest outputs count as hit.
 const TOP: usize = 5;
 
-/// Runs every picture of `pack` through the session; the first output holds one value a class. The last batch
-/// is filled up with its last picture. `alive` is called after each batch. The error is one line.
+/// Which pictures are scored, in which order, and what their answers are set beside.
+pub(crate) struct Course {
+    order: Vec<u32>,
+    beside: Option<Reference>,
+    /// What is known of the difference to it, and within what it is to be known.
+    until: Option<(Sequence, f64)>,
+}
+
+impl Course {
+    /// All pictures in their order; or, with a margin, pictures in an order shuffled by `seed` until the difference of
+    /// top-1 to the reference's is known within it.
+    pub(crate) fn new(
+        pictures: usize,
+        beside: Option<Reference>,
+        margin: Option<Ppm>,
+        seed: u64,
+    ) -> Result<Self, String> {
+        if let Some(reference) = beside.as_ref().filter(|reference| reference.len() != pictures) {
+            return Err(format!(
+                "the reference has {} pictures and the data set {pictures}",
+                reference.len()
+            ));
+        }
+        let mut order: Vec<u32> = (0..pictures as u32).collect();
+        let until = match (margin, &beside) {
+            (None, _) => None,
+            (Some(_), None) => {
+                return Err(
+                    "accuracy within a margin is that beside a reference, and the job has none".to_owned(),
+                );
+            }
+            (Some(margin), Some(reference)) => {
+                order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+                let counts = reference.counts();
+                Some((
+                    Sequence::new(counts.pictures, counts.top1_hits),
+                    margin.as_fraction(),
+                ))
+            }
+        };
+        Ok(Self { order, beside, until })
+    }
+}
+
+/// Runs the pictures of `course` through the session. The error is one line.
 pub(crate) fn score(
     session: &mut dyn Session,
     ports: &[Port],
     batch: usize,
     pack: &Pack,
-    mut alive: impl FnMut() -> Result<(), String>,
+    course: Course,
+    alive: impl FnMut() -> Result<(), String>,
 ) -> Result<Score, String> {
-    let mut score = Score {
-        top1_hits: 0,
-        top5_hits: 0,
-        predictions: Vec::with_capacity(pack.len()),
-        ..Score::default()
-    };
-    let mut known = None;
-    for start in (0..pack.len()).step_by(batch) {
-        let count = batch.min(pack.len() - start);
-        let input = picture_batch(pack, start, batch);
-        let PictureShape {
-            channels,
-            height,
-            width,
-        } = pack.picture();
-        let input = inputs::pictures([channels, height, width], input, ports).map_err(|e| e.to_string())?;
-        session.bind(&[input]).map_err(|e| e.to_string())?;
-        session.run().map_err(|e| e.to_string())?;
-        let outputs = session.fetch().map_err(|e| e.to_string())?;
-        let (classes, values) = class_values(outputs.into_iter().next(), batch)?;
-        let labels = match known {
-            // That looks at every label, so it is done once and not for each batch.
-            Some((for_classes, labels)) if for_classes == classes => labels,
-            _ => pack.labels_for(classes).map_err(|e| e.to_string())?,
-        };
-        known = Some((classes, labels));
-        for (index, values) in (start..start + count).zip(values.chunks_exact(classes)) {
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(format!(
-                    "the model's output for picture {index} holds {value}, so its classes have no order; look \
-                     for weights that are no numbers with `edgefront check`, or for an overflow in half precision"
-                ));
-            }
-            let label = labels[index] as usize;
-            let rank = rank_of(values, label);
-            score.top1_hits += u64::from(rank == 0);
-            score.top5_hits += u64::from(rank < TOP);
-            score.predictions.push(highest(values) as u32);
+    let Course {
+        order,
+        beside,
+        until: mut known,
+    } = course;
+    let mut score = Score::default();
+    let mut comparison = beside.as_ref().map(Comparison::new);
+    let take = |answer: Answer<'_>| {
+        let is_hit = count(&mut score, &answer);
+        if let Some(comparison) = &mut comparison {
+            comparison.take(&answer, is_hit)?;
         }
-        alive()?;
+        let (Some((sequence, margin)), Some(reference)) = (&mut known, &beside) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        score.pictures.push(answer.picture as u32);
+        sequence.take(is_hit, reference.hits(answer.picture)[0]);
+        Ok(if sequence.half_width() <= *margin {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    };
+    classify(session, ports, batch, pack, &order, take, alive)?;
+    score.beside = comparison.map(|comparison| comparison.beside);
+    if let (Some(beside), Some((sequence, _))) = (&mut score.beside, known) {
+        beside.bounds = Some(sequence.bounds());
     }
     Ok(score)
 }
 
-/// `batch` pictures from `start` on; past the end the last one is repeated.
-pub(crate) fn picture_batch(pack: &Pack, start: usize, batch: usize) -> Vec<f32> {
-    let mut values = pack.input(start..start + batch);
-    let volume = pack.picture().volume();
-    let last = values.len().saturating_sub(volume)..values.len();
-    while values.len() < batch * volume {
-        values.extend_from_within(last.clone());
+/// Counts the answer; whether the label has the highest output.
+fn count(score: &mut Score, answer: &Answer<'_>) -> bool {
+    let rank = answer.rank();
+    score.top1_hits += u64::from(rank == 0);
+    score.top5_hits += u64::from(rank < TOP);
+    score.predictions.push(answer.prediction() as u32);
+    score.classes.resize(answer.outputs.len(), ClassCount::default());
+    let class = &mut score.classes[answer.label];
+    class.pictures += 1;
+    class.hits += u32::from(rank == 0);
+    rank == 0
+}
+
+/// Answers beside those of a reference.
+struct Comparison<'a> {
+    reference: &'a Reference,
+    beside: Beside,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(reference: &'a Reference) -> Self {
+        Self {
+            reference,
+            beside: Beside {
+                pack: reference.counts(),
+                ..Beside::default()
+            },
+        }
     }
-    values
-}
 
-/// How many classes the output has, and it as `[batch, classes]` in `f32`.
-fn class_values(output: Option<Tensor>, batch: usize) -> Result<(usize, Vec<f32>), String> {
-    let (shape, data) = output.ok_or("the model has no output")?.into_parts();
-    let wrong = |what: &str| {
-        Err(format!(
-            "the model's first output is {what}, and accuracy is counted on floats of shape [batch, classes]; \
-             give a classifier"
-        ))
-    };
-    let Some(classes) = classes(&shape, batch) else {
-        return wrong(&format!("{shape:?} for a batch of {batch}"));
-    };
-    match data {
-        Data::F32(values) => Ok((classes, values)),
-        Data::F16(values) => Ok((classes, values.into_iter().map(half::f16::to_f32).collect())),
-        other => wrong(&format!("of {}", other.data_type())),
+    fn take(&mut self, answer: &Answer<'_>, is_hit: bool) -> Result<(), String> {
+        let Self { reference, beside } = self;
+        if answer.outputs.len() != reference.classes() as usize {
+            return Err(format!(
+                "the model has {} classes and its reference {}",
+                answer.outputs.len(),
+                reference.classes()
+            ));
+        }
+        let [was_hit, was_near] = reference.hits(answer.picture);
+        beside.top1_hits += u64::from(was_hit);
+        beside.top5_hits += u64::from(was_near);
+        beside.lost += u64::from(was_hit && !is_hit);
+        beside.won += u64::from(is_hit && !was_hit);
+        let is_same = reference.prediction(answer.picture) == Some(answer.prediction() as u32);
+        beside.agreeing += u64::from(is_same);
+        if let Some(outputs) = reference.outputs(answer.picture) {
+            beside.worst = Some(worse(beside.worst, answer, outputs));
+        }
+        Ok(())
     }
 }
 
-/// How many classes come before `label`: those with a higher output, and equal ones with a lower index.
-fn rank_of(values: &[f32], label: usize) -> usize {
-    let before = |(class, value): &(usize, &f32)| match value.partial_cmp(&&values[label]) {
-        Some(Ordering::Greater) => true,
-        Some(Ordering::Equal) => *class < label,
-        Some(Ordering::Less) | None => false,
-    };
-    values.iter().enumerate().filter(before).count()
-}
-
-/// The class with the highest output, the lowest of equal ones.
-fn highest(values: &[f32]) -> usize {
-    let better = |best: usize, class: usize| if values[class] > values[best] { class } else { best };
-    (1..values.len()).fold(0, better)
+/// The worst so far, or one of this picture.
+fn worse(so_far: Option<Worst>, answer: &Answer<'_>, outputs: &[f32]) -> Worst {
+    let mut worst = so_far.unwrap_or(Worst {
+        pictures: 0,
+        picture: answer.picture as u32,
+        class: 0,
+        output: answer.outputs[0],
+        reference: outputs[0],
+        magnitude: 0.0,
+    });
+    worst.pictures += 1;
+    for (class, (&output, &reference)) in answer.outputs.iter().zip(outputs).enumerate() {
+        worst.magnitude = worst.magnitude.max(reference.abs());
+        if (output - reference).abs() > (worst.output - worst.reference).abs() {
+            worst = Worst {
+                picture: answer.picture as u32,
+                class: class as u32,
+                output,
+                reference,
+                ..worst
+            };
+        }
+    }
+    worst
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use edgefront_runtimes::{DataType, Error, Floats};
-    use proptest::prelude::*;
+    use edgefront_protocol::PictureShape;
+    use edgefront_runtimes::{DataType, Error, Floats, Tensor};
 
     use super::*;
 
@@ -139,24 +207,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_output_that_is_no_score_of_classes_is_refused() {
-        let zeros = |data_type, shape: &[usize]| Tensor::zeros(data_type, shape.to_vec());
-        let values = class_values(zeros(DataType::F32, &[2, 6, 1, 1]), 2).unwrap();
-        assert_eq!(values, (6, vec![0.0; 12]));
-        let said = [
-            zeros(DataType::F32, &[2, 6, 4, 4]),
-            zeros(DataType::F32, &[2]),
-            zeros(DataType::I64, &[2, 6]),
-            None,
-        ];
-        let said = said.map(|output| class_values(output, 2).unwrap_err());
-        insta::assert_snapshot!(said.join("\n"));
-    }
-
     const CLASSES: usize = 6;
 
     fn score_of(pictures: &[[f32; CLASSES]], labels: &[i64], batch: usize) -> Result<Score, String> {
+        score_in(pictures, labels, batch, |pack| {
+            Course::new(pack.len(), None, None, 0)
+        })
+    }
+
+    fn score_in(
+        pictures: &[[f32; CLASSES]],
+        labels: &[i64],
+        batch: usize,
+        course: impl FnOnce(&Pack) -> Result<Course, String>,
+    ) -> Result<Score, String> {
         let picture = PictureShape {
             channels: CLASSES,
             height: 1,
@@ -170,7 +234,8 @@ mod tests {
             data_type: DataType::F32,
             shape: vec![batch, CLASSES, 1, 1],
         }];
-        score(&mut Echo(None), &ports, batch, &pack, || Ok(()))
+        let course = course(&pack)?;
+        score(&mut Echo(None), &ports, batch, &pack, course, || Ok(()))
     }
 
     #[test]
@@ -182,6 +247,111 @@ mod tests {
             assert_eq!((score.top1_hits, score.top5_hits), (1, 3), "batch {batch}");
             assert_eq!(score.predictions, [0; 4]);
         }
+    }
+
+    #[test]
+    fn recall_is_counted_by_class() {
+        let falling = [6.0, 5.0, 4.0, 3.0, 2.0, 1.0];
+        let score = score_of(&[falling; 4], &[0, 0, 2, 0], 3).unwrap();
+        let of = |pictures, hits| ClassCount { pictures, hits };
+        let none = of(0, 0);
+        assert_eq!(score.classes, [of(3, 3), none, of(1, 0), none, none, none]);
+    }
+
+    /// Answers of a class each, with a 1 for it and 0 for the others.
+    fn answers(predictions: &[usize]) -> Vec<[f32; CLASSES]> {
+        let one = |&class: &usize| {
+            let mut outputs = [0.0; CLASSES];
+            outputs[class] = 1.0;
+            outputs
+        };
+        predictions.iter().map(one).collect()
+    }
+
+    /// What a model with these predictions says of pictures with these labels.
+    fn reference(predictions: &[usize], labels: &[i64]) -> Reference {
+        let mut reference = Reference::new(CLASSES as u32);
+        for ((outputs, &prediction), &label) in answers(predictions).iter().zip(predictions).zip(labels) {
+            let rank = u32::from(prediction as i64 != label) * 5;
+            reference.push(prediction as u32, rank, outputs);
+        }
+        reference
+    }
+
+    #[test]
+    fn answers_are_set_beside_those_of_the_reference() {
+        let labels = [0, 1, 2, 3];
+        let beside = reference(&[0, 1, 5, 5], &labels);
+        // Loses the second, wins the third, and shares the mistake of the last.
+        let mut pictures = answers(&[0, 4, 2, 5]);
+        pictures[3][1] = -3.5;
+        let course = |pack: &Pack| Course::new(pack.len(), Some(beside.clone()), None, 0);
+        let beside = score_in(&pictures, &labels, 3, course).unwrap().beside.unwrap();
+        assert_eq!(
+            (beside.top1_hits, beside.lost, beside.won, beside.agreeing),
+            (2, 1, 1, 2)
+        );
+        assert_eq!(
+            (beside.pack.pictures, beside.pack.top1_hits, beside.bounds),
+            (4, 2, None)
+        );
+        let worst = Worst {
+            pictures: 4,
+            picture: 3,
+            class: 1,
+            output: -3.5,
+            reference: 0.0,
+            magnitude: 1.0,
+        };
+        assert_eq!(beside.worst, Some(worst));
+    }
+
+    #[test]
+    fn scoring_ends_where_the_difference_is_known() {
+        let labels: Vec<i64> = (0..2_000).map(|picture| picture % CLASSES as i64).collect();
+        let predictions: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
+        let beside = reference(&predictions, &labels);
+        let within = |margin, seed| {
+            let course = |pack: &Pack| Course::new(pack.len(), Some(beside.clone()), Some(Ppm(margin)), seed);
+            score_in(&answers(&predictions), &labels, 7, course).unwrap()
+        };
+        let score = within(50_000, 3);
+        assert!(
+            (50..1_000).contains(&score.predictions.len()),
+            "{}",
+            score.predictions.len()
+        );
+        assert_eq!(score.pictures.len(), score.predictions.len());
+        let [low, high] = score.beside.as_ref().unwrap().bounds.unwrap();
+        assert!(low <= 0.0 && high >= 0.0 && high - low <= 0.1, "{low} {high}");
+        // The order is the seed's.
+        assert_eq!(score, within(50_000, 3));
+        assert_ne!(score.pictures, within(50_000, 4).pictures);
+        let mut all = within(0, 3).pictures;
+        all.sort_unstable();
+        assert_eq!(all, (0..2_000).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn a_reference_that_does_not_fit_is_refused() {
+        let labels = [0, 1];
+        let refused = |beside: Option<Reference>, margin| {
+            let course = |pack: &Pack| Course::new(pack.len(), beside, margin, 0);
+            score_in(&answers(&[0, 1]), &labels, 1, course).unwrap_err()
+        };
+        let mut narrow = Reference::new(3);
+        narrow.push(0, 0, &[0.0; 3]);
+        narrow.push(0, 0, &[0.0; 3]);
+        let said = [
+            refused(Some(reference(&[0], &labels)), None),
+            refused(Some(narrow), None),
+            refused(None, Some(Ppm(5))),
+        ];
+        insta::assert_snapshot!(said.join("\n"), @"
+        the reference has 1 pictures and the data set 2
+        the model has 6 classes and its reference 3
+        accuracy within a margin is that beside a reference, and the job has none
+        ");
     }
 
     #[test]
@@ -212,17 +382,6 @@ mod tests {
             let error = score_of(&pictures, &[0; 3], 2).unwrap_err();
             let begin = format!("the model's output for picture 2 holds {shown}, ");
             assert!(error.starts_with(&begin), "{error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_prediction_is_the_class_of_rank_0(values in prop::collection::vec(-3i8..3, 1..12)) {
-            let values: Vec<f32> = values.into_iter().map(f32::from).collect();
-            prop_assert_eq!(rank_of(&values, highest(&values)), 0);
-            let mut ranks: Vec<_> = (0..values.len()).map(|class| rank_of(&values, class)).collect();
-            ranks.sort_unstable();
-            prop_assert_eq!(ranks, (0..values.len()).collect::<Vec<_>>());
         }
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgefront_optimizer::train::Device;
-use edgefront_protocol::{CoolDown, Governor, Plan, Processors};
+use edgefront_protocol::{CoolDown, Governor, Plan, Ppm, Processors};
 
 use super::shared::{RuntimeArgs, check_device};
 use crate::stats::certify::{Percentile, certifying};
 use crate::study::scenario::{Asked, Name};
-use crate::study::{Cache, Existing, Options, celsius};
+use crate::study::{Cache, Existing, Options, celsius, percent};
 
 /// The help lists under it how long a job measures; each argument names it, for what follows must not.
 const MEASURING: &str = "Measuring";
@@ -72,6 +72,11 @@ pub struct PlanArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = MEASURING)]
     pub sustained: Option<Duration>,
 
+    /// Score only as many pictures, in random order, as show the difference of top-1 to the model's own within this, as in
+    /// 0.5%, with a confidence of 95 %. Otherwise the whole pack is scored.
+    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = MEASURING)]
+    pub accuracy_within: Option<Ppm>,
+
     /// Seed of the order of the jobs within a round, and of the moments at which queries come.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = MEASURING)]
     pub seed: u64,
@@ -122,6 +127,7 @@ impl PlanArgs {
             scenario: asked.scenario(self.seed)?,
             processors: self.cpus,
             race: !self.no_racing,
+            accuracy_margin: self.accuracy_within,
             sustained: self.sustained.map(Into::into),
             ..Plan::default()
         };

@@ -6,7 +6,7 @@ use super::Rendered;
 
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 54] = [
+const COLUMNS: [Column; 60] = [
     ("device", |r| r.device.clone()),
     ("variant", |r| r.variant.clone()),
     ("runtime", |r| r.runtime.clone()),
@@ -88,6 +88,29 @@ const COLUMNS: [Column; 54] = [
         flagged.map_or(0, |flagged| flagged.count).to_string()
     }),
     ("foreign_load", |r| optional(r.conditions.foreign_load)),
+    ("samples_scored", |r| {
+        r.accuracy
+            .as_ref()
+            .map(|a| a.samples.to_string())
+            .unwrap_or_default()
+    }),
+    ("top1_drop", |r| {
+        optional(r.accuracy.as_ref().and_then(|a| a.top1_drop))
+    }),
+    ("agreement_reference", |r| {
+        optional(r.accuracy.as_ref().and_then(|a| a.agreement_reference))
+    }),
+    ("mean_recall", |r| {
+        optional(r.accuracy.as_ref().and_then(|a| a.mean_recall))
+    }),
+    ("worst_recall", |r| {
+        let worst = r.accuracy.as_ref().and_then(|a| a.worst_recall);
+        optional(worst.map(|worst| worst.recall))
+    }),
+    ("worst_output", |r| {
+        let worst = r.accuracy.as_ref().and_then(|a| a.worst_output);
+        optional(worst.map(|worst| worst.difference))
+    }),
     ("stopped_by", |r| {
         r.stopped
             .as_ref()

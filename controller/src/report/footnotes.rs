@@ -1,6 +1,6 @@
 //! Remarks on records, numbered: a sign beside a record, and its text below the table.
 
-use edgefront_protocol::results::{FlaggedRounds, Record, StoppedRecord};
+use edgefront_protocol::results::{AccuracyRecord, FlaggedRounds, Record, StoppedRecord};
 
 /// The remarks of some records, each text once, in the order in which they first stand.
 pub(super) struct Footnotes {
@@ -57,6 +57,7 @@ pub(crate) fn conditions(record: &Record) -> Vec<String> {
     let conditions = &record.conditions;
     let mut remarks = conditions.notes.clone();
     remarks.extend(record.stopped.as_ref().map(stopped));
+    remarks.extend(record.accuracy.as_ref().and_then(partly));
     if conditions.throttled == Some(true) {
         remarks.push("the device throttled".to_owned());
     }
@@ -83,6 +84,18 @@ pub(crate) fn conditions(record: &Record) -> Vec<String> {
         remarks.push("the rounds disagree too much to be compared".to_owned());
     }
     remarks
+}
+
+/// That a part of the pack was scored.
+fn partly(accuracy: &AccuracyRecord) -> Option<String> {
+    let (pack, [low, high]) = (accuracy.pack_samples?, accuracy.top1_drop_ci95?);
+    Some(format!(
+        "scored on {} of {pack} pictures, which show that its top-1 is {:.2} to {:.2} points below the model's own on the \
+         whole pack",
+        accuracy.samples,
+        100.0 * low,
+        100.0 * high
+    ))
 }
 
 /// Who stopped it and on what evidence.

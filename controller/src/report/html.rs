@@ -9,7 +9,7 @@ use edgefront_protocol::results::{Record, Results};
 
 use super::footnotes::Footnotes;
 use super::names::{Names, Part};
-use super::{Rendered, by_median, devices, figure, layers, no_p99, picture, power, windows};
+use super::{Rendered, accuracy, by_median, devices, figure, layers, no_p99, picture, power, windows};
 use crate::frontier::objective;
 use crate::stats::certify;
 
@@ -26,6 +26,9 @@ pub(super) fn render(results: &Results) -> Rendered {
         include_str!("../../assets/report/report.css"),
         escaped(&objectives(results)),
     )?;
+    for finding in &results.findings {
+        writeln!(page, "<p class=\"finding\">{}</p>", escaped(finding))?;
+    }
     for device in devices(results) {
         section(&mut page, results, device)?;
     }
@@ -85,6 +88,9 @@ fn section(page: &mut String, results: &Results, device: &str) -> std::fmt::Resu
         writeln!(page, "<p class=\"note\"><sup>{number}</sup> {remark}</p>")?;
     }
     conditions(page, &records)?;
+    accuracy::html(page, &records, &|record| {
+        naming.names.short(record, &Part::ALL).join("/")
+    })?;
     for record in &records {
         let name = naming.names.short(record, &Part::ALL).join("/");
         windows::html(page, record, &name)?;

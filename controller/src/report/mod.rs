@@ -1,5 +1,6 @@
 //! What people and programs read: the files of a results directory and the table of the terminal.
 
+mod accuracy;
 mod csv;
 mod folder;
 mod footnotes;

@@ -78,6 +78,9 @@ fn legend(text: &mut String, results: &Results, footnotes: &Footnotes) {
     for (number, remark) in footnotes.iter() {
         line(format!("{} {remark}", superscript(number)));
     }
+    for finding in &results.findings {
+        line(finding.clone());
+    }
     let lost = unmeasured(results);
     let is_told = |failed: &FailedJob| {
         let of = lost.iter().find(|lost| lost.device == failed.device);

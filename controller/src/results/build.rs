@@ -2,22 +2,23 @@
 
 use edgefront_protocol::outcome::{Harness, Latency, LayerTime, Round};
 use edgefront_protocol::results::{
-    AccuracyRecord, ArtifactRecord, CertificationRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord,
-    FailedJob, HarnessRecord, LatencyRecord, LayerTimeRecord, MemoryRecord, Record, Results, RoundRecord,
-    SCHEMA,
+    ArtifactRecord, CertificationRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord, FailedJob,
+    HarnessRecord, LatencyRecord, LayerTimeRecord, MemoryRecord, Record, Results, RoundRecord, SCHEMA,
 };
 use edgefront_protocol::{
     Artifact, Bytes, Device, DeviceId, Failure, JobId, Measurement, Nanos, Scenario, Score, Stage, Target,
 };
 
+use super::accuracy::accuracy;
 use super::conditions;
 use super::energy::energy;
+use super::kernels;
 use super::race;
 use super::scenario::{mark_best, scenario, throughput};
 use super::sustained;
 use crate::frontier::{mark, objective};
 use crate::stats::certify::Percentile;
-use crate::stats::{Samples, blocks, certify, intervals, rounds, wilson};
+use crate::stats::{Samples, blocks, certify, intervals, rounds};
 
 /// One job of a study and how it ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,9 +50,8 @@ pub struct Study<'a> {
     pub unmade: &'a [FailedJob],
     /// The devices that took part, as far as they are known.
     pub devices: &'a [Device],
-    /// Predicted classes of the FP32 model on the validation pack, in the pack's order; `None` where it was
-    /// not run.
-    pub reference: Option<&'a [u32]>,
+    /// What a device scored of the FP32 model; `None` where it was not run.
+    pub reference: Option<&'a Score>,
 }
 
 /// Derives the statistics of every job and marks the frontier of each device by the default objectives.
@@ -67,6 +67,7 @@ pub fn build(study: &Study<'_>) -> Results {
         failed: study.unmade.to_vec(),
         unfinished: false,
         variants: Vec::new(),
+        findings: kernels::findings(study.jobs),
     };
     let mut measured = Vec::new();
     for job in study.jobs {
@@ -104,7 +105,7 @@ pub(super) fn failed(job: &Settled, failure: &Failure) -> FailedJob {
     }
 }
 
-fn record(job: &Settled, measurement: &Measurement, reference: Option<&[u32]>) -> Result<Record, Failure> {
+fn record(job: &Settled, measurement: &Measurement, reference: Option<&Score>) -> Result<Record, Failure> {
     let unreadable = |stage, error: String| Failure { stage, error };
     let samples =
         Samples::decode(&measurement.latency).map_err(|error| unreadable(Stage::Run, error.to_string()))?;
@@ -260,40 +261,6 @@ fn round_record(round: &Round) -> RoundRecord {
     }
 }
 
-fn accuracy(score: &Score, reference: Option<&[u32]>) -> Result<AccuracyRecord, String> {
-    let pictures = score.predictions.len() as u64;
-    let rate = |hits: u64| {
-        let interval = wilson::interval(hits, pictures)
-            .ok_or_else(|| format!("the device counted {hits} hits on {pictures} pictures"))?;
-        Ok::<_, String>((rounded(hits as f64 / pictures as f64), interval.map(rounded)))
-    };
-    let (top1, top1_ci95) = rate(score.top1_hits)?;
-    let (top5, top5_ci95) = rate(score.top5_hits)?;
-    let agreement_fp32 = reference
-        .map(|reference| agreement(&score.predictions, reference))
-        .transpose()?;
-    Ok(AccuracyRecord {
-        top1,
-        top5,
-        samples: pictures,
-        top1_ci95,
-        top5_ci95,
-        agreement_fp32,
-    })
-}
-
-fn agreement(predictions: &[u32], reference: &[u32]) -> Result<f64, String> {
-    if predictions.len() != reference.len() {
-        return Err(format!(
-            "the device predicted {} pictures and the FP32 model {}",
-            predictions.len(),
-            reference.len()
-        ));
-    }
-    let same = predictions.iter().zip(reference).filter(|(a, b)| a == b).count();
-    Ok(rounded(same as f64 / predictions.len() as f64))
-}
-
 /// To six decimals: a nanosecond of a millisecond, and short enough for JSON to give back every bit.
 pub(super) fn rounded(figure: f64) -> f64 {
     (figure * 1e6).round() / 1e6
@@ -436,7 +403,14 @@ pub(super) mod tests {
         }
     }
 
-    fn build_one(job: Settled, reference: Option<&[u32]>) -> Results {
+    fn predicted(predictions: &[u32]) -> Score {
+        Score {
+            predictions: predictions.to_vec(),
+            ..Score::default()
+        }
+    }
+
+    fn build_one(job: Settled, reference: Option<&Score>) -> Results {
         build(&Study {
             name: "test",
             jobs: &[job],
@@ -448,7 +422,10 @@ pub(super) mod tests {
 
     #[test]
     fn a_measurement_becomes_a_record() {
-        let results = build_one(settled((1..=700).map(|i| i * 100)), Some(&[1, 2, 3, 9]));
+        let results = build_one(
+            settled((1..=700).map(|i| i * 100)),
+            Some(&predicted(&[1, 2, 3, 9])),
+        );
         let record = &results.records[0];
         assert_eq!(record.configuration(), "fp32/ort/cpu/t1/b4");
         assert_eq!(record.latency_ms.p50.to_bits(), 0.035_f64.to_bits());
@@ -559,7 +536,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_reference_of_another_pack_is_an_error() {
-        let results = build_one(settled([1_000]), Some(&[1, 2]));
+        let results = build_one(settled([1_000]), Some(&predicted(&[1, 2])));
         assert!(results.records.is_empty());
         assert_eq!(results.failed[0].stage, "score");
     }

@@ -54,6 +54,7 @@ pub(crate) fn results() -> Results {
             device("local", "Example CPU @ 2.6 GHz", 2, "x86_64"),
             device("pi-kitchen", "Cortex-A72", 4, "aarch64"),
         ],
+        findings: Vec::new(),
         records,
         failed: vec![FailedJob {
             study: None,
@@ -206,6 +207,14 @@ fn record(
             top1_ci95: wilson::interval(hits, 1_000).unwrap().map(rounded),
             top5_ci95: wilson::interval(hits + 60, 1_000).unwrap().map(rounded),
             agreement_fp32: Some(share(hits + 40)),
+            pack_samples: None,
+            agreement_reference: None,
+            top1_drop: None,
+            top1_drop_ci95: None,
+            recall: Vec::new(),
+            mean_recall: None,
+            worst_recall: None,
+            worst_output: None,
         }),
         energy: None,
         memory: MemoryRecord {

@@ -1,11 +1,13 @@
 //! The results of a study: built from the stored outcomes of its jobs, read back from files, merged.
 
+mod accuracy;
 mod build;
 mod conditions;
 mod energy;
 mod figures;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod kernels;
 mod load;
 mod machines;
 mod race;

@@ -347,6 +347,7 @@ impl Course<'_> {
         failures: &mut Vec<FailedJob>,
     ) -> anyhow::Result<()> {
         let validation = maker.write_validation()?;
+        let reference = maker.reference(&store.jobs()?, self.ui)?;
         let groups = self.make_variants(store, maker, choices, failures).await?;
         let stored = store.jobs()?;
         for (device, runtimes) in choices {
@@ -363,6 +364,7 @@ impl Course<'_> {
                 study: self.prepared.study,
                 runtimes: &runtimes,
                 validation,
+                reference,
                 interface: &self.prepared.interface,
             };
             let existing: Vec<&StoredJob> = stored.iter().filter(|job| job.device == device.id).collect();
@@ -390,6 +392,9 @@ fn offered(store: &Store, maker: &Maker<'_>) -> anyhow::Result<Blobs> {
             blobs.offer(job.artifact.blob, maker.path(&job.artifact));
             if let Some(pack) = job.validation {
                 blobs.offer(pack, maker.pack_path(&pack));
+            }
+            if let Some(reference) = job.reference {
+                blobs.offer(reference, maker.reference_path(&reference));
             }
         }
     }

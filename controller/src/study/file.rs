@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use edgefront_link::BrokerUrl;
 use edgefront_optimizer::recipe::Recipe;
-use edgefront_protocol::{CoolDown, DeviceId, Governor, Plan, Processors};
+use edgefront_protocol::{CoolDown, DeviceId, Governor, Plan, Ppm, Processors};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Visitor};
@@ -65,6 +65,7 @@ struct FilePlan {
     samples_per_query: Option<NonZeroU32>,
     cpus: Option<Cpus>,
     racing: Option<bool>,
+    accuracy_within: Option<Percent>,
     #[serde(default, with = "humantime_serde")]
     sustained: Option<Duration>,
 }
@@ -89,6 +90,28 @@ pub(crate) fn celsius(text: &str) -> Result<u32, String> {
     degrees
         .parse()
         .map_err(|_| format!("`{text}` is no temperature in degrees Celsius; write it as 50C"))
+}
+
+/// A part of accuracy, written as `0.5%`.
+#[derive(Debug, Clone, Copy)]
+struct Percent(Ppm);
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        percent(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// A margin of accuracy as users write it: `0.5%`.
+pub(crate) fn percent(text: &str) -> Result<Ppm, String> {
+    let number = text
+        .trim()
+        .strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok());
+    let number = number.filter(|number| (0.0001..100.0).contains(number));
+    let number = number.ok_or_else(|| format!("`{text}` is no margin of accuracy; write it as 0.5%"))?;
+    Ok(Ppm((number * 1e4).round() as u32))
 }
 
 /// The name of a default recipe, or a recipe. Not an untagged enum: that would lose the place and the reason
@@ -223,6 +246,7 @@ impl FilePlan {
             scenario: asked.scenario(seed)?,
             processors: self.cpus.map_or(below.processors, |Cpus(processors)| processors),
             race: self.racing.unwrap_or(below.race),
+            accuracy_margin: self.accuracy_within.map(|Percent(margin)| margin),
             sustained: self.sustained.map(Into::into),
             ..below
         };

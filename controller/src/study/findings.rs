@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use edgefront_protocol::DeviceId;
 use edgefront_protocol::results::{FailedJob, Results};
+use edgefront_protocol::{DeviceId, Score};
 
 use super::Options;
 use super::explain;
@@ -91,8 +91,8 @@ fn settled(stored: &StoredJob) -> Option<Settled> {
     })
 }
 
-/// The predictions of the FP32 variant, from the best runtime that measured it, first device first.
-fn reference(jobs: &[Settled]) -> Option<&[u32]> {
+/// What was scored of the FP32 variant, by the best runtime that measured it, first device first.
+fn reference(jobs: &[Settled]) -> Option<&Score> {
     let rank = |job: &Settled| {
         REFERENCE_RUNTIMES
             .iter()
@@ -103,7 +103,7 @@ fn reference(jobs: &[Settled]) -> Option<&[u32]> {
         .filter(|job| job.variant == REFERENCE)
         .filter_map(|job| Some((rank(job), job.result.as_ref().ok()?.score.as_ref()?)))
         .min_by_key(|(rank, _)| *rank)
-        .map(|(_, score)| score.predictions.as_slice())
+        .map(|(_, score)| score)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod place;
 mod plan;
 mod prepare;
 mod reach;
+mod reference;
 pub(crate) mod scenario;
 mod variants;
 
@@ -38,7 +39,7 @@ use findings::REFERENCE;
 
 pub use cache::Cache;
 pub use course::{Findings, check, measure, run};
-pub(crate) use file::celsius;
+pub(crate) use file::{celsius, percent};
 pub(crate) use model::Interface;
 
 /// What is to be measured, as the user wrote it.

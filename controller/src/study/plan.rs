@@ -39,6 +39,8 @@ pub(super) struct Common<'a> {
     /// The runtimes that it measures, as they are written, each with the variants that were made for it.
     pub(super) runtimes: &'a [(&'a str, &'a [Variant])],
     pub(super) validation: Option<BlobRef>,
+    /// What the model answers on that, as this machine computed it.
+    pub(super) reference: Option<BlobRef>,
     pub(super) interface: &'a Interface,
 }
 
@@ -174,7 +176,7 @@ fn job(common: Common<'_>, variant: &str, artifact: Artifact, target: Target) ->
         artifact,
         inputs: common.interface.shapes(target.batch),
         validation: common.validation,
-        reference: None,
+        reference: common.reference,
         plan: Plan {
             // Every round has a run of its own, so more would make the job longer than its plan.
             rounds: common.study.plan.rounds.min(common.study.plan.min_runs),
@@ -281,6 +283,7 @@ mod tests {
             study: &study,
             runtimes: &[("tract", &variants), ("ort", &variants)],
             validation: None,
+            reference: None,
             interface: &interface,
         };
         let jobs = new_jobs(common, &[]);
@@ -307,6 +310,40 @@ mod tests {
     }
 
     #[test]
+    fn a_sustained_run_follows_all_others_and_the_model_itself_is_never_stopped() {
+        let mut study = Study::new("test", "m.onnx");
+        study.plan.sustained = Some(Nanos(600_000_000_000));
+        study.plan.layers = true;
+        let interface = Interface::default();
+        let common = Common {
+            study: &study,
+            runtimes: &[("tract", &[variant("fp32"), variant("prune50")])],
+            validation: None,
+            reference: None,
+            interface: &interface,
+        };
+        let jobs = new_jobs(common, &[]);
+        let told: Vec<_> = jobs
+            .iter()
+            .map(|job| {
+                (
+                    job.variant.as_str(),
+                    job.plan.sustained.is_some(),
+                    job.plan.race,
+                    job.plan.layers,
+                )
+            })
+            .collect();
+        let expected = [
+            ("fp32", false, false, true),
+            ("prune50", false, true, true),
+            ("fp32", true, false, false),
+            ("prune50", true, false, false),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
     fn a_runtime_gets_the_file_of_its_format_and_batch() {
         let file = |name: &str| Artifact {
             blob: BlobRef {
@@ -326,6 +363,7 @@ mod tests {
             study: &study,
             runtimes: &[("tflite:builtin", &variants), ("ort", &variants)],
             validation: None,
+            reference: None,
             interface: &Interface::default(),
         };
         let jobs = new_jobs(common, &[]);
@@ -357,6 +395,7 @@ mod tests {
                 study: &study,
                 runtimes: &[("tract", &[variant("fp32")])],
                 validation: None,
+                reference: None,
                 interface: &Interface::default(),
             };
             new_jobs(common, &[])[0].plan.rounds

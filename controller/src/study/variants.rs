@@ -28,9 +28,9 @@ pub(super) const FOLDER: &str = "artifacts";
 
 /// Makes the variants of a study in its directory.
 pub(super) struct Maker<'a> {
-    prepared: &'a Prepared<'a>,
-    options: &'a Options,
-    folder: PathBuf,
+    pub(super) prepared: &'a Prepared<'a>,
+    pub(super) options: &'a Options,
+    pub(super) folder: PathBuf,
 }
 
 /// What came of the recipes.
@@ -333,7 +333,7 @@ fn precision(recipe: &Recipe) -> Precision {
 }
 
 /// Whether the file is there and holds what its name says.
-fn is_whole(path: &Path, blob: &BlobRef) -> bool {
+pub(super) fn is_whole(path: &Path, blob: &BlobRef) -> bool {
     let has_size = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == blob.bytes.0);
     has_size && fs::read(path).is_ok_and(|bytes| Digest::of(&bytes) == blob.digest)
 }

@@ -6,10 +6,11 @@ use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, Beside, BlobRef, Board, Bytes, Cancel, ClassCount, Conditions, CoolDown,
     Cooling, Device, Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState,
-    Latency, LayerTime, Lead, Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome, Plan,
-    Ppm, Precision, Presence, Probe, Processors, Progress, PublicKey, Rail, RailEnergy, Round, RoundState,
-    RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside, SignedBatch, SigningKey, Stage, Startup,
-    Step, Stopped, Sustained, Target, Throttle, Trust, UnixMillis, Window, Worst, wire,
+    Latency, LayerTime, Lead, Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome,
+    PackCounts, Plan, Ppm, Precision, Presence, Probe, Processors, Progress, PublicKey, Rail, RailEnergy,
+    Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside, SignedBatch,
+    SigningKey, Stage, Startup, Step, Stopped, Sustained, Target, Throttle, Trust, UnixMillis, Window, Worst,
+    wire,
 };
 use ring::signature::Ed25519KeyPair;
 
@@ -275,7 +276,14 @@ pub(crate) fn outcome_measured() -> Outcome {
                 beside: Some(Beside {
                     top1_hits: 3,
                     top5_hits: 3,
+                    lost: 1,
+                    won: 0,
                     agreeing: 2,
+                    pack: PackCounts {
+                        pictures: 400,
+                        top1_hits: 360,
+                        top5_hits: 399,
+                    },
                     bounds: Some([-0.75, 0.25]),
                     worst: Some(Worst {
                         pictures: 3,

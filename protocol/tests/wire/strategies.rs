@@ -8,9 +8,9 @@ use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, Beside, BlobRef, Board, Bytes, Cancel, ClassCount, Conditions,
     ControllerId, CoolDown, Cooling, Device, DeviceId, Digest, Failure, ForeignLoad, Format, Governor,
     Harness, Incarnation, Job, JobId, JobState, Latency, LayerTime, Lead, Measurement, Memory, Meters,
-    Microjoules, Microwatts, Nanos, Outcome, Plan, Ppm, Precision, Presence, Probe, Processors, Progress,
-    PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score,
-    SetAside, SignedBatch, Stage, Startup, Step, Stopped, Sustained, Target, Throttle, Topic, Trust,
+    Microjoules, Microwatts, Nanos, Outcome, PackCounts, Plan, Ppm, Precision, Presence, Probe, Processors,
+    Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope,
+    Score, SetAside, SignedBatch, Stage, Startup, Step, Stopped, Sustained, Target, Throttle, Topic, Trust,
     UnixMillis, Window, Worst,
 };
 use proptest::collection::vec;
@@ -568,11 +568,19 @@ fn beside() -> impl Strategy<Value = Beside> {
         },
     );
     let bounds = option::of([-1.0..1.0f64, -1.0..1.0f64]);
-    (any::<[u64; 3]>(), bounds, option::of(worst)).prop_map(
-        |([top1_hits, top5_hits, agreeing], bounds, worst)| Beside {
+    let pack = any::<[u64; 3]>().prop_map(|[pictures, top1_hits, top5_hits]| PackCounts {
+        pictures,
+        top1_hits,
+        top5_hits,
+    });
+    (any::<[u64; 5]>(), pack, bounds, option::of(worst)).prop_map(
+        |([top1_hits, top5_hits, lost, won, agreeing], pack, bounds, worst)| Beside {
             top1_hits,
             top5_hits,
+            lost,
+            won,
             agreeing,
+            pack,
             bounds,
             worst,
         },
