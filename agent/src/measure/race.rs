@@ -56,7 +56,7 @@ pub(super) enum Accuracy {
     /// Its pack is not scored yet.
     NotYet,
     /// Its pack is scored.
-    Scored(Score),
+    Scored(Box<Score>),
 }
 
 /// One round.

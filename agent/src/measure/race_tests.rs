@@ -45,22 +45,22 @@ fn laps(rng: &mut ChaCha8Rng, median: f64, scatter: f64, count: usize) -> Vec<Op
 }
 
 fn score(top1_hits: u64) -> Accuracy {
-    Accuracy::Scored(Score {
+    Accuracy::Scored(Box::new(Score {
         top1_hits,
         top5_hits: top1_hits + 5,
         ..Score::default()
-    })
+    }))
 }
 
 fn bounded(low: f64, high: f64) -> Accuracy {
-    Accuracy::Scored(Score {
+    Accuracy::Scored(Box::new(Score {
         pictures: vec![3, 1],
         beside: Some(Beside {
             bounds: Some([low, high]),
             ..Beside::default()
         }),
         ..Score::default()
-    })
+    }))
 }
 
 /// The first and a second one that takes so many times as long, three rounds each.

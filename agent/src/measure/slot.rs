@@ -336,7 +336,7 @@ impl Slot {
         let accuracy = match (&self.assignment.pack, &self.score) {
             (None, _) => Accuracy::NotAsked,
             (Some(_), None) => Accuracy::NotYet,
-            (Some(_), Some(score)) => Accuracy::Scored(score.clone()),
+            (Some(_), Some(score)) => Accuracy::Scored(Box::new(score.clone())),
         };
         Runner {
             job: job.id.clone(),
@@ -347,7 +347,8 @@ impl Slot {
                 processors: job.plan.processors,
                 validation: job.validation,
             },
-            may_be_stopped: job.plan.race,
+            // One that has had its last round has nothing to save.
+            may_be_stopped: job.plan.race && self.next_task().is_some(),
             accuracy,
             laps: self.rounds.laps(&power.energies(&self.rounds.turns())),
             rounds: job.plan.rounds,
