@@ -23,6 +23,7 @@ pub mod measure;
 mod meters;
 mod presence;
 mod service;
+mod stat;
 mod store;
 pub mod worker;
 

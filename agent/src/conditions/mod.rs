@@ -24,6 +24,8 @@ use edgefront_protocol::{RoundState, Throttle};
 pub(crate) use files::Fault;
 use load::Usage;
 
+use crate::stat::Counters;
+
 /// Every driver.
 const DRIVERS: [Driver; 7] = [
     thermal::look,
@@ -148,7 +150,7 @@ async fn look(root: &Arc<Path>, worker: Option<u32>) -> Moment {
 
 /// Every text that is more than a word or a number, for fuzzing.
 pub(crate) fn parse_all(text: &str) {
-    let _ = load::Counters::parse(text);
+    let _ = Counters::parse(text);
     let _ = load::ticks(text);
     let _ = load::times(text);
     let _ = nvpmodel::parse(text, text);
