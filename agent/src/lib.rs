@@ -24,6 +24,7 @@ mod meters;
 mod presence;
 mod service;
 mod stat;
+mod vcgencmd;
 mod store;
 pub mod worker;
 
