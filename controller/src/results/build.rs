@@ -7,7 +7,8 @@ use edgefront_protocol::results::{
     SCHEMA,
 };
 use edgefront_protocol::{
-    Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Scenario, Score, Stage, Target,
+    Artifact, Bytes, Device, DeviceId, Failure, Measurement, Nanos, Processors, Scenario, Score, Stage,
+    Target,
 };
 
 use super::conditions;
@@ -30,6 +31,10 @@ pub struct Settled {
     pub target: Target,
     /// Seed of the order in which the jobs of its batch took turns.
     pub seed: u64,
+    /// How queries were to come.
+    pub scenario: Scenario,
+    /// On which processors it was to run.
+    pub processors: Processors,
     /// What came of it.
     pub result: Result<Measurement, Failure>,
 }
@@ -89,6 +94,8 @@ fn failed(job: &Settled, failure: &Failure) -> FailedJob {
         runtime: job.target.written(),
         threads: Some(job.target.threads),
         batch: Some(job.target.batch),
+        scenario: job.scenario.label(),
+        cpus: job.processors.named(),
         stage: failure.stage.to_string(),
         // The agent's word for it is not taken that it is one line.
         error: failure.error.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -382,6 +389,8 @@ mod tests {
                 format: Format::Onnx,
             },
             seed: 3,
+            scenario: Scenario::Single,
+            processors: Processors::All,
             target: Target {
                 runtime: "ort".into(),
                 provider: "cpu".into(),
@@ -493,6 +502,31 @@ mod tests {
         assert_eq!(record.latency_ms.p50_ci95, None);
         let single = build_one(in_scenario(Scenario::Single, 1), None);
         assert!(single.records[0].latency_ms.p50_ci95.is_some());
+    }
+
+    #[test]
+    fn failures_in_different_scenarios_and_on_different_processors_are_told_apart() {
+        let place = |scenario, processors| {
+            let mut job = settled([1]);
+            (job.scenario, job.processors) = (scenario, processors);
+            job.result = Err(Failure {
+                stage: Stage::Run,
+                error: "out of memory".into(),
+            });
+            build_one(job, None).failed[0].place()
+        };
+        let server = Scenario::Server {
+            p99_bound: Nanos(20_000_000),
+            seed: 5,
+        };
+        assert_eq!(
+            place(Scenario::Single, Processors::All),
+            "local fp32/ort/t1/b4 at run"
+        );
+        assert_eq!(
+            place(server, Processors::Big),
+            "local fp32/ort/t1/b4/cpusbig/server20ms at run"
+        );
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(super) fn open_jobs(
             runtime: stored.job.target.written(),
             threads: Some(stored.job.target.threads),
             batch: Some(stored.job.target.batch),
+            scenario: stored.job.plan.scenario.label(),
+            cpus: stored.job.plan.processors.named(),
             stage: results::DEVICE.to_owned(),
             error: why_lost(*lost.get(&stored.device)?, options),
         })
@@ -83,6 +85,8 @@ fn settled(stored: &StoredJob) -> Option<Settled> {
         artifact: stored.job.artifact,
         target: stored.job.target.clone(),
         seed: stored.seed,
+        scenario: stored.job.plan.scenario,
+        processors: stored.job.plan.processors,
         result: outcome
             .result
             .clone()
