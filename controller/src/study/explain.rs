@@ -16,6 +16,8 @@ use edgefront_protocol::results::{
 use edgefront_protocol::{Digest, Format};
 use serde::{Deserialize, Serialize};
 
+use crate::results::scenario_label;
+
 use super::findings::REFERENCE;
 use super::form::{FOR_TENSORRT, is_tensorrt};
 
@@ -94,6 +96,8 @@ fn reference<'a>(record: &Record, records: &'a [Record]) -> Option<&'a Record> {
             && other.provider == record.provider
             && other.threads == record.threads
             && other.batch == record.batch
+            && other.cpus == record.cpus
+            && scenario_label(other) == scenario_label(record)
     })
 }
 
