@@ -24,8 +24,8 @@ mod meters;
 mod presence;
 mod service;
 mod stat;
-mod vcgencmd;
 mod store;
+mod vcgencmd;
 pub mod worker;
 
 pub use config::{Config, DEFAULTS, Settings, WorkerCommand};
