@@ -34,6 +34,7 @@ pub use meters::Sources;
 
 use std::path::Path;
 
+use conditions::Observer;
 use dispatcher::Dispatcher;
 use store::Store;
 
@@ -55,6 +56,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let device = device::describe(&config).await;
     let board = board::read(Path::new("/"));
     let meters = meters::announce(&config.meters);
-    let (dispatcher, mended) = Dispatcher::start(config, (device, board, meters), store)?;
+    let observer = Observer::new(&config.meters.system).await;
+    let (dispatcher, mended) = Dispatcher::start(config, (device, board, meters, observer), store)?;
     dispatcher.run(mended, std::pin::pin!(shutdown)).await
 }

@@ -19,7 +19,7 @@ mod thermal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgefront_protocol::{RoundState, Throttle};
+use edgefront_protocol::{Health, RoundState, Throttle};
 
 pub(crate) use files::Fault;
 use load::Usage;
@@ -105,6 +105,15 @@ impl Observer {
     /// The device now, while a worker of this process id waits for its turn, or has just had it.
     pub(crate) async fn look(&self, worker: Option<u32>) -> Moment {
         look(&self.root, worker).await
+    }
+
+    /// How the device fares now, as it tells its fleet.
+    pub(crate) async fn health(&self) -> Health {
+        let now = self.look(None).await;
+        Health {
+            temp_c: now.temp_c.map(|celsius| celsius.round() as i16),
+            throttling: between::throttling(&self.first, &now, &now),
+        }
     }
 
     /// Where the processors' clock was capped before the first job: how far it may go and how far it can, in MHz, where
