@@ -74,23 +74,23 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_resolve_does_not_keep_it() {
-        let (looks_up, is_looking_up) = mpsc::channel::<()>();
-        let (resolved, resolves) = mpsc::channel::<()>();
+        let (begun, begins) = mpsc::channel::<()>();
+        let (answer, waits) = mpsc::channel::<()>();
         let (gone, ends) = mpsc::channel();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         // As the look-up of a name, it blocks a thread that nobody can stop.
         let listening = Listening::on(runtime, async move {
             let look_up = move || {
-                looks_up.send(()).unwrap();
-                resolves.recv().ok();
+                begun.send(()).unwrap();
+                waits.recv().ok();
                 gone.send(()).ok();
             };
             tokio::task::spawn_blocking(look_up).await.ok();
         });
-        is_looking_up.recv().unwrap();
+        begins.recv().unwrap();
         drop(listening);
         assert!(ends.try_recv().is_err(), "the look-up goes on");
-        drop(resolved);
+        drop(answer);
         ends.recv().unwrap();
     }
 }
