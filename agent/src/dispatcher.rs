@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::conditions::Observer;
 use crate::fetch::{Fetcher, Step};
 use crate::machine::{Effect, Event, Machine};
 use crate::measure::{self, Assignment, Limits, Report};
@@ -42,6 +43,7 @@ pub(crate) struct Dispatcher {
     device: Device,
     board: Board,
     meters: Meters,
+    observer: Observer,
     store: Store,
     machine: Machine,
     presence: Watch,
@@ -73,7 +75,7 @@ impl Dispatcher {
     /// Loads the state and begins to connect.
     pub(crate) fn start(
         config: Config,
-        (device, board, meters): (Device, Board, Meters),
+        (device, board, meters, observer): (Device, Board, Meters, Observer),
         store: Store,
     ) -> Result<(Self, Vec<Effect>), Error> {
         let (machine, effects) = Machine::restore(config.id.clone(), store.load()?);
@@ -97,6 +99,7 @@ impl Dispatcher {
             device,
             board,
             meters,
+            observer,
             store,
             machine,
             publisher,
@@ -382,6 +385,7 @@ impl Dispatcher {
             self.board.clone(),
             admission::trust(&self.config.controllers),
             self.meters.clone(),
+            self.observer.health().await,
         );
         let topic = Topic::Presence(self.config.id.clone());
         self.say(&topic, &online, Qos::AtLeastOnce, true).await

@@ -24,7 +24,9 @@ pub mod measure;
 mod meters;
 mod presence;
 mod service;
+mod stat;
 mod store;
+mod vcgencmd;
 pub mod worker;
 
 pub use answers::answers;
@@ -34,6 +36,7 @@ pub use meters::Sources;
 
 use std::path::Path;
 
+use conditions::Observer;
 use dispatcher::Dispatcher;
 use store::Store;
 
@@ -55,6 +58,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let device = device::describe(&config).await;
     let board = board::read(Path::new("/"));
     let meters = meters::announce(&config.meters);
-    let (dispatcher, mended) = Dispatcher::start(config, (device, board, meters), store)?;
+    let observer = Observer::new(&config.meters.system).await;
+    let (dispatcher, mended) = Dispatcher::start(config, (device, board, meters, observer), store)?;
     dispatcher.run(mended, std::pin::pin!(shutdown)).await
 }

@@ -65,6 +65,12 @@ pub struct Rejected<'a> {
     pub threads: u32,
     /// Pictures per inference.
     pub batch: u32,
+    /// How queries came, as a configuration has it, `server20ms`; `None` for a single stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
+    /// Numbers of the processors that it was bound to, ascending; empty where it was not.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    pub cpus: &'a [u32],
     /// Why, in one line.
     pub reason: String,
 }
@@ -80,6 +86,8 @@ impl<'a> Rejected<'a> {
             provider: &record.provider,
             threads: record.threads,
             batch: record.batch,
+            scenario: record.way(),
+            cpus: &record.cpus,
             reason,
         }
     }

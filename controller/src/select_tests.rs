@@ -1,5 +1,3 @@
-use edgefront_protocol::results::ScenarioRecord;
-
 use super::*;
 use crate::results::fixture;
 
@@ -91,6 +89,8 @@ fn devices_and_variants_that_failed_are_told() {
         runtime: runtime.into(),
         threads: None,
         batch: None,
+        scenario: None,
+        cpus: None,
         stage: "load".into(),
         error: error.into(),
     };
@@ -177,20 +177,28 @@ fn nothing_is_said_of_an_accuracy_that_was_not_measured() {
 }
 
 fn in_scenario(record: &Record, name: &str) -> Record {
-    let scenario = ScenarioRecord {
-        name: name.into(),
-        label: name.into(),
-        samples_per_query: 1,
-        seed: None,
-        rate_qps: None,
-        p99_bound_ms: None,
-        probes: Vec::new(),
-        best: false,
-    };
     Record {
-        scenario: Some(scenario),
+        scenario: Some(fixture::scenario(name, name)),
         ..record.clone()
     }
+}
+
+#[test]
+fn rejected_records_of_different_scenarios_and_processors_are_told_apart() {
+    let record = in_scenario(&fixture::results().records[0], "offline");
+    let bound = Record {
+        cpus: vec![4, 5],
+        ..record.clone()
+    };
+    let told = [&record, &bound].map(|record| {
+        let rejected = Rejected::new(record, "slow".to_owned());
+        serde_json::to_value(&rejected).unwrap()
+    });
+    assert_eq!(
+        (&told[0]["scenario"], told[0].get("cpus")),
+        (&"offline".into(), None)
+    );
+    assert_eq!(told[1]["cpus"], serde_json::json!([4, 5]));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod place;
 
 use edgefront_protocol::pack::{Pack, PictureShape};
-use edgefront_protocol::results::Results;
+use edgefront_protocol::results::{Record, Results};
 use place::Place;
 
 fn results(place: &Place, args: &str) -> Results {
@@ -61,11 +61,7 @@ fn a_sustained_run_stands_beside_the_rounds() {
     let place = Place::new();
     let args = "bench tiny.onnx --runtime null:delay=1ms --sustained 4s --min-time 100ms --max-load 1000000 --out out --json";
     let results = results(&place, args);
-    let told: Vec<String> = results
-        .records
-        .iter()
-        .map(|record| record.configuration())
-        .collect();
+    let told: Vec<String> = results.records.iter().map(Record::configuration).collect();
     assert_eq!(
         told,
         [

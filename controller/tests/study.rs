@@ -16,7 +16,7 @@ use edgefront_link::{Connection, Event, Qos, Settings};
 use edgefront_protocol::pack::{Pack, PictureShape};
 use edgefront_protocol::results::{Record, Results};
 use edgefront_protocol::{
-    Board, Bytes, Device, Incarnation, Meters, Presence, RuntimeState, RuntimeStatus, Topic, Trust,
+    Board, Bytes, Device, Health, Incarnation, Meters, Presence, RuntimeState, RuntimeStatus, Topic, Trust,
     UnixMillis, wire,
 };
 
@@ -498,6 +498,7 @@ async fn a_device_that_is_there_and_never_answers_fails_its_jobs() {
         Board::default(),
         Trust::default(),
         Meters::default(),
+        Health::default(),
     ));
     publisher
         .publish(&topic, presence, Qos::AtLeastOnce, true)

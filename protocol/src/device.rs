@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, DeviceId, PublicKey, Rail, UnixMillis};
+use crate::{Bytes, DeviceId, PublicKey, Rail, Throttle, UnixMillis};
 
 /// The retained message on a device's presence topic; the broker publishes `Offline` as its last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one is held at a time")]
 pub enum Presence {
     /// The agent is connected.
-    Online(Device, Announcement, Board, Trust, Meters),
+    Online(Device, Announcement, Board, Trust, Meters, Health),
     /// The agent left, or its connection broke.
     Offline(DeviceId, Incarnation, Announcement),
 }
@@ -96,6 +96,15 @@ pub struct Meters {
     pub rails: Vec<Rail>,
     /// Why other meters or rails are not read, a line each.
     pub faults: Vec<String>,
+}
+
+/// How a device fares at the moment at which it announces itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Temperature of the hottest zone, in whole degrees Celsius.
+    pub temp_c: Option<i16>,
+    /// What it is throttled by, each cause once; `None` where it does not tell.
+    pub throttling: Option<Vec<Throttle>>,
 }
 
 /// One runtime on one device.

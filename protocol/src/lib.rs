@@ -27,7 +27,8 @@ pub use batch::{
     Ack, Artifact, Batch, BlobRef, Cancel, CoolDown, Format, Governor, Job, Plan, Precision, Shape, Target,
 };
 pub use device::{
-    Absence, Announcement, Board, Device, Incarnation, Meters, Presence, RuntimeState, RuntimeStatus, Trust,
+    Absence, Announcement, Board, Device, Health, Incarnation, Meters, Presence, RuntimeState, RuntimeStatus,
+    Trust,
 };
 pub use digest::Digest;
 pub use energy::{Rail, RailEnergy, Scope, Step, Window};

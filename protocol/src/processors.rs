@@ -24,6 +24,13 @@ pub enum Processors {
     },
 }
 
+impl Processors {
+    /// What tells a job that is bound to some; `None` where it is not bound.
+    pub fn named(self) -> Option<String> {
+        (self != Self::All).then(|| self.to_string())
+    }
+}
+
 impl FromStr for Processors {
     type Err = String;
 

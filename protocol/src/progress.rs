@@ -15,7 +15,7 @@ pub struct Progress {
     pub state: JobState,
 }
 
-/// The life of a job on its device, in order.
+/// The life of a job on its device, in order but for [`Scoring`](Self::Scoring), which may come between rounds, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum JobState {
@@ -37,7 +37,7 @@ pub enum JobState {
         /// Rounds in all.
         rounds: u32,
     },
-    /// The validation pack is being run.
+    /// Pictures of the validation pack are being run.
     Scoring,
     /// Its outcome is on its way.
     Ended,

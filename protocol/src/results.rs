@@ -580,6 +580,13 @@ pub struct FailedJob {
     /// Pictures per inference, where there was a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<u32>,
+    /// How queries were to come, as a configuration has it, `server20ms`; left out for a single stream, and where there
+    /// was no job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
+    /// The processors that it was to be bound to, as they were asked for: `big`, `4-7`; left out where none were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
     /// Where it failed: `optimize`, `device` (it is not there), `fetch`, `load`, `run`, `score`, `cancelled`.
     pub stage: String,
     /// One line.
@@ -602,6 +609,8 @@ impl FailedJob {
             Some(self.runtime.clone()),
             self.threads.map(|threads| format!("t{threads}")),
             self.batch.map(|batch| format!("b{batch}")),
+            self.cpus.as_ref().map(|cpus| format!("cpus{cpus}")),
+            self.scenario.clone(),
         ];
         let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join("/")

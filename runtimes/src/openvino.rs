@@ -11,6 +11,7 @@ mod library;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod on_openvino;
+mod profile;
 mod words;
 
 use std::ffi::{CStr, CString, OsStr, c_int};
@@ -24,7 +25,7 @@ use crate::library::Search;
 use crate::locate;
 use crate::once::{Once, reason};
 use crate::port::{self, Declared};
-use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use crate::{Data, DataType, Error, Floats, Layer, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use ffi::{Compiled, Core, Interface, Lent, Request};
 use library::Library;
 
@@ -235,6 +236,8 @@ struct OpenVinoModel {
     outputs: Vec<String>,
     precision: Precision,
     remark: Option<String>,
+    /// Whether its nodes are timed.
+    is_profiled: bool,
 }
 
 impl OpenVinoModel {
@@ -257,6 +260,7 @@ impl OpenVinoModel {
             inputs,
             outputs: outputs.into_iter().map(|output| output.name).collect(),
             precision,
+            is_profiled: options.profile,
             remark: remark(precision, has_halves, types.contains(&DataType::I64)),
         })
     }
@@ -279,6 +283,7 @@ fn compile(
         (c"PERFORMANCE_HINT", c"LATENCY"),
         (c"NUM_STREAMS", c"1"),
         (c"INFERENCE_NUM_THREADS", threads.as_c_str()),
+        (c"PERF_COUNT", if options.profile { c"YES" } else { c"NO" }),
         (c"ENABLE_HYPER_THREADING", c"YES"),
     ];
     let compiled = core.compile(network, asked)?;
@@ -368,7 +373,8 @@ impl Model for OpenVinoModel {
             request: self.compiled.request().map_err(failed)?,
             ports: self.inputs.clone(),
             outputs: self.outputs.clone(),
-            has_run: false,
+            is_profiled: self.is_profiled,
+            runs: 0,
         }))
     }
 }
@@ -378,8 +384,24 @@ struct OpenVinoSession {
     request: Request,
     ports: Vec<Port>,
     outputs: Vec<String>,
+    is_profiled: bool,
     /// Before the first run there are no outputs.
-    has_run: bool,
+    runs: u32,
+}
+
+impl OpenVinoSession {
+    /// Times the nodes of inferences, after some that do not count.
+    fn timed(&mut self, inferences: u32) -> Result<Vec<Layer>, Error> {
+        for _ in 0..profile::LEAD_IN {
+            self.run()?;
+        }
+        let (before, runs_before) = (self.request.counted().map_err(failed)?, self.runs);
+        for _ in 0..inferences {
+            self.run()?;
+        }
+        let after = self.request.counted().map_err(failed)?;
+        Ok(profile::layers(&before, runs_before, after, self.runs))
+    }
 }
 
 impl Session for OpenVinoSession {
@@ -393,12 +415,16 @@ impl Session for OpenVinoSession {
 
     fn run(&mut self) -> Result<(), Error> {
         self.request.infer().map_err(failed)?;
-        self.has_run = true;
+        self.runs = self.runs.saturating_add(1);
         Ok(())
     }
 
+    fn profile(&mut self, inferences: u32) -> Option<Result<Vec<Layer>, Error>> {
+        self.is_profiled.then(|| self.timed(inferences))
+    }
+
     fn fetch(&mut self) -> Result<Vec<Tensor>, Error> {
-        if !self.has_run {
+        if self.runs == 0 {
             return Ok(Vec::new());
         }
         let outputs = self.outputs.iter().enumerate();
@@ -407,7 +433,7 @@ impl Session for OpenVinoSession {
     }
 
     fn floats(&self, output: usize) -> Option<Floats<'_>> {
-        if !self.has_run || output >= self.outputs.len() {
+        if self.runs == 0 || output >= self.outputs.len() {
             return None;
         }
         let lent = self.request.output(output).ok()?;

@@ -15,6 +15,7 @@ mod memory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod on_tflite;
+mod profile;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -24,14 +25,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::guard::one_line;
 use crate::handle::Handle;
+use crate::layers::Sums;
 use crate::library::Search;
 use crate::locate;
 use crate::once::{Once, reason};
 use crate::plain::Plain;
 use crate::port::{self, Declared};
-use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
+use crate::{Data, DataType, Error, Floats, Layer, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use axes::Axes;
-use ffi::{Api, Buffer, Compiled};
+use ffi::{Api, Asked, Buffer, Compiled};
 use file::{Interface, Output};
 use memory::Memory;
 
@@ -215,6 +217,8 @@ struct TfliteModel {
     provider: Provider,
     /// Whether XNNPACK took every operator.
     accelerated: bool,
+    /// Whether its inferences can be timed operator by operator.
+    is_profiled: bool,
     /// Whether constants are stored in half precision.
     has_halves: bool,
 }
@@ -234,13 +238,16 @@ impl TfliteModel {
             .map(|input| (input.declared, input.axes))
             .unzip();
         let inputs = port::resolve(&declared, options)?;
-        let cpu_options = format!(
+        let cpu = format!(
             "kernel_mode = \"{}\"\nnum_threads = {}\n",
             provider.kernel_mode(),
             options.threads
         );
-        let cpu_options = CString::new(cpu_options).map_err(|error| error.to_string())?;
-        let mut compiled = Compiled::new(api, file, cpu_options)?;
+        let asked = Asked {
+            cpu: CString::new(cpu).map_err(|error| error.to_string())?,
+            profile: options.profile,
+        };
+        let mut compiled = Compiled::new(api, file, asked)?;
         for (index, (port, axes)) in inputs.iter().zip(&axes).enumerate() {
             let shape = in_tensor(axes.as_ref(), &port.shape);
             if compiled.input_shape(index)? != shape {
@@ -250,6 +257,7 @@ impl TfliteModel {
         Ok(Self {
             api,
             accelerated: compiled.is_accelerated()?,
+            is_profiled: options.profile,
             compiled: Arc::new(Mutex::new(compiled)),
             inputs,
             axes,
@@ -316,6 +324,7 @@ impl Model for TfliteModel {
         let outputs = outputs.map(|(output, shape)| buffer(output.data_type, shape));
         Ok(Box::new(TfliteSession {
             compiled: Arc::clone(&self.compiled),
+            is_profiled: self.is_profiled,
             inputs: inputs.collect::<Result<_, _>>().map_err(failed)?,
             outputs: outputs.collect::<Result<_, _>>().map_err(failed)?,
             ports: self.inputs.clone(),
@@ -352,6 +361,7 @@ fn element(data_type: DataType) -> c_int {
 /// Sessions of one model share LiteRT's compiled model, which runs one inference at a time, on buffers of their own.
 struct TfliteSession {
     compiled: Arc<Mutex<Compiled>>,
+    is_profiled: bool,
     inputs: Vec<Buffer>,
     outputs: Vec<Buffer>,
     ports: Vec<Port>,
@@ -389,6 +399,21 @@ impl Answer {
     }
 }
 
+impl TfliteSession {
+    /// Times the operators of inferences, after some that do not count.
+    fn timed(&mut self, inferences: u32) -> Result<Vec<Layer>, String> {
+        let mut sums = Sums::default();
+        for inference in 0..profile::LEAD_IN + inferences {
+            let events = lock(&self.compiled).run_timed(&self.inputs, &mut self.outputs)?;
+            self.has_run = true;
+            if inference >= profile::LEAD_IN {
+                profile::add(&events, &mut sums)?;
+            }
+        }
+        Ok(sums.mean(inferences))
+    }
+}
+
 impl Session for TfliteSession {
     fn bind(&mut self, inputs: &[Tensor]) -> Result<(), Error> {
         port::check(&self.ports, inputs)?;
@@ -404,6 +429,10 @@ impl Session for TfliteSession {
             .map_err(failed)?;
         self.has_run = true;
         Ok(())
+    }
+
+    fn profile(&mut self, inferences: u32) -> Option<Result<Vec<Layer>, Error>> {
+        self.is_profiled.then(|| self.timed(inferences).map_err(failed))
     }
 
     fn fetch(&mut self) -> Result<Vec<Tensor>, Error> {

@@ -24,7 +24,7 @@ fn range(begin: &[Clock], end: &[Clock]) -> Option<[u32; 2]> {
 }
 
 /// What the device told of throttling, each cause once; `None` where it tells nothing of it.
-fn throttling(first: &Moment, begin: &Moment, end: &Moment) -> Option<Vec<Throttle>> {
+pub(super) fn throttling(first: &Moment, begin: &Moment, end: &Moment) -> Option<Vec<Throttle>> {
     let mut causes: Vec<Throttle> = begin
         .signs
         .iter()

@@ -11,6 +11,7 @@ use edgefront_protocol::ForeignLoad;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::clock;
+use crate::stat::Counters;
 
 /// Nanoseconds of a tick, in which Linux counts for programs on every processor that Edgefront runs on.
 const TICK: u64 = 10_000_000;
@@ -30,15 +31,6 @@ pub(crate) struct Usage {
     /// Processor time of this agent in nanoseconds.
     agent: u64,
     worker: Tree,
-}
-
-/// What `/proc/stat` tells of all processors together, in ticks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    processors: u64,
-    idle: u64,
-    stolen: u64,
-    all: u64,
 }
 
 /// A process and those that it started.
@@ -84,41 +76,6 @@ impl Usage {
             stolen: cores(spent.stolen * TICK),
             waiting: waited.map(cores),
             is_excessive: surely(foreign) > most || surely(spent.stolen * TICK) > most * STOLEN_PART,
-        })
-    }
-}
-
-impl Counters {
-    /// The first line of `/proc/stat` and how many processors follow it.
-    pub(crate) fn parse(stat: &str) -> Option<Self> {
-        let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
-        // What guests take is in the first two already.
-        let ticks: Vec<u64> = fields.take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
-        let &[_, _, _, idle, waits, _, _, stolen] = ticks.as_slice() else {
-            return None;
-        };
-        let is_processor = |line: &&str| {
-            let number = line.strip_prefix("cpu").unwrap_or_default();
-            number.starts_with(|c: char| c.is_ascii_digit())
-        };
-        Some(Self {
-            processors: stat.lines().filter(is_processor).count() as u64,
-            idle: idle.checked_add(waits)?,
-            stolen,
-            all: ticks
-                .iter()
-                .try_fold(0, |sum: u64, &part| sum.checked_add(part))?,
-        })
-    }
-
-    /// `None` where processors came or went, or a counter fell.
-    fn since(&self, begin: &Self) -> Option<Self> {
-        Some(Self {
-            processors: (self.processors == begin.processors).then_some(self.processors)?,
-            // The time that a processor waits for a disk may fall (proc(5)).
-            idle: self.idle.saturating_sub(begin.idle),
-            stolen: self.stolen.saturating_sub(begin.stolen),
-            all: self.all.checked_sub(begin.all)?,
         })
     }
 }
@@ -257,16 +214,6 @@ mod tests {
 
     #[test]
     fn the_kernels_texts_are_read() {
-        let stat = "cpu  8129295 3031639 1065649 2724038 31949 0 8758 7667 0 0\n\
-                    cpu0 4049192 1511661 502342 1420672 10192 0 795 3800 0 0\ncpu1 1 2 3 4\nintr 5\n";
-        let expected = Counters {
-            processors: 2,
-            idle: 2_755_987,
-            stolen: 7_667,
-            all: 14_998_995,
-        };
-        assert_eq!(Counters::parse(stat), Some(expected));
-        assert_eq!(Counters::parse("cpu  1 2 3"), None);
         let stat = "71 (a) b) (c) S 1 71 71 0 -1 4 9 0 0 0 12 3 4 5 20 0 1";
         assert_eq!(ticks(stat), Some(24));
         assert_eq!(ticks("71 (a) S 1 71"), None);

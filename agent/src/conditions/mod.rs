@@ -19,10 +19,12 @@ mod thermal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgefront_protocol::{RoundState, Throttle};
+use edgefront_protocol::{Health, RoundState, Throttle};
 
 pub(crate) use files::Fault;
 use load::Usage;
+
+use crate::stat::Counters;
 
 /// Every driver.
 const DRIVERS: [Driver; 7] = [
@@ -105,6 +107,15 @@ impl Observer {
         look(&self.root, worker).await
     }
 
+    /// How the device fares now, as it tells its fleet.
+    pub(crate) async fn health(&self) -> Health {
+        let now = self.look(None).await;
+        Health {
+            temp_c: now.temp_c.map(|celsius| celsius.round() as i16),
+            throttling: between::throttling(&self.first, &now, &now),
+        }
+    }
+
     /// Where the processors' clock was capped before the first job: how far it may go and how far it can, in MHz, where
     /// the cap is the tightest.
     pub(crate) fn cpu_limit_mhz(&self) -> Option<[u32; 2]> {
@@ -148,7 +159,7 @@ async fn look(root: &Arc<Path>, worker: Option<u32>) -> Moment {
 
 /// Every text that is more than a word or a number, for fuzzing.
 pub(crate) fn parse_all(text: &str) {
-    let _ = load::Counters::parse(text);
+    let _ = Counters::parse(text);
     let _ = load::ticks(text);
     let _ = load::times(text);
     let _ = nvpmodel::parse(text, text);

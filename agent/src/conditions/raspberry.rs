@@ -6,12 +6,12 @@
 //! kernel tells of under-voltage alone, as an alarm of the sensor `rpi_volt`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use edgefront_protocol::Throttle;
 
 use super::files::{Fault, entries, kept, nonsense, number, text};
 use super::{Moment, Sign, Value};
+use crate::vcgencmd;
 
 /// What each bit means, in its order.
 const CAUSES: [Throttle; 4] = [
@@ -57,36 +57,13 @@ fn throttled(root: &Path) -> Result<Option<(PathBuf, u32)>, Fault> {
     if !board.contains("raspberrypi,") {
         return Ok(None);
     }
-    let program = root.join("usr/bin/vcgencmd");
-    let said = ask(&program)?;
+    let program = vcgencmd::program(root);
+    let said = vcgencmd::ask(&program, "get_throttled").map_err(|reason| Fault::Unreadable {
+        path: program.clone(),
+        reason: format!("throttling is not known: {reason}"),
+    })?;
     let bits = parse(&said).ok_or_else(|| nonsense(&program, said.trim(), "`throttled=0x…`"))?;
     Ok(Some((program, bits)))
-}
-
-fn ask(program: &Path) -> Result<String, Fault> {
-    let unreadable = |reason: String| Fault::Unreadable {
-        path: program.to_owned(),
-        reason,
-    };
-    if !program.exists() {
-        return Err(unreadable(
-            "it is not there, so throttling is not known; install `raspi-utils`".to_owned(),
-        ));
-    }
-    let output = Command::new(program)
-        .arg("get_throttled")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| unreadable(error.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let words: Vec<&str> = words.split_whitespace().take(20).collect();
-    Err(unreadable(format!(
-        "`get_throttled` failed: {}; the agent's user must be in the group `video`",
-        words.join(" ")
-    )))
 }
 
 /// The number in what `vcgencmd get_throttled` prints: `throttled=0x50005`.

@@ -199,6 +199,22 @@ fn a_raspberry_pi_5_that_throttles_from_low_voltage() {
     );
 }
 
+#[tokio::test]
+async fn what_throttles_a_device_now_is_told_to_its_fleet() {
+    let root = raspberry_pi_5("#!/bin/sh\n[ \"$1\" = get_throttled ] && echo throttled=0x50005\n");
+    let health = Observer::new(root.path()).await.health().await;
+    assert_eq!(
+        health.throttling,
+        Some(vec![Throttle::UnderVoltage, Throttle::Throttled])
+    );
+    // What happened since the start of the board is not told: nobody knows when.
+    let root = raspberry_pi_5("#!/bin/sh\necho throttled=0x50000\n");
+    let observer = Observer::new(root.path()).await;
+    assert_eq!(observer.health().await.throttling, Some(Vec::new()));
+    let nothing = Observer::new(Path::new("/nowhere")).await.health().await;
+    assert_eq!(nothing, Health::default());
+}
+
 #[test]
 fn a_raspberry_pi_5_whose_tool_is_of_no_use() {
     let root = raspberry_pi_5("#!/bin/sh\necho VCHI initialization failed >&2\nexit 1\n");

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::sysfs::text_in;
 use super::{Channel, Fault, Found, Meter, Quantity};
 use crate::clock::monotonic;
+use crate::stat::Counters;
 
 const NAME: &str = "cpu-time";
 const PERIOD: Duration = Duration::from_millis(50);
@@ -89,19 +90,9 @@ fn busy(path: &Path) -> Result<u64, Fault> {
         reason: reason.to_owned(),
     };
     let text = text_in(path)?.ok_or_else(|| unreadable("it is not there"))?;
-    parse(&text).ok_or_else(|| unreadable("its first line does not tell the time of all processors"))
-}
-
-/// The sum of `user`, `nice`, `system`, `irq`, `softirq` and `steal` of the first line: fields 1, 2, 3, 6, 7, 8.
-pub(crate) fn parse(text: &str) -> Option<u64> {
-    let line = text.lines().next()?.strip_prefix("cpu ")?;
-    let fields: Vec<u64> = line
-        .split_whitespace()
-        .map(|field| field.parse().ok())
-        .collect::<Option<_>>()?;
-    let at_work = [0, 1, 2, 5, 6, 7].map(|field| fields.get(field).copied().unwrap_or(0));
-    // The kernel's first four fields are older than any system that this runs on.
-    (fields.len() >= 4).then(|| at_work.into_iter().fold(0, u64::saturating_add))
+    let counters = Counters::parse(&text)
+        .ok_or_else(|| unreadable("its first line does not tell the time of all processors"))?;
+    Ok(counters.at_work())
 }
 
 impl Meter for CpuTime {
@@ -129,16 +120,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_at_work_is_that_of_all_processors_but_waiting() {
-        let text = "cpu  100 20 30 4000 500 6 7 8 0 0\ncpu0 1 1 1 1\nintr 5\n";
-        assert_eq!(parse(text), Some(100 + 20 + 30 + 6 + 7 + 8));
-        assert_eq!(parse("cpu  1 2 3 4"), Some(6));
-        for text in ["", "cpu0 1 2 3 4", "cpu  1 2 x 4", "cpu  1 2 3", "cpu  -1 2 3 4"] {
-            assert_eq!(parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn a_processor_at_work_takes_what_the_settings_say_and_it_is_an_estimate() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("proc")).unwrap();
@@ -164,7 +145,7 @@ mod tests {
     fn at_rest_it_takes_what_the_settings_say() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("proc")).unwrap();
-        fs::write(root.path().join("proc/stat"), "cpu  10 0 0 90\n").unwrap();
+        fs::write(root.path().join("proc/stat"), "cpu  10 0 0 90 0 0 0 0\n").unwrap();
         let power = CpuPower {
             idle_w: 2.0,
             core_w: 9.0,

@@ -194,7 +194,6 @@ pub(crate) fn announce(sources: &Sources) -> Meters {
 pub(crate) fn fuzz(text: &[u8]) {
     let said = String::from_utf8_lossy(text);
     pmic::parse(&said);
-    cpu_time::parse(&said);
     external::fuzz(text);
 }
 

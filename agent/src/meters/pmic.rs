@@ -6,13 +6,13 @@
 //! of a module.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use edgefront_protocol::{Rail, Scope};
 
 use super::sysfs::text_in;
 use super::{Channel, Fault, Found, Meter, Quantity};
+use crate::vcgencmd;
 
 const NAME: &str = "pmic";
 /// Each reading is a process and takes a tenth of a second, most of which it waits.
@@ -39,13 +39,7 @@ fn pmic(root: &Path) -> Result<Option<Pmic>, Fault> {
     if !compatible.contains("raspberrypi,5") {
         return Ok(None);
     }
-    let program = root.join("usr/bin/vcgencmd");
-    if !program.exists() {
-        return Err(Fault::Unreadable {
-            path: program,
-            reason: "it is not there; install `raspi-utils`".to_owned(),
-        });
-    }
+    let program = vcgencmd::program(root);
     let rails = said(&program)?;
     let mut channels: Vec<Channel> = rails.iter().map(|(name, _)| channel(name)).collect();
     let mut sum = channel("sum");
@@ -74,12 +68,7 @@ fn said(program: &Path) -> Result<Vec<(String, u64)>, Fault> {
         path: program.to_owned(),
         reason,
     };
-    let output = Command::new(program)
-        .arg("pmic_read_adc")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Fault::of(program, &error))?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = vcgencmd::ask(program, "pmic_read_adc").map_err(unreadable)?;
     parse(&text).ok_or_else(|| {
         let line = text.lines().next().unwrap_or("nothing").trim();
         unreadable(format!("`pmic_read_adc` says `{line}` and no volts and amperes"))

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use comfy_table::CellAlignment::{Left, Right};
 use edgefront_link::BrokerUrl;
-use edgefront_protocol::{Board, Device, DeviceId, Meters, Presence, PublicKey, RuntimeState, Trust};
+use edgefront_protocol::{
+    Board, Device, DeviceId, Health, Meters, Presence, PublicKey, RuntimeState, Throttle, Trust,
+};
 use serde::Serialize;
 
 use crate::fleet::Survey;
@@ -15,6 +17,8 @@ use crate::ui::{Column, Exit, Ui, fitted};
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// Lists the devices of a fleet and the runtimes they hold.
+///
+/// The heat of a device, and what it is throttled by, are those of when its agent last connected.
 ///
 /// With --json, standard output is one array of devices; with --json --watch it is a line of JSON for each
 /// device, and one more for each change.
@@ -53,6 +57,10 @@ struct Description {
     governor: Option<String>,
     gpus: Vec<String>,
     jetpack: Option<String>,
+    /// Of the hottest zone when the agent last connected, in degrees Celsius.
+    temp_c: Option<i16>,
+    /// What it was throttled by then; `null` where it does not tell.
+    throttling: Option<Vec<String>>,
     memory_bytes: u64,
     os: String,
     agent_version: String,
@@ -129,10 +137,10 @@ fn line(row: &Row, ui: &Ui) -> anyhow::Result<()> {
 
 fn row(presence: Presence) -> Row {
     match presence {
-        Presence::Online(device, _, board, trust, meters) => Row {
+        Presence::Online(device, _, board, trust, meters, health) => Row {
             id: device.id.clone(),
             online: true,
-            device: Some(description(device, board, trust, meters)),
+            device: Some(description(device, board, trust, meters, health)),
         },
         Presence::Offline(id, ..) => Row {
             id,
@@ -151,7 +159,7 @@ fn rail(rail: edgefront_protocol::Rail) -> Rail {
     }
 }
 
-fn description(device: Device, board: Board, trust: Trust, meters: Meters) -> Description {
+fn description(device: Device, board: Board, trust: Trust, meters: Meters, health: Health) -> Description {
     let runtime = |status: edgefront_protocol::RuntimeStatus| match status.state {
         RuntimeState::Ready { version, providers } => Runtime {
             name: status.name,
@@ -176,6 +184,10 @@ fn description(device: Device, board: Board, trust: Trust, meters: Meters) -> De
         governor: board.governor,
         gpus: board.gpus,
         jetpack: board.jetpack,
+        temp_c: health.temp_c,
+        throttling: health
+            .throttling
+            .map(|causes| causes.iter().map(Throttle::to_string).collect()),
         memory_bytes: device.memory.0,
         os: device.os,
         agent_version: device.agent_version,
@@ -190,7 +202,7 @@ fn description(device: Device, board: Board, trust: Trust, meters: Meters) -> De
     }
 }
 
-const COLUMNS: [Column<Row>; 9] = [
+const COLUMNS: [Column<Row>; 10] = [
     Column {
         head: "device",
         side: Left,
@@ -208,6 +220,12 @@ const COLUMNS: [Column<Row>; 9] = [
         side: Left,
         gives_way: None,
         cell: |row| row.described(Description::ready),
+    },
+    Column {
+        head: "heat",
+        side: Left,
+        gives_way: Some(7),
+        cell: |row| row.described(Description::heat),
     },
     Column {
         head: "board",
@@ -255,6 +273,13 @@ impl Row {
 }
 
 impl Description {
+    /// How warm it was and what throttled it, a line each.
+    fn heat(&self) -> String {
+        let celsius = self.temp_c.iter().map(|celsius| format!("{celsius} °C"));
+        let causes = self.throttling.iter().flatten().cloned();
+        celsius.chain(causes).collect::<Vec<_>>().join("\n")
+    }
+
     /// The runtimes that are ready, a line each.
     fn ready(&self) -> String {
         let ready = |runtime: &Runtime| Some(format!("{} {}", runtime.name, runtime.version.as_ref()?));
@@ -302,6 +327,13 @@ mod tests {
         }
     }
 
+    fn health() -> Health {
+        Health {
+            temp_c: Some(81),
+            throttling: Some(vec![Throttle::UnderVoltage, Throttle::Throttled]),
+        }
+    }
+
     fn trust() -> Trust {
         Trust::Controllers(vec![PublicKey::from_bytes([7; 32])])
     }
@@ -315,6 +347,7 @@ mod tests {
                 board(),
                 trust(),
                 meters(),
+                health(),
             )),
             row(Presence::Offline("orin".parse().unwrap(), incarnation(), 1)),
         ];
@@ -331,7 +364,14 @@ mod tests {
         let mut described = device("pi-kitchen");
         described.cpu = "Example Computer Company (R) Many-Core Processor 9000 @ 2.60 GHz".to_owned();
         let text = fitted(
-            &[row(Presence::Online(described, 1, board(), trust(), meters()))],
+            &[row(Presence::Online(
+                described,
+                1,
+                board(),
+                trust(),
+                meters(),
+                health(),
+            ))],
             &COLUMNS,
             80,
         );

@@ -81,8 +81,8 @@ pub struct PlanArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = MEASURING)]
     pub seed: u64,
 
-    /// Time each layer as well, on runtimes that tell: tract, ONNX Runtime and TensorRT. It is done after the rounds, in a
-    /// process of its own.
+    /// Time each layer as well, on runtimes that tell: tract, ONNX Runtime, LiteRT, OpenVINO and TensorRT. It is
+    /// done after the rounds, in a process of its own.
     #[arg(long, help_heading = MEASURING)]
     pub layers: bool,
 

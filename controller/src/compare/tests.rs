@@ -1,4 +1,4 @@
-use edgefront_protocol::results::{RoundRecord, ScenarioRecord};
+use edgefront_protocol::results::RoundRecord;
 
 use super::*;
 use crate::results::fixture;
@@ -155,19 +155,6 @@ fn a_measurement_is_not_compared_with_itself() {
     );
 }
 
-fn scenario(name: &str, label: &str) -> ScenarioRecord {
-    ScenarioRecord {
-        name: name.into(),
-        label: label.into(),
-        samples_per_query: 1,
-        seed: None,
-        rate_qps: None,
-        p99_bound_ms: None,
-        probes: Vec::new(),
-        best: false,
-    }
-}
-
 #[test]
 fn only_what_ran_in_the_same_way_is_compared() {
     let mut before = results(0, 0.002);
@@ -175,7 +162,7 @@ fn only_what_ran_in_the_same_way_is_compared() {
     let mut after = results(3_600_000, 0.003);
     after.records.truncate(3);
     after.records[0].cpus = vec![4, 5];
-    after.records[1].scenario = Some(scenario("multi", "multi8"));
+    after.records[1].scenario = Some(fixture::scenario("multi", "multi8"));
     let sides = [side("before", &before), side("after", &after)];
     let compared = compare(sides[0], sides[1], None).unwrap();
     let configurations: Vec<_> = compared
@@ -197,7 +184,7 @@ fn what_has_no_rounds_says_what_to_do() {
         let compared = compare(side("before", &before), side("after", &after), None).unwrap();
         compared.not_compared[0].why.clone()
     };
-    let of_a_trial = why(|record| record.scenario = Some(scenario("server", "server20ms")));
+    let of_a_trial = why(|record| record.scenario = Some(fixture::scenario("server", "server20ms")));
     assert!(
         of_a_trial.contains("compare the rates that were found"),
         "{of_a_trial}"

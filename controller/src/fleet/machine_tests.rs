@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use edgefront_protocol::{Board, Failure, JobState, Meters, Stage, Trust};
+use edgefront_protocol::{Board, Failure, Health, JobState, Meters, Stage, Trust};
 use proptest::prelude::*;
 
 use super::*;
@@ -19,6 +19,7 @@ fn online(name: &str) -> Event {
         Board::default(),
         Trust::default(),
         Meters::default(),
+        Health::default(),
     ))
 }
 

@@ -55,7 +55,7 @@ impl Survey {
                 break;
             };
             match presence? {
-                Presence::Online(device, _, _, trust, _) if devices.contains(&device.id) => {
+                Presence::Online(device, _, _, trust, ..) if devices.contains(&device.id) => {
                     self.found.insert(device.id.clone(), (device, trust));
                 }
                 Presence::Online(..) => {}

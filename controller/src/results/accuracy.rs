@@ -31,7 +31,7 @@ pub(super) fn accuracy(score: &Score, fp32: Option<&Score>) -> Result<AccuracyRe
     let (top1, top1_ci95) = rate(score.top1_hits)?;
     let (top5, top5_ci95) = rate(score.top5_hits)?;
     let agreement_fp32 = fp32.map(|fp32| agreement(score, fp32)).transpose()?;
-    let recall = score.classes.iter().map(recall).collect();
+    let recall = score.classes.iter().copied().map(recall).collect::<Vec<_>>();
     let whole = AccuracyRecord {
         top1,
         top5,
@@ -149,17 +149,17 @@ fn numbered(score: &Score) -> Option<impl Iterator<Item = (u32, u32)>> {
     fits.then(|| numbers.into_iter().zip(score.predictions.iter().copied()))
 }
 
-fn recall(class: &ClassCount) -> Option<f64> {
+fn recall(class: ClassCount) -> Option<f64> {
     (class.pictures > 0).then(|| rounded(f64::from(class.hits) / f64::from(class.pictures)))
 }
 
-fn mean(recall: &Vec<Option<f64>>) -> Option<f64> {
+fn mean(recall: &[Option<f64>]) -> Option<f64> {
     let known: Vec<f64> = recall.iter().flatten().copied().collect();
     (!known.is_empty()).then(|| rounded(known.iter().sum::<f64>() / known.len() as f64))
 }
 
 fn worst_recall(classes: &[ClassCount]) -> Option<ClassRecord> {
-    let classes = classes.iter().enumerate();
+    let classes = classes.iter().copied().enumerate();
     let classes = classes.filter_map(|(class, count)| {
         Some(ClassRecord {
             class: class as u32,

@@ -6,7 +6,8 @@ use edgefront_protocol::results::{
     HarnessRecord, LatencyRecord, LayerTimeRecord, MemoryRecord, Record, Results, RoundRecord, SCHEMA,
 };
 use edgefront_protocol::{
-    Artifact, Bytes, Device, DeviceId, Failure, JobId, Measurement, Nanos, Scenario, Score, Stage, Target,
+    Artifact, Bytes, Device, DeviceId, Failure, JobId, Measurement, Nanos, Processors, Scenario, Score,
+    Stage, Target,
 };
 
 use super::accuracy::accuracy;
@@ -35,6 +36,12 @@ pub struct Settled {
     pub target: Target,
     /// Seed of the order in which the jobs of its batch took turns.
     pub seed: u64,
+    /// How queries were to come.
+    pub scenario: Scenario,
+    /// How long it was to run without a pause, if it was.
+    pub sustained: Option<Nanos>,
+    /// On which processors it was to run.
+    pub processors: Processors,
     /// What came of it.
     pub result: Result<Measurement, Failure>,
 }
@@ -99,10 +106,19 @@ pub(super) fn failed(job: &Settled, failure: &Failure) -> FailedJob {
         runtime: job.target.written(),
         threads: Some(job.target.threads),
         batch: Some(job.target.batch),
+        scenario: way(job.scenario, job.sustained),
+        cpus: job.processors.named(),
         stage: failure.stage.to_string(),
         // The agent's word for it is not taken that it is one line.
         error: failure.error.split_whitespace().collect::<Vec<_>>().join(" "),
     }
+}
+
+/// As [`Record::way`] has it, of what is asked for: the scenario, and the time of a run without a pause.
+pub(crate) fn way(scenario: Scenario, sustained: Option<Nanos>) -> Option<String> {
+    let sustained = sustained.map(sustained::label);
+    let parts: Vec<String> = scenario.label().into_iter().chain(sustained).collect();
+    (!parts.is_empty()).then(|| parts.join("/"))
 }
 
 fn record(job: &Settled, measurement: &Measurement, reference: Option<&Score>) -> Result<Record, Failure> {
@@ -362,6 +378,9 @@ pub(super) mod tests {
                 format: Format::Onnx,
             },
             seed: 3,
+            scenario: Scenario::Single,
+            sustained: None,
+            processors: Processors::All,
             target: Target {
                 runtime: "ort".into(),
                 provider: "cpu".into(),
@@ -483,6 +502,33 @@ pub(super) mod tests {
         assert_eq!(record.latency_ms.p50_ci95, None);
         let single = build_one(in_scenario(Scenario::Single, 1), None);
         assert!(single.records[0].latency_ms.p50_ci95.is_some());
+    }
+
+    #[test]
+    fn failures_in_different_scenarios_and_on_different_processors_are_told_apart() {
+        let place = |scenario, processors| {
+            let mut job = settled([1]);
+            (job.scenario, job.processors) = (scenario, processors);
+            job.result = Err(Failure {
+                stage: Stage::Run,
+                error: "out of memory".into(),
+            });
+            build_one(job, None).failed[0].place()
+        };
+        let server = Scenario::Server {
+            p99_bound: Nanos(20_000_000),
+            seed: 5,
+        };
+        assert_eq!(
+            place(Scenario::Single, Processors::All),
+            "local fp32/ort/t1/b4 at run"
+        );
+        assert_eq!(
+            place(server, Processors::Big),
+            "local fp32/ort/t1/b4/cpusbig/server20ms at run"
+        );
+        let sustained = way(Scenario::Offline, Some(Nanos(600_000_000_000)));
+        assert_eq!(sustained.as_deref(), Some("offline/sustained10m"));
     }
 
     #[test]

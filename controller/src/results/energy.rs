@@ -59,19 +59,20 @@ pub(super) fn energy(measurement: &Measurement, target: &Target) -> Option<Energ
     })
 }
 
-/// The rail that is told. By weight: it is no estimate; it was read in every round; it is a graphics card's where the job
-/// runs on one, and another's where not; it holds all that its meter measures; its scope is the widest. Of equal ones it
-/// is the first of the agent's list.
+/// The rail that is told. By weight: it is of no graphics card where the job runs on none; it is no estimate; it was read
+/// in every round; it is a card's where the job runs on one; it holds all that its meter measures; its scope is the
+/// widest. Of equal ones it is the first of the agent's list.
 fn told<'a>(rails: &'a [RailEnergy], target: &Target) -> Option<&'a RailEnergy> {
     let on_card = is_on_card(target);
     let rank = |rail: &&RailEnergy| {
         let is_partly_read = rail.rounds.iter().any(Option::is_none);
         let own = &rail.rail;
-        let is_of_other_part = (own.scope == Scope::Gpu) != on_card;
+        let is_of_card = own.scope == Scope::Gpu;
         (
+            is_of_card && !on_card,
             own.is_estimate,
             is_partly_read,
-            is_of_other_part,
+            on_card && !is_of_card,
             !own.is_total,
             Reverse(own.scope),
         )
@@ -294,6 +295,12 @@ mod tests {
         rails[4].rail.is_estimate = true;
         assert_eq!(chosen(&rails, "tract", "cpu").as_deref(), Some("package"));
         assert_eq!(chosen(&rails[..1], "tract", "cpu").as_deref(), Some("GPU"));
+        // Where all others are estimates or were missed in a round, a card still tells nothing of a processor.
+        let beside_card = [rails[0].clone(), rails[4].clone()];
+        assert_eq!(chosen(&beside_card, "tract", "cpu").as_deref(), Some("plug"));
+        assert_eq!(chosen(&beside_card, "ort", "cuda").as_deref(), Some("GPU"));
+        rails[1].rounds[0] = None;
+        assert_eq!(chosen(&rails[..2], "tract", "cpu").as_deref(), Some("package"));
     }
 
     #[test]

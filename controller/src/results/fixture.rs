@@ -3,7 +3,7 @@
 use edgefront_protocol::results::{
     AccuracyRecord, ArtifactRecord, CertificationRecord, ConditionsRecord, CostRecord, DeviceRecord,
     EnergyRecord, FailedJob, LatencyRecord, LayerRecord, MemoryRecord, NodeRecord, PassRecord, RangesRecord,
-    Record, Results, RoundRecord, SCHEMA, SensitivityRecord, TrialRecord, VariantRecord,
+    Record, Results, RoundRecord, SCHEMA, ScenarioRecord, SensitivityRecord, TrialRecord, VariantRecord,
 };
 
 use super::build::rounded;
@@ -63,6 +63,8 @@ pub(crate) fn results() -> Results {
             runtime: "tract".into(),
             threads: None,
             batch: None,
+            scenario: None,
+            cpus: None,
             stage: "load".into(),
             error: "tract has no operator `QLinearAdd` (node `add<1>`); use the QDQ form".into(),
         }],
@@ -268,5 +270,19 @@ pub(crate) fn energy() -> EnergyRecord {
         mj_ci95: Some([19.1, 19.7]),
         net_mj_per_inference: Some(11.9),
         net_mj_ci95: Some([11.5, 12.3]),
+    }
+}
+
+/// What a record tells of a scenario in which no rate was looked for.
+pub(crate) fn scenario(name: &str, label: &str) -> ScenarioRecord {
+    ScenarioRecord {
+        name: name.into(),
+        label: label.into(),
+        samples_per_query: 1,
+        seed: None,
+        rate_qps: None,
+        p99_bound_ms: None,
+        probes: Vec::new(),
+        best: false,
     }
 }

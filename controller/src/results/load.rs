@@ -90,10 +90,13 @@ fn unprintable(results: &Results) -> Option<String> {
     let of_failure = |f: &FailedJob| [&f.device, &f.variant, &f.runtime].map(Clone::clone);
     let of_records = results.records.iter().flat_map(of_record);
     let studies = results.records.iter().filter_map(|record| record.study.clone());
+    let asked = |f: &FailedJob| [&f.scenario, &f.cpus].map(Clone::clone);
+    let asked = results.failed.iter().flat_map(asked).flatten();
     let name = of_records
         .chain(studies)
         .chain([results.study.clone()])
         .chain(results.failed.iter().flat_map(of_failure))
+        .chain(asked)
         .find(|name| name.chars().any(char::is_control))?;
     Some(format!("the name {name:?} holds a control character"))
 }

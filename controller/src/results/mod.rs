@@ -15,6 +15,7 @@ mod scenario;
 mod sustained;
 mod unmeasured;
 
+pub(crate) use build::way;
 pub use build::{Settled, Study, build};
 pub use load::{LoadError, load, merge, mixes_accuracies};
 pub(crate) use scenario::{SERVER, is_in};

@@ -5,7 +5,7 @@
 
 use edgefront_protocol::outcome::{Measurement, Round, Sustained};
 use edgefront_protocol::results::{SustainedRecord, WindowRecord};
-use edgefront_protocol::{RoundState, Throttle};
+use edgefront_protocol::{Nanos, RoundState, Throttle};
 
 use super::build::rounded;
 
@@ -18,13 +18,18 @@ const SETTLED_C: f64 = 1.0;
 pub(super) fn record(measurement: &Measurement) -> Option<SustainedRecord> {
     let sustained = measurement.sustained.as_ref()?;
     let windows = windows(measurement, sustained);
-    let time = humantime::format_duration(sustained.time.into()).to_string();
     Some(SustainedRecord {
-        label: format!("sustained{}", time.replace(' ', "")),
+        label: label(sustained.time),
         asked_s: rounded(sustained.time.0 as f64 / 1e9),
         settled: drift(&windows).is_none(),
         windows,
     })
+}
+
+/// What a configuration has of a run of this time: `sustained10m`.
+pub(super) fn label(time: Nanos) -> String {
+    let time = humantime::format_duration(time.into()).to_string();
+    format!("sustained{}", time.replace(' ', ""))
 }
 
 /// A note where the device was not yet as warm as it becomes.
@@ -83,7 +88,7 @@ fn drift(windows: &[WindowRecord]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use edgefront_protocol::{Nanos, SetAside, UnixMillis};
+    use edgefront_protocol::{SetAside, UnixMillis};
 
     use super::*;
     use crate::results::build::tests::settled;
@@ -141,12 +146,12 @@ mod tests {
             ("sustained1h30m", 5_400.0)
         );
         assert!(record.settled && warming(&measurement).is_none());
-        let throttled: Vec<_> = record
+        let seen: Vec<_> = record
             .windows
             .iter()
             .map(|window| window.throttled.unwrap())
             .collect();
-        assert_eq!(throttled, [false, false, false, true, true, true, true, true]);
+        assert_eq!(seen, [false, false, false, true, true, true, true, true]);
         let counted = record.windows.iter().filter(|window| window.counted).count();
         assert_eq!(
             (counted, record.windows[3].at_s.to_bits()),

@@ -73,6 +73,8 @@ mod tests {
             runtime: "tract".into(),
             threads: None,
             batch: None,
+            scenario: None,
+            cpus: None,
             stage: if error == "out of reach" { DEVICE } else { "run" }.into(),
             error: error.into(),
         }

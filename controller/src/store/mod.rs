@@ -336,6 +336,8 @@ impl Store {
                     runtime: row.get(2)?,
                     threads: None,
                     batch: None,
+                    scenario: None,
+                    cpus: None,
                     stage: row.get(3)?,
                     error: row.get(4)?,
                 })

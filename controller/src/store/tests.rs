@@ -13,6 +13,8 @@ fn failed(error: &str) -> FailedJob {
         runtime: "ort".into(),
         threads: None,
         batch: None,
+        scenario: None,
+        cpus: None,
         stage: "load".into(),
         error: error.into(),
     }

@@ -72,6 +72,20 @@ fn what_is_faster_needs_no_explanation() {
 }
 
 #[test]
+fn only_the_model_that_ran_in_the_same_way_is_a_measure() {
+    let slow = || results(1.5);
+    assert!(explained(slow(), making(quantized())).is_some());
+    let mut bound = slow();
+    bound.records[0].cpus = vec![4, 5];
+    assert_eq!(explained(bound, making(quantized())), None);
+    let mut offline = slow();
+    offline.records[1].scenario = Some(fixture::scenario("offline", "offline"));
+    assert_eq!(explained(offline.clone(), making(quantized())), None);
+    offline.records[0].scenario = Some(fixture::scenario("offline", "offline"));
+    assert!(explained(offline, making(quantized())).is_some());
+}
+
+#[test]
 fn what_is_neither_quantized_nor_pruned_promised_nothing() {
     assert_eq!(explained(results(1.5), making(Obstacles::default())), None);
 }

@@ -248,7 +248,6 @@ impl FilePlan {
             race: self.racing.unwrap_or(below.race),
             accuracy_margin: self.accuracy_within.map(|Percent(margin)| margin),
             sustained: self.sustained.map(Into::into),
-            ..below
         };
         Ok(certifying(plan, self.certify))
     }

@@ -49,6 +49,8 @@ pub(super) fn open_jobs(
             runtime: stored.job.target.written(),
             threads: Some(stored.job.target.threads),
             batch: Some(stored.job.target.batch),
+            scenario: results::way(stored.job.plan.scenario, stored.job.plan.sustained),
+            cpus: stored.job.plan.processors.named(),
             stage: results::DEVICE.to_owned(),
             error: why_lost(*lost.get(&stored.device)?, options),
         })
@@ -84,6 +86,9 @@ fn settled(stored: &StoredJob) -> Option<Settled> {
         artifact: stored.job.artifact,
         target: stored.job.target.clone(),
         seed: stored.seed,
+        scenario: stored.job.plan.scenario,
+        sustained: stored.job.plan.sustained,
+        processors: stored.job.plan.processors,
         result: outcome
             .result
             .clone()

@@ -111,6 +111,8 @@ fn missing(device: &Device, runtime: &str, reason: &str) -> FailedJob {
         runtime: runtime.to_owned(),
         threads: None,
         batch: None,
+        scenario: None,
+        cpus: None,
         stage: Stage::Load.to_string(),
         error: reason.to_owned(),
     }

@@ -97,6 +97,8 @@ fn failed(device: &DeviceId, error: String) -> FailedJob {
         runtime: String::new(),
         threads: None,
         batch: None,
+        scenario: None,
+        cpus: None,
         stage: results::DEVICE.to_owned(),
         error,
     }

@@ -319,6 +319,8 @@ fn failed(variant: &str, runtime: &str, error: String) -> FailedJob {
         runtime: runtime.to_owned(),
         threads: None,
         batch: None,
+        scenario: None,
+        cpus: None,
         stage: Stage::Optimize.to_string(),
         error,
     }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use edgefront_protocol::blob::{Chunk, Want};
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, Beside, BlobRef, Board, Bytes, Cancel, ClassCount, Conditions, CoolDown,
-    Cooling, Device, Digest, Failure, ForeignLoad, Format, Governor, Harness, Incarnation, Job, JobState,
-    Latency, LayerTime, Lead, Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome,
+    Cooling, Device, Digest, Failure, ForeignLoad, Format, Governor, Harness, Health, Incarnation, Job,
+    JobState, Latency, LayerTime, Lead, Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome,
     PackCounts, Plan, Ppm, Precision, Presence, Probe, Processors, Progress, PublicKey, Rail, RailEnergy,
     Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside, SignedBatch,
     SigningKey, Stage, Startup, Step, Stopped, Sustained, Target, Throttle, Trust, UnixMillis, Window, Worst,
@@ -186,7 +186,11 @@ pub(crate) fn presence_online() -> Presence {
         faults: vec!["/sys/class/powercap/intel-rapl:0/energy_uj may not be read".to_owned()],
     };
     let trust = Trust::Controllers(vec![PublicKey::from_bytes(PUBLIC)]);
-    Presence::Online(device, 2, board, trust, meters)
+    let health = Health {
+        temp_c: Some(81),
+        throttling: Some(vec![Throttle::UnderVoltage]),
+    };
+    Presence::Online(device, 2, board, trust, meters, health)
 }
 
 pub(crate) fn presence_offline() -> Presence {

@@ -7,11 +7,11 @@ use edgefront_protocol::seal::Seal;
 use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, Beside, BlobRef, Board, Bytes, Cancel, ClassCount, Conditions,
     ControllerId, CoolDown, Cooling, Device, DeviceId, Digest, Failure, ForeignLoad, Format, Governor,
-    Harness, Incarnation, Job, JobId, JobState, Latency, LayerTime, Lead, Measurement, Memory, Meters,
-    Microjoules, Microwatts, Nanos, Outcome, PackCounts, Plan, Ppm, Precision, Presence, Probe, Processors,
-    Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope,
-    Score, SetAside, SignedBatch, Stage, Startup, Step, Stopped, Sustained, Target, Throttle, Topic, Trust,
-    UnixMillis, Window, Worst,
+    Harness, Health, Incarnation, Job, JobId, JobState, Latency, LayerTime, Lead, Measurement, Memory,
+    Meters, Microjoules, Microwatts, Nanos, Outcome, PackCounts, Plan, Ppm, Precision, Presence, Probe,
+    Processors, Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus,
+    Scenario, Scope, Score, SetAside, SignedBatch, Stage, Startup, Step, Stopped, Sustained, Target,
+    Throttle, Topic, Trust, UnixMillis, Window, Worst,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -341,8 +341,10 @@ pub(crate) fn signed_batch() -> impl Strategy<Value = SignedBatch> {
 /// Any presence.
 pub(crate) fn presence() -> impl Strategy<Value = Presence> {
     prop_oneof![
-        (device(), any::<u32>(), board(), trust(), meters()).prop_map(
-            |(device, count, board, trust, meters)| Presence::Online(device, count, board, trust, meters)
+        (device(), any::<u32>(), board(), trust(), meters(), health()).prop_map(
+            |(device, count, board, trust, meters, health)| {
+                Presence::Online(device, count, board, trust, meters, health)
+            }
         ),
         (device_id(), incarnation(), any::<u32>()).prop_map(|(id, incarnation, count)| Presence::Offline(
             id,
@@ -392,7 +394,7 @@ fn round() -> impl Strategy<Value = Round> {
     )
 }
 
-fn round_state() -> impl Strategy<Value = RoundState> {
+fn throttling() -> impl Strategy<Value = Option<Vec<Throttle>>> {
     const CAUSES: [Throttle; 5] = [
         Throttle::UnderVoltage,
         Throttle::FrequencyCapped,
@@ -400,6 +402,14 @@ fn round_state() -> impl Strategy<Value = RoundState> {
         Throttle::SoftTemperatureLimit,
         Throttle::OverCurrent,
     ];
+    option::of(vec(proptest::sample::select(&CAUSES[..]), 0..3))
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    (option::of(any::<i16>()), throttling()).prop_map(|(temp_c, throttling)| Health { temp_c, throttling })
+}
+
+fn round_state() -> impl Strategy<Value = RoundState> {
     let celsius = || option::of(-100.0f32..200.0);
     let clocks = || option::of(any::<[u32; 2]>());
     let load = (
@@ -419,7 +429,7 @@ fn round_state() -> impl Strategy<Value = RoundState> {
         [celsius(), celsius()],
         clocks(),
         clocks(),
-        option::of(vec(proptest::sample::select(&CAUSES[..]), 0..3)),
+        throttling(),
         option::of(load),
         option::of(cooling),
     )

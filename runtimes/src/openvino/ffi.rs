@@ -5,8 +5,12 @@ use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr;
+use std::time::Duration;
 
-use super::library::{Dimension, INVALID_PARAMETER, Library, Owned, PartialShape, Raw, Shape, Status, slice};
+use super::library::{
+    Dimension, INVALID_PARAMETER, Library, Owned, PartialShape, ProfilingList, Raw, Shape, Status, read,
+    slice,
+};
 use crate::plain::Plain;
 
 /// Of the devices the CPU alone is used.
@@ -65,7 +69,7 @@ impl Core {
     pub(super) fn compile(
         &self,
         network: &Network,
-        properties: [(&CStr, &CStr); 6],
+        properties: [(&CStr, &CStr); 7],
     ) -> Result<Compiled, String> {
         let functions = self.0.functions();
         let all = properties.map(|(name, value)| (name.as_ptr(), value.as_ptr()));
@@ -90,6 +94,8 @@ impl Core {
                 all[4].1,
                 all[5].0,
                 all[5].1,
+                all[6].0,
+                all[6].1,
             )
         })?;
         Ok(Compiled(compiled))
@@ -224,6 +230,15 @@ impl Compiled {
     }
 }
 
+/// What OpenVINO counted of a node.
+pub(super) struct Counted {
+    pub(super) name: String,
+    /// `Convolution`.
+    pub(super) operator: String,
+    /// Of all inferences since the model was made ready.
+    pub(super) mean: Duration,
+}
+
 /// Inputs and outputs of one caller, in memory of OpenVINO's. It keeps the model.
 pub(super) struct Request(Owned);
 
@@ -235,6 +250,33 @@ impl Request {
         self.0
             .library
             .checked(unsafe { (self.0.functions().infer)(self.0.raw) })
+    }
+
+    /// What was counted of the nodes that ran, in their order. The model was made ready with `PERF_COUNT`.
+    #[expect(unsafe_code, reason = "a C library is called")]
+    pub(super) fn counted(&self) -> Result<Vec<Counted>, String> {
+        /// `EXECUTED`.
+        const EXECUTED: c_int = 2;
+        let (library, functions) = (self.0.library, self.0.functions());
+        let mut list = ProfilingList {
+            infos: ptr::null_mut(),
+            count: 0,
+        };
+        // SAFETY: the handle is alive and the result outlives the call, which writes as many as it says; they and their
+        // texts, which end in zeros, are read before they are freed, once.
+        unsafe {
+            library.checked((functions.profiling)(self.0.raw, &raw mut list))?;
+            let infos = slice(list.infos.cast_const(), list.count);
+            let ran = infos.iter().filter(|info| info.status == EXECUTED);
+            let counted = ran.map(|info| Counted {
+                name: read(info.node_name),
+                operator: read(info.node_type),
+                mean: Duration::from_micros(u64::try_from(info.real_time).unwrap_or(0)),
+            });
+            let counted = counted.collect();
+            (functions.free_profiling)(&raw mut list);
+            Ok(counted)
+        }
     }
 
     /// Sets the input of this index, whose type and number of elements must be those of `values`.

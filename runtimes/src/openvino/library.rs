@@ -44,6 +44,25 @@ pub(super) struct Shape {
     pub(super) extents: *mut i64,
 }
 
+/// `ov_profiling_info_t`.
+#[repr(C)]
+pub(super) struct ProfilingInfo {
+    pub(super) status: c_int,
+    /// Microseconds.
+    pub(super) real_time: i64,
+    pub(super) cpu_time: i64,
+    pub(super) node_name: *const c_char,
+    pub(super) exec_type: *const c_char,
+    pub(super) node_type: *const c_char,
+}
+
+/// `ov_profiling_info_list_t`.
+#[repr(C)]
+pub(super) struct ProfilingList {
+    pub(super) infos: *mut ProfilingInfo,
+    pub(super) count: usize,
+}
+
 /// `ov_core_compile_model`: pairs of names and values of properties follow.
 pub(super) type CompileModel = unsafe extern "C" fn(Raw, Raw, *const c_char, usize, *mut Raw, ...) -> Status;
 
@@ -102,6 +121,8 @@ functions! {
     input_tensor: "ov_infer_request_get_input_tensor_by_index" (Raw, usize, *mut Raw) -> Status;
     output_tensor: "ov_infer_request_get_output_tensor_by_index" (Raw, usize, *mut Raw) -> Status;
     infer: "ov_infer_request_infer" (Raw) -> Status;
+    profiling: "ov_infer_request_get_profiling_info" (Raw, *mut ProfilingList) -> Status;
+    free_profiling: "ov_profiling_info_list_free" (*mut ProfilingList);
     tensor_element: "ov_tensor_get_element_type" (Raw, *mut c_int) -> Status;
     tensor_shape: "ov_tensor_get_shape" (Raw, *mut Shape) -> Status;
     tensor_bytes: "ov_tensor_get_byte_size" (Raw, *mut usize) -> Status;
@@ -200,7 +221,7 @@ impl Library {
 ///
 /// It must be null or end in a zero.
 #[expect(unsafe_code, reason = "a C library's text is read")]
-unsafe fn read(text: *const c_char) -> String {
+pub(super) unsafe fn read(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }

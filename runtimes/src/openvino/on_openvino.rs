@@ -501,3 +501,22 @@ fn a_library_without_its_parts_says_what_is_the_matter() {
         "{cut}"
     );
 }
+
+#[test]
+fn the_time_of_each_node_is_told() {
+    let file = folder().join("resnet18.onnx");
+    let profiled = Options {
+        profile: true,
+        ..options()
+    };
+    let model = runtime().load(&file, &profiled).unwrap();
+    let inputs: Vec<Tensor> = model.inputs().iter().map(|port| wave(&port.shape)).collect();
+    let mut session = model.session().unwrap();
+    session.bind(&inputs).unwrap();
+    let layers = session.profile(5).unwrap().unwrap();
+    let convolutions = layers.iter().filter(|layer| layer.operator == "Convolution");
+    assert_eq!(convolutions.count(), 15, "{layers:?}");
+    assert!(layers.iter().any(|layer| !layer.time.is_zero()), "{layers:?}");
+    let model = runtime().load(&file, &options()).unwrap();
+    assert!(model.session().unwrap().profile(5).is_none());
+}

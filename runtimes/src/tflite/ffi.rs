@@ -2,12 +2,15 @@
 //!
 //! Declarations are those of `litert/c/*.h` at LiteRT 2.3.
 
-use std::ffi::{CString, c_char, c_int, c_void};
+mod profiler;
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
 use super::memory::{ALIGNMENT, Memory};
 use crate::handle::Handle;
+use profiler::RawEvent;
 
 type Raw = *mut c_void;
 type Status = c_int;
@@ -17,7 +20,9 @@ const MAX_RANK: usize = 8;
 /// `kLiteRtHwAcceleratorCpu`.
 const CPU: c_int = 1;
 /// `LiteRtCpuOptions` go by this name.
-const CPU_OPTIONS: &std::ffi::CStr = c"xnnpack";
+const CPU_OPTIONS: &CStr = c"xnnpack";
+/// `LiteRtRuntimeOptions` go by this name.
+const RUNTIME_OPTIONS: &CStr = c"runtime_options_string";
 /// Only the first signature is run.
 const SIGNATURE: usize = 0;
 
@@ -43,8 +48,13 @@ const _: () = assert!(size_of::<RankedType>() == 72, "as the header asserts");
 #[repr(C)]
 struct EnvironmentOption {
     tag: c_int,
+    value: Any,
+}
+
+/// `LiteRtAny` of an integer, whose union is as aligned as its widest member.
+#[repr(C)]
+struct Any {
     kind: c_int,
-    padding: c_int,
     value: i64,
 }
 
@@ -86,6 +96,11 @@ functions! {
         (*const RankedType, Raw, usize, Option<unsafe extern "C" fn(Raw)>, *mut Raw) -> Status;
     destroy_buffer: "LiteRtDestroyTensorBuffer" (Raw);
     run: "LiteRtRunCompiledModel" (Raw, usize, usize, *const Raw, usize, *const Raw) -> Status;
+    profiler: "LiteRtCompiledModelGetProfiler" (Raw, *mut Raw) -> Status;
+    start_profiler: "LiteRtStartProfiler" (Raw) -> Status;
+    reset_profiler: "LiteRtResetProfiler" (Raw) -> Status;
+    count_events: "LiteRtGetNumProfilerEvents" (Raw, *mut c_int) -> Status;
+    events: "LiteRtGetProfilerEvents" (Raw, c_int, *mut RawEvent) -> Status;
 }
 
 /// LiteRT, loaded, with its environment. It stays until the process ends.
@@ -128,9 +143,7 @@ impl Api {
         // and `kLiteRtEnvOptionTagMinLoggerSeverity` to errors. The values are of `kLiteRtAnyTypeInt`.
         let option = |tag, value| EnvironmentOption {
             tag,
-            kind: 2,
-            padding: 0,
-            value,
+            value: Any { kind: 2, value },
         };
         let options = [option(24, i64::from(CPU)), option(25, 3)];
         let mut environment = ptr::null_mut();
@@ -163,10 +176,10 @@ pub(super) struct Compiled {
 unsafe impl Send for Compiled {}
 
 impl Compiled {
-    /// Loads `file`, to run on the CPU as `cpu_options` say in LiteRT's TOML. Before this, every index in the file
-    /// must have been checked: LiteRT checks the rest.
+    /// Loads `file`, to run on the CPU as `asked` says. Before this, every index in the file must have been checked:
+    /// LiteRT checks the rest.
     #[expect(unsafe_code, reason = "a C library is called")]
-    pub(super) fn new(api: &'static Api, file: Memory, cpu_options: CString) -> Result<Self, String> {
+    pub(super) fn new(api: &'static Api, file: Memory, asked: Asked) -> Result<Self, String> {
         let functions = &api.functions;
         let mut made = Self {
             api,
@@ -176,7 +189,7 @@ impl Compiled {
         };
         // Locked after that is there, so that it is free again when a failure drops it.
         let _making = api.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let options = Options::new(api, cpu_options)?;
+        let options = Options::new(api, asked)?;
         let (start, length) = (made.file.start().cast_const().cast(), made.file.len());
         // SAFETY: the memory lies where it is as long as `made`, which destroys the handle before it.
         let status =
@@ -275,6 +288,14 @@ impl Drop for Compiled {
     }
 }
 
+/// What is asked of LiteRT, in its TOML.
+pub(super) struct Asked {
+    /// How the CPU computes.
+    pub(super) cpu: CString,
+    /// Whether the operators of its inferences are timed.
+    pub(super) profile: bool,
+}
+
 struct Options {
     api: &'static Api,
     raw: Raw,
@@ -282,12 +303,7 @@ struct Options {
 
 impl Options {
     #[expect(unsafe_code, reason = "a C library is called")]
-    fn new(api: &'static Api, cpu_options: CString) -> Result<Self, String> {
-        /// Frees what [`CString::into_raw`] gave away.
-        unsafe extern "C" fn free(text: Raw) {
-            // SAFETY: LiteRT calls it once, with the pointer that it was given.
-            drop(unsafe { CString::from_raw(text.cast()) });
-        }
+    fn new(api: &'static Api, asked: Asked) -> Result<Self, String> {
         let functions = &api.functions;
         let mut made = Self {
             api,
@@ -299,21 +315,32 @@ impl Options {
         // SAFETY: the handle is alive.
         let status = unsafe { (functions.set_accelerators)(made.raw, CPU) };
         checked(status, "choose the CPU")?;
+        made.add(CPU_OPTIONS, asked.cpu)?;
+        if asked.profile {
+            made.add(RUNTIME_OPTIONS, c"enable_profiling = true\n".to_owned())?;
+        }
+        Ok(made)
+    }
+
+    /// Adds the options of this name.
+    #[expect(unsafe_code, reason = "a C library is called")]
+    fn add(&mut self, name: &CStr, text: CString) -> Result<(), String> {
+        /// Frees what [`CString::into_raw`] gave away.
+        unsafe extern "C" fn free(text: Raw) {
+            // SAFETY: LiteRT calls it once, with the pointer that it was given.
+            drop(unsafe { CString::from_raw(text.cast()) });
+        }
+        let functions = &self.api.functions;
+        let what = format!("options `{}`", name.to_string_lossy());
         let mut opaque = ptr::null_mut();
         // SAFETY: name and text end in zeros; the text lives until LiteRT calls `free`.
         let status = unsafe {
-            (functions.create_opaque)(
-                CPU_OPTIONS.as_ptr(),
-                cpu_options.into_raw().cast(),
-                free,
-                &raw mut opaque,
-            )
+            (functions.create_opaque)(name.as_ptr(), text.into_raw().cast(), free, &raw mut opaque)
         };
-        checked(status, "make options of the CPU")?;
+        checked(status, &format!("make {what}"))?;
         // SAFETY: both handles are alive; the first owns the second from here on.
-        let status = unsafe { (functions.add_opaque)(made.raw, opaque) };
-        checked(status, "take options of the CPU")?;
-        Ok(made)
+        let status = unsafe { (functions.add_opaque)(self.raw, opaque) };
+        checked(status, &format!("take {what}"))
     }
 }
 

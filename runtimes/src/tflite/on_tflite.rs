@@ -144,6 +144,40 @@ fn sessions_of_one_model_keep_their_own_tensors() {
     a.run().unwrap();
 }
 
+/// The layers of a fixture. Their times are whole microseconds, of which these have none.
+fn layers(name: &str, provider: &str, batch: usize) -> Vec<String> {
+    let profiled = Options {
+        profile: true,
+        ..options(provider, batch)
+    };
+    let model = fixture(&format!("{name}.tflite"), &profiled).unwrap();
+    let mut session = run(&*model, &values(name));
+    let layers = session.profile(5).unwrap().unwrap();
+    layers.into_iter().map(|layer| layer.name).collect()
+}
+
+#[test]
+fn the_time_of_each_operator_is_told_whoever_computes_it() {
+    let names = layers("small", "builtin", 2);
+    assert_eq!(names, ["CONV_2D:0", "MEAN:1", "FULLY_CONNECTED:2"]);
+    let names = layers("small", "xnnpack", 2);
+    let expected = [
+        "Convolution (NHWC, F32) IGEMM:0",
+        "Mean (ND) Reduce2:1",
+        "Static Reshape (NC):2",
+        "Fully Connected (NC, F32) GEMM:3",
+    ];
+    assert_eq!(names, expected);
+    let names = layers("gather", "cpu", 2);
+    assert!(names.contains(&"GATHER:0".to_owned()), "{names:?}");
+}
+
+#[test]
+fn layers_are_not_told_by_a_model_that_was_loaded_without_them() {
+    let model = fixture("small.tflite", &options("cpu", 2)).unwrap();
+    assert!(run(&*model, &values("small")).profile(1).is_none());
+}
+
 #[test]
 fn an_operator_of_a_later_version_is_no_model_of_zeros() {
     let error = words(fixture("newer.tflite", &options("cpu", 1)));

@@ -27,7 +27,7 @@ pub(super) async fn only_what_the_named_controller_signed_for_this_device_is_run
     let (ours, other) = (key(), key());
     let agent = Agent::start_with(&broker, &["--controller", &ours.public().to_string()]);
     controller.is_online().await;
-    let Some(Presence::Online(_, _, _, trust, _)) = &controller.presence else {
+    let Some(Presence::Online(_, _, _, trust, ..)) = &controller.presence else {
         unreachable!()
     };
     assert_eq!(*trust, Trust::Controllers(vec![ours.public()]));
@@ -159,7 +159,7 @@ pub(super) async fn an_agent_that_names_nobody_says_whose_jobs_it_takes(kind: Ki
     controller.is_online().await;
     assert!(matches!(
         controller.presence,
-        Some(Presence::Online(_, _, _, Trust::Everybody, _))
+        Some(Presence::Online(_, _, _, Trust::Everybody, ..))
     ));
     let pid = agent.id().to_string();
     assert!(

@@ -347,7 +347,10 @@ fn place_labels(
 
 /// The device, and how it was measured where that is not a single stream in rounds.
 fn title(results: &Results, group: &Group<'_>) -> String {
-    let way = group.way.iter().map(|way| format!(", {way}")).collect::<String>();
+    let way = group
+        .way
+        .as_ref()
+        .map_or_else(String::new, |way| format!(", {way}"));
     match results.devices.iter().find(|d| d.id == group.device) {
         Some(d) => format!("{}{way}: {}, {} cores, {}", d.id, d.cpu, d.cores, d.arch),
         None => format!("{}{way}", group.device),
