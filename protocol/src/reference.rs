@@ -1,4 +1,4 @@
-//! What a model answers on a pack, for devices to set their own answers beside: a message of [`wire`](crate::wire) in
+//! What a model answers on a pack, for devices to set their own answers beside: a message of [`wire`] in
 //! a blob of its own.
 
 use serde::{Deserialize, Serialize};

@@ -234,6 +234,61 @@ pub(crate) fn progress() -> Vec<(&'static str, Progress)> {
     .collect()
 }
 
+fn score() -> Score {
+    Score {
+        top1_hits: 2,
+        top5_hits: 3,
+        predictions: vec![0, 1, 200],
+        pictures: vec![7, 0, 300],
+        classes: vec![
+            ClassCount { pictures: 2, hits: 1 },
+            ClassCount { pictures: 1, hits: 1 },
+        ],
+        beside: Some(Beside {
+            top1_hits: 3,
+            top5_hits: 3,
+            lost: 1,
+            won: 0,
+            agreeing: 2,
+            pack: PackCounts {
+                pictures: 400,
+                top1_hits: 360,
+                top5_hits: 399,
+            },
+            bounds: Some([-0.75, 0.25]),
+            worst: Some(Worst {
+                pictures: 3,
+                picture: 300,
+                class: 1,
+                output: 0.5,
+                reference: 2.0,
+                magnitude: 8.0,
+            }),
+        }),
+    }
+}
+
+fn stopped() -> Stopped {
+    Stopped {
+        by: "job-2".parse().unwrap(),
+        rounds: 3,
+        of: 10,
+        chance: 0.01,
+        median: Lead {
+            ratio: 2.5,
+            at_least: 2.25,
+        },
+        mean: Lead {
+            ratio: 2.5,
+            at_least: 2.0,
+        },
+        energy: Some(Lead {
+            ratio: 2.0,
+            at_least: 1.5,
+        }),
+    }
+}
+
 pub(crate) fn outcome_measured() -> Outcome {
     let round = |position, p50| Round {
         position,
@@ -268,37 +323,7 @@ pub(crate) fn outcome_measured() -> Outcome {
                 cold_load: Some(Nanos(41_000_000)),
                 first_run: Some(Nanos(7_100_000)),
             },
-            score: Some(Score {
-                top1_hits: 2,
-                top5_hits: 3,
-                predictions: vec![0, 1, 200],
-                pictures: vec![7, 0, 300],
-                classes: vec![
-                    ClassCount { pictures: 2, hits: 1 },
-                    ClassCount { pictures: 1, hits: 1 },
-                ],
-                beside: Some(Beside {
-                    top1_hits: 3,
-                    top5_hits: 3,
-                    lost: 1,
-                    won: 0,
-                    agreeing: 2,
-                    pack: PackCounts {
-                        pictures: 400,
-                        top1_hits: 360,
-                        top5_hits: 399,
-                    },
-                    bounds: Some([-0.75, 0.25]),
-                    worst: Some(Worst {
-                        pictures: 3,
-                        picture: 300,
-                        class: 1,
-                        output: 0.5,
-                        reference: 2.0,
-                        magnitude: 8.0,
-                    }),
-                }),
-            }),
+            score: Some(score()),
             conditions: Conditions {
                 governor: Some("performance".to_owned()),
                 max_temp_c: Some(61.5),
@@ -335,24 +360,7 @@ pub(crate) fn outcome_measured() -> Outcome {
                 kept: true,
             }],
             processors: vec![4, 5, 6, 7],
-            stopped: Some(Stopped {
-                by: "job-2".parse().unwrap(),
-                rounds: 3,
-                of: 10,
-                chance: 0.01,
-                median: Lead {
-                    ratio: 2.5,
-                    at_least: 2.25,
-                },
-                mean: Lead {
-                    ratio: 2.5,
-                    at_least: 2.0,
-                },
-                energy: Some(Lead {
-                    ratio: 2.0,
-                    at_least: 1.5,
-                }),
-            }),
+            stopped: Some(stopped()),
             sustained: Some(Sustained {
                 time: Nanos(600_000_000_000),
                 warming: vec![SetAside {
