@@ -39,6 +39,10 @@ pub struct Beside {
     pub lost: u64,
     /// Pictures whose label had the highest output of the job alone.
     pub won: u64,
+    /// As `lost` and `won`, of the five highest outputs.
+    pub top5_lost: u64,
+    /// As above.
+    pub top5_won: u64,
     /// Pictures with the same prediction.
     pub agreeing: u64,
     /// What the reference says of the whole pack.

@@ -109,7 +109,9 @@ impl Observer {
 
     /// How the device fares now, as it tells its fleet.
     pub(crate) async fn health(&self) -> Health {
-        let now = self.look(None).await;
+        let mut now = self.look(None).await;
+        // Counts tell of what happened between two looks, and there is one.
+        now.signs.retain(|sign| matches!(sign.value, Value::Now(_)));
         Health {
             temp_c: now.temp_c.map(|celsius| celsius.round() as i16),
             throttling: between::throttling(&self.first, &now, &now),

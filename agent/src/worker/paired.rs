@@ -106,9 +106,11 @@ impl Sequence {
         self.bounds
     }
 
-    /// Half of its width.
-    pub(crate) fn half_width(&self) -> f64 {
-        (self.bounds[1] - self.bounds[0]) / 2.0
+    /// How far the difference on the whole pack may be from that on the pictures so far.
+    pub(crate) fn doubt(&self) -> f64 {
+        let so_far = (2.0 * self.sum - self.seen) / self.seen.max(1.0);
+        let [low, high] = self.bounds;
+        (so_far - low).max(high - so_far)
     }
 }
 
@@ -164,7 +166,7 @@ mod tests {
         let mut sequence = sequence(&pack);
         let needed = pack.iter().position(|&(is_hit, was_hit)| {
             sequence.take(is_hit, was_hit);
-            sequence.half_width() <= 0.01
+            sequence.doubt() <= 0.01
         });
         let needed = needed.unwrap();
         assert!((1_000..6_000).contains(&needed), "{needed}");
@@ -178,14 +180,14 @@ mod tests {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let (pack, truth) = pack(&mut rng, pictures, lost, won);
             let mut sequence = sequence(&pack);
-            let mut width = f64::INFINITY;
+            let mut doubt = f64::INFINITY;
             for &(is_hit, was_hit) in &pack {
                 sequence.take(is_hit, was_hit);
                 let [low, high] = sequence.bounds();
                 prop_assert!((-1.0..=1.0).contains(&low) && (-1.0..=1.0).contains(&high) && low <= high);
-                width = sequence.half_width();
+                doubt = sequence.doubt();
             }
-            prop_assert!(width < 1e-9);
+            prop_assert!(doubt < 1e-9);
             prop_assert!((sequence.bounds()[0] - truth).abs() < 1e-9);
         }
     }

@@ -75,16 +75,16 @@ pub(crate) fn score(
     let mut score = Score::default();
     let mut comparison = beside.as_ref().map(Comparison::new);
     let take = |answer: Answer<'_>| {
-        let is_hit = count(&mut score, &answer);
+        let [is_hit, is_near] = count(&mut score, &answer);
         if let Some(comparison) = &mut comparison {
-            comparison.take(&answer, is_hit)?;
+            comparison.take(&answer, [is_hit, is_near])?;
         }
         let (Some((sequence, margin)), Some(reference)) = (&mut known, &beside) else {
             return Ok(ControlFlow::Continue(()));
         };
         score.pictures.push(answer.picture as u32);
         sequence.take(is_hit, reference.hits(answer.picture)[0]);
-        Ok(if sequence.half_width() <= *margin {
+        Ok(if sequence.doubt() <= *margin {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -98,8 +98,8 @@ pub(crate) fn score(
     Ok(score)
 }
 
-/// Counts the answer; whether the label has the highest output.
-fn count(score: &mut Score, answer: &Answer<'_>) -> bool {
+/// Counts the answer; whether the label has the highest output, and one of the five highest.
+fn count(score: &mut Score, answer: &Answer<'_>) -> [bool; 2] {
     let rank = answer.rank();
     score.top1_hits += u64::from(rank == 0);
     score.top5_hits += u64::from(rank < TOP);
@@ -108,7 +108,7 @@ fn count(score: &mut Score, answer: &Answer<'_>) -> bool {
     let class = &mut score.classes[answer.label];
     class.pictures += 1;
     class.hits += u32::from(rank == 0);
-    rank == 0
+    [rank == 0, rank < TOP]
 }
 
 /// Answers beside those of a reference.
@@ -128,7 +128,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn take(&mut self, answer: &Answer<'_>, is_hit: bool) -> Result<(), String> {
+    fn take(&mut self, answer: &Answer<'_>, [is_hit, is_near]: [bool; 2]) -> Result<(), String> {
         let Self { reference, beside } = self;
         if answer.outputs.len() != reference.classes() as usize {
             return Err(format!(
@@ -142,6 +142,8 @@ impl<'a> Comparison<'a> {
         beside.top5_hits += u64::from(was_near);
         beside.lost += u64::from(was_hit && !is_hit);
         beside.won += u64::from(is_hit && !was_hit);
+        beside.top5_lost += u64::from(was_near && !is_near);
+        beside.top5_won += u64::from(is_near && !was_near);
         let is_same = reference.prediction(answer.picture) == Some(answer.prediction() as u32);
         beside.agreeing += u64::from(is_same);
         if let Some(outputs) = reference.outputs(answer.picture) {
@@ -164,7 +166,9 @@ fn worse(so_far: Option<Worst>, answer: &Answer<'_>, outputs: &[f32]) -> Worst {
     worst.pictures += 1;
     for (class, (&output, &reference)) in answer.outputs.iter().zip(outputs).enumerate() {
         worst.magnitude = worst.magnitude.max(reference.abs());
-        if (output - reference).abs() > (worst.output - worst.reference).abs() {
+        // In a wider type, for logits may be as large as the type.
+        let difference = |a: f32, b: f32| (f64::from(a) - f64::from(b)).abs();
+        if difference(output, reference) > difference(worst.output, worst.reference) {
             worst = Worst {
                 picture: answer.picture as u32,
                 class: class as u32,

@@ -338,8 +338,16 @@ fn without_rounds(records: [&Record; 2], sides: [Side<'_>; 2]) -> Option<String>
     })
 }
 
-/// The difference of two accuracies by their counts; `None` of other counts than pictures give.
+/// The difference of two accuracies by their counts; `None` of other counts than pictures give. Where a part of a pack
+/// was scored there are no counts, and the bounds of what both lose to their model are set against each other.
 fn top1_difference(first: &AccuracyRecord, second: &AccuracyRecord) -> Option<Difference> {
+    if first.pack_samples.or(second.pack_samples).is_some() {
+        let ([low, high], [lower, higher]) = first.top1_drop_ci95.zip(second.top1_drop_ci95)?;
+        return Some(Difference {
+            difference: second.top1 - first.top1,
+            ci95: [low - higher, high - lower],
+        });
+    }
     let counts = |accuracy: &AccuracyRecord| {
         let hits = (accuracy.top1 * accuracy.samples as f64).round() as u64;
         (hits, accuracy.samples)

@@ -20,7 +20,7 @@ pub(super) fn html(
     let told: Vec<(&Record, &AccuracyRecord)> = records
         .iter()
         .filter_map(|record| Some((*record, record.accuracy.as_ref()?)))
-        .filter(|(_, accuracy)| !accuracy.recall.is_empty())
+        .filter(|(_, accuracy)| accuracy.top1_drop.is_some() || !accuracy.recall.is_empty())
         .collect();
     if told.is_empty() {
         return Ok(());
@@ -64,11 +64,12 @@ fn differences(
         });
         let output = accuracy.worst_output.map_or_else(dash, |worst| {
             format!(
-                "{} where the largest is {}: picture {}, class {}",
+                "{} where the largest is {}: picture {}, class {}, of {} pictures",
                 figure(worst.difference),
                 figure(worst.magnitude),
                 worst.picture,
-                worst.class
+                worst.class,
+                worst.pictures
             )
         });
         writeln!(
@@ -89,11 +90,18 @@ fn recalls(
     told: &[(&Record, &AccuracyRecord)],
     name: &dyn Fn(&Record) -> String,
 ) -> std::fmt::Result {
+    let told: Vec<_> = told
+        .iter()
+        .filter(|(_, accuracy)| !accuracy.recall.is_empty())
+        .collect();
     let count = told
         .iter()
         .map(|(_, accuracy)| accuracy.recall.len())
         .max()
         .unwrap_or(0);
+    if count == 0 {
+        return Ok(());
+    }
     let recall = |accuracy: &AccuracyRecord, class: usize| accuracy.recall.get(class).copied().flatten();
     let spread = |class: usize| {
         let known = || told.iter().filter_map(|(_, accuracy)| recall(accuracy, class));

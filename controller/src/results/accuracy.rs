@@ -56,44 +56,112 @@ pub(super) fn accuracy(score: &Score, fp32: Option<&Score>) -> Result<AccuracyRe
 
 /// The same with what the reference says.
 fn compared(own: AccuracyRecord, score: &Score, beside: &Beside) -> Result<AccuracyRecord, String> {
-    let (scored, pack) = (own.samples as f64, beside.pack);
-    let is_sound =
-        beside.lost.max(beside.won).max(beside.agreeing) <= own.samples && own.samples <= pack.pictures;
-    if !is_sound {
+    let pack = beside.pack;
+    if let Some(why) = unsound(beside, own.samples) {
         return Err(format!(
-            "the device set {} answers beside a reference of {} pictures and counted {} of them as changed",
-            own.samples,
-            pack.pictures,
-            beside.lost.saturating_add(beside.won)
+            "what the device set beside a reference of {} pictures is no count: {why}",
+            pack.pictures
         ));
     }
-    let drop = (beside.lost as f64 - beside.won as f64) / scored;
+    let drop = (beside.lost as f64 - beside.won as f64) / own.samples as f64;
     let told = AccuracyRecord {
-        agreement_reference: Some(rounded(beside.agreeing as f64 / scored)),
+        agreement_reference: Some(rounded(beside.agreeing as f64 / own.samples as f64)),
         top1_drop: Some(rounded(drop)),
         top1_drop_ci95: Some(paired(beside.lost, beside.won, own.samples).map(rounded)),
         worst_output: beside.worst.as_ref().map(worst_output),
         ..own
     };
-    let (false, Some([low, high])) = (score.pictures.is_empty(), beside.bounds) else {
-        return Ok(told);
-    };
-    let rate = |hits: u64| hits as f64 / pack.pictures as f64;
-    let share = |share: f64| rounded(share.clamp(0.0, 1.0));
-    let top1 = rate(pack.top1_hits);
-    let top5 = rate(pack.top5_hits) + (score.top5_hits as f64 - beside.top5_hits as f64) / scored;
-    // What the pack's top-1 may be, and what that says of pictures like those of the pack.
-    let ends = [low, high]
-        .map(|end| (((top1 + end) * pack.pictures as f64).round().max(0.0) as u64).min(pack.pictures));
-    let ends = ends.map(|hits| wilson::interval(hits, pack.pictures).unwrap_or([0.0, 1.0]));
-    Ok(AccuracyRecord {
-        top1: share(top1 - drop),
-        top5: share(top5),
-        top1_ci95: [rounded(ends[0][0]), rounded(ends[1][1])],
+    match beside.bounds {
+        Some(bounds) if told.samples < pack.pictures => Ok(of_part(told, score, beside, bounds)),
+        _ => Ok(told),
+    }
+}
+
+/// The accuracy on the pack, of which a part was scored.
+fn of_part(told: AccuracyRecord, score: &Score, beside: &Beside, [low, high]: [f64; 2]) -> AccuracyRecord {
+    let (pack, scored) = (beside.pack, score.predictions.len() as u64);
+    let top1 = OfPack::new(
+        pack.top1_hits,
+        pack.pictures,
+        beside.lost,
+        beside.won,
+        scored,
+        [-high, -low],
+    );
+    let of_five = paired(beside.top5_lost, beside.top5_won, scored);
+    let top5 = OfPack::new(
+        pack.top5_hits,
+        pack.pictures,
+        beside.top5_lost,
+        beside.top5_won,
+        scored,
+        of_five,
+    );
+    // They are estimated apart.
+    let top5_share = top5.share.max(top1.share);
+    AccuracyRecord {
+        top1: rounded(top1.share),
+        top1_ci95: top1.ci95.map(rounded),
+        top5: rounded(top5_share),
+        top5_ci95: [top5.ci95[0], top5.ci95[1].max(top5_share)].map(rounded),
         pack_samples: Some(pack.pictures),
         top1_drop_ci95: Some([-high, -low].map(rounded)),
+        // A class has too few pictures in a part, and each part has others.
+        recall: Vec::new(),
+        mean_recall: None,
+        worst_recall: None,
         ..told
-    })
+    }
+}
+
+/// A share on the whole pack by the difference estimator.
+struct OfPack {
+    share: f64,
+    ci95: [f64; 2],
+}
+
+impl OfPack {
+    /// Of a reference with so many `hits`, of which `scored` pictures lose and win some; `drop` bounds what the whole pack
+    /// loses. The interval holds what of the pack is not known, and what the pack does not say of other pictures.
+    fn new(hits: u64, pictures: u64, lost: u64, won: u64, scored: u64, drop: [f64; 2]) -> Self {
+        let all = pictures as f64;
+        let share = (hits as f64 / all - (lost as f64 - won as f64) / scored as f64).clamp(0.0, 1.0);
+        let hits_at = |drop: f64| (hits as f64 - drop * all).round().clamp(0.0, all) as u64;
+        let interval = |drop: f64| wilson::interval(hits_at(drop), pictures).unwrap_or([0.0, 1.0]);
+        Self {
+            share,
+            ci95: [interval(drop[1])[0].min(share), interval(drop[0])[1].max(share)],
+        }
+    }
+}
+
+/// Why the counts of `scored` pictures cannot be; `None` where they can.
+fn unsound(beside: &Beside, scored: u64) -> Option<&'static str> {
+    let pack = beside.pack;
+    let parts = [
+        beside.lost,
+        beside.won,
+        beside.top5_lost,
+        beside.top5_won,
+        beside.agreeing,
+    ];
+    let is_bound =
+        |[low, high]: [f64; 2]| low <= high && [low, high].iter().all(|end| end.abs() <= 1.0 + 1e-9);
+    let is_finite = |worst: &Worst| {
+        [worst.output, worst.reference, worst.magnitude]
+            .iter()
+            .all(|value| value.is_finite())
+    };
+    match () {
+        () if parts.iter().any(|part| *part > scored) => Some("more pictures changed than were scored"),
+        () if scored > pack.pictures => Some("more pictures were scored than the pack has"),
+        () if pack.top1_hits > pack.top5_hits || pack.top5_hits > pack.pictures => {
+            Some("the hits are more than the pictures")
+        }
+        () if beside.bounds.is_some_and(|bounds| !is_bound(bounds)) => Some("the bounds are none"),
+        () if beside.worst.as_ref().is_some_and(|worst| !is_finite(worst)) => Some("an output is not finite"),
+        () => None,
+    }
 }
 
 /// The interval of the share of pictures that were lost less that of those that were won.
@@ -167,12 +235,12 @@ fn worst_recall(classes: &[ClassCount]) -> Option<ClassRecord> {
             pictures: count.pictures,
         })
     });
-    classes.min_by(|a, b| a.recall.total_cmp(&b.recall))
+    classes.min_by(|a, b| a.recall.total_cmp(&b.recall).then(b.pictures.cmp(&a.pictures)))
 }
 
 fn worst_output(worst: &Worst) -> WorstOutputRecord {
     WorstOutputRecord {
-        difference: rounded(f64::from((worst.output - worst.reference).abs())),
+        difference: rounded((f64::from(worst.output) - f64::from(worst.reference)).abs()),
         magnitude: rounded(f64::from(worst.magnitude)),
         picture: worst.picture,
         class: worst.class,
@@ -183,8 +251,11 @@ fn worst_output(worst: &Worst) -> WorstOutputRecord {
 #[cfg(test)]
 mod tests {
     use edgefront_protocol::PackCounts;
+    use proptest::prelude::*;
 
+    use super::super::figures::impossible;
     use super::*;
+    use crate::results::fixture;
 
     fn score(hits: u64, predictions: Vec<u32>, pictures: Vec<u32>) -> Score {
         Score {
@@ -219,6 +290,8 @@ mod tests {
             top5_hits: 7,
             lost: 2,
             won: 1,
+            top5_lost: 3,
+            top5_won: 1,
             agreeing: 7,
             pack: PackCounts {
                 pictures: 1_000,
@@ -230,7 +303,9 @@ mod tests {
         });
         let found = accuracy(&part, None).unwrap();
         // Half of these were hit, but they were hard for the reference, too.
-        assert!(is(found.top1, 0.8) && is(found.top5, 0.79), "{found:?}");
+        // Top-5 loses more of these, and cannot be below top-1.
+        assert!(is(found.top1, 0.8) && is(found.top5, 0.8), "{found:?}");
+        assert!(found.top5_ci95[0] <= 0.8 && found.top5_ci95[1] >= 0.8 && found.recall.is_empty());
         assert_eq!((found.samples, found.pack_samples), (10, Some(1_000)));
         assert!(is(found.top1_drop.unwrap(), 0.1) && is(found.agreement_reference.unwrap(), 0.7));
         assert_eq!(found.top1_drop_ci95, Some([0.05, 0.15]));
@@ -241,6 +316,96 @@ mod tests {
         );
         part.beside.as_mut().unwrap().lost = 11;
         assert!(accuracy(&part, None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_part_of_a_pack_gives_figures_that_can_be(
+            pictures in 20..2_000u64,
+            shares in prop::array::uniform5(0.0..1.0f64),
+            bounds in prop::array::uniform2(-1.0..1.0f64),
+        ) {
+            let part = |of: u64, share: f64| (of as f64 * share) as u64;
+            let scored = part(pictures, shares[0]).max(1);
+            let top5_hits = part(pictures, shares[1]);
+            let lost = part(scored, shares[3]);
+            let mut part_score = score(scored / 2, vec![0; scored as usize], (0..scored as u32).collect());
+            part_score.beside = Some(Beside {
+                lost,
+                won: part(scored - lost, shares[4]),
+                top5_lost: lost / 2,
+                agreeing: scored / 3,
+                pack: PackCounts {
+                    pictures,
+                    top1_hits: part(top5_hits, shares[2]),
+                    top5_hits,
+                },
+                bounds: Some([bounds[0].min(bounds[1]), bounds[0].max(bounds[1])]),
+                ..Beside::default()
+            });
+            let mut record = fixture::results().records.remove(0);
+            record.accuracy = Some(accuracy(&part_score, None).unwrap());
+            prop_assert_eq!(impossible(&record), None);
+        }
+    }
+
+    #[test]
+    fn what_a_device_cannot_have_counted_is_refused() {
+        let with = |change: &dyn Fn(&mut Beside)| {
+            let mut scored = score(1, vec![0; 4], Vec::new());
+            let mut beside = Beside {
+                pack: PackCounts {
+                    pictures: 4,
+                    top1_hits: 2,
+                    top5_hits: 3,
+                },
+                ..Beside::default()
+            };
+            change(&mut beside);
+            scored.beside = Some(beside);
+            accuracy(&scored, None)
+        };
+        assert!(with(&|_| {}).is_ok());
+        assert!(with(&|beside| beside.won = 5).is_err());
+        assert!(with(&|beside| beside.bounds = Some([f64::NAN, 0.5])).is_err());
+        assert!(with(&|beside| beside.pack.top1_hits = 9).is_err());
+        let worst = Worst {
+            pictures: 1,
+            picture: 0,
+            class: 0,
+            output: f32::MAX,
+            reference: f32::MIN,
+            magnitude: f32::MAX,
+        };
+        let far = with(&|beside| beside.worst = Some(worst)).unwrap();
+        assert!(far.worst_output.unwrap().difference.is_finite());
+        assert!(
+            with(&|beside| beside.worst = Some(Worst {
+                output: f32::INFINITY,
+                ..worst
+            }))
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_margin_that_took_the_whole_pack_says_what_a_whole_pack_says() {
+        let mut whole = score(3, vec![0; 4], vec![2, 0, 3, 1]);
+        whole.beside = Some(Beside {
+            lost: 1,
+            agreeing: 3,
+            pack: PackCounts {
+                pictures: 4,
+                top1_hits: 4,
+                top5_hits: 4,
+            },
+            bounds: Some([-0.25, -0.25]),
+            ..Beside::default()
+        });
+        let found = accuracy(&whole, None).unwrap();
+        assert_eq!((found.top1, found.pack_samples), (0.75, None));
+        let [low, high] = found.top1_drop_ci95.unwrap();
+        assert!(low < 0.25 && high > 0.25, "{low} {high}");
     }
 
     #[test]

@@ -176,6 +176,13 @@ fn accuracy(accuracy: &AccuracyRecord) -> Vec<Figure> {
         .chain(ends("top1_ci95", accuracy.top1_ci95))
         .chain(ends("top5_ci95", accuracy.top5_ci95))
         .chain(accuracy.agreement_fp32.map(|share| ("agreement_fp32", share)))
+        .chain(
+            accuracy
+                .agreement_reference
+                .map(|share| ("agreement_reference", share)),
+        )
+        .chain(accuracy.recall.iter().flatten().map(|share| ("recall", *share)))
+        .chain(accuracy.mean_recall.map(|share| ("mean_recall", share)))
         .map(|(name, value)| (name, value, SHARE))
         .collect()
 }

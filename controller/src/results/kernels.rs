@@ -1,48 +1,66 @@
-//! Devices that answer differently though they ran the same file on the same runtime: their kernels differ.
+//! Devices that answer differently though they ran the same file on the same target.
 
-use edgefront_protocol::Score;
+use edgefront_protocol::Measurement;
 
 use super::accuracy::same_predictions;
 use super::build::Settled;
 
-/// A line for each pair of devices that predicted a picture differently with the same artifact and target.
+/// A line for each artifact and target that devices predict a picture differently with than the first of them does.
 pub(super) fn findings(jobs: &[Settled]) -> Vec<String> {
     let mut findings = Vec::new();
-    for (place, job) in jobs.iter().enumerate() {
-        for other in &jobs[place + 1..] {
-            let is_same = job.artifact == other.artifact && job.target == other.target;
-            if !is_same || job.device == other.device {
-                continue;
+    for (place, first) in jobs.iter().enumerate() {
+        let is_same = |other: &&Settled| other.artifact == first.artifact && other.target == first.target;
+        if jobs[..place].iter().any(|earlier| is_same(&earlier)) {
+            continue;
+        }
+        let others = jobs[place + 1..]
+            .iter()
+            .filter(is_same)
+            .filter(|other| other.device != first.device);
+        let mut differing: Vec<String> = Vec::new();
+        for told in others.filter_map(|other| difference(first, other)) {
+            if !differing.contains(&told) {
+                differing.push(told);
             }
-            let finding = scores(job)
-                .zip(scores(other))
-                .and_then(|pair| finding(job, other, pair));
-            findings.extend(finding.filter(|finding| !findings.contains(finding)));
+        }
+        if !differing.is_empty() {
+            findings.push(format!(
+                "{} on {}: the same file does not answer alike everywhere. Beside {}: {}",
+                first.variant,
+                first.target.written(),
+                first.device,
+                differing.join("; ")
+            ));
         }
     }
     findings
 }
 
-fn scores(job: &Settled) -> Option<&Score> {
-    job.result.as_ref().ok()?.score.as_ref()
-}
-
-fn finding(job: &Settled, other: &Settled, (own, others): (&Score, &Score)) -> Option<String> {
-    let (same, all) = same_predictions(own, others)?;
-    let differ = all - same;
-    let [top1, others_top1] = [own, others].map(|score| {
-        let pictures = score.predictions.len().max(1) as f64;
-        100.0 * score.top1_hits as f64 / pictures
-    });
-    (differ > 0).then(|| {
+/// On how many pictures the other device differs, and why that may be; `None` where it does not, or is not scored.
+fn difference(first: &Settled, other: &Settled) -> Option<String> {
+    let [own, others] = [first, other].map(|job| job.result.as_ref().ok());
+    let (own, others) = own.zip(others)?;
+    let (same, all) = same_predictions(own.score.as_ref()?, others.score.as_ref()?)?;
+    let way = |measurement: &Measurement| {
+        let (version, provider) = (&measurement.runtime_version, &measurement.provider);
+        (
+            format!("version {version}"),
+            format!("provider {provider}"),
+            measurement.conditions.is_emulated(),
+        )
+    };
+    let why = match (way(own), way(others)) {
+        (own, others) if own == others => "kernels differ between processors".to_owned(),
+        ((own, ..), (others, ..)) if own != others => format!("{own} here, {others} there"),
+        ((_, own, _), (_, others, _)) if own != others => format!("{own} here, {others} there"),
+        _ => "one of them is emulated".to_owned(),
+    };
+    (same < all).then(|| {
         format!(
-            "{} on {}: {} and {} differ on {differ} of {all} pictures ({:.2} %), with {top1:.2} and {others_top1:.2} % right; \
-             it is the same file, so their kernels differ",
-            job.variant,
-            job.target.written(),
-            job.device,
+            "{} on {} of {all} pictures ({:.2} %; {why})",
             other.device,
-            100.0 * differ as f64 / all as f64
+            all - same,
+            100.0 * (all - same) as f64 / all as f64
         )
     })
 }
@@ -70,11 +88,16 @@ mod tests {
         assert_eq!(
             findings(&jobs),
             [
-                "fp32 on ort: nuc and pi differ on 1 of 4 pictures (25.00 %), with 75.00 and 75.00 % right; it is the same \
-                 file, so their kernels differ",
-                "fp32 on ort: pi and orin differ on 1 of 4 pictures (25.00 %), with 75.00 and 75.00 % right; it is the same \
-                 file, so their kernels differ",
+                "fp32 on ort: the same file does not answer alike everywhere. Beside nuc: pi on 1 of 4 pictures (25.00 %; kernels \
+                 differ between processors)"
             ]
+        );
+        let mut newer = on("pi", &[1, 2, 3, 9]);
+        newer.result.as_mut().unwrap().runtime_version = "1.33.0".to_owned();
+        let told = findings(&[on("nuc", &[1, 2, 3, 4]), newer]);
+        assert!(
+            told[0].ends_with("pi on 1 of 4 pictures (25.00 %; version 1.32.0 here, version 1.33.0 there)"),
+            "{told:?}"
         );
         let mut other = on("pi", &[9, 9, 9, 9]);
         other.target.threads = 7;

@@ -312,6 +312,9 @@ impl Course<'_> {
         let maker = Maker::new(self.prepared, self.options)?;
         maker.write_validation()?;
         let jobs = store.jobs()?;
+        if jobs.iter().any(|stored| stored.job.reference.is_some()) {
+            maker.reference(&jobs, self.ui).await?;
+        }
         let damaged = maker.damaged(&jobs);
         if damaged.is_empty() {
             return Ok(());
@@ -347,7 +350,7 @@ impl Course<'_> {
         failures: &mut Vec<FailedJob>,
     ) -> anyhow::Result<()> {
         let validation = maker.write_validation()?;
-        let reference = maker.reference(&store.jobs()?, self.ui)?;
+        let reference = maker.reference(&store.jobs()?, self.ui).await?;
         let groups = self.make_variants(store, maker, choices, failures).await?;
         let stored = store.jobs()?;
         for (device, runtimes) in choices {

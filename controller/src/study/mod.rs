@@ -333,6 +333,13 @@ impl Study {
             )));
         }
         self.validate_sustained()?;
+        let has_model = self.validation.is_some() && self.format() == Format::Onnx;
+        if self.plan.accuracy_margin.is_some() && !has_model {
+            return Err(UsageError::new(
+                "accuracy within a margin is that beside the model's own: it needs validation data and an ONNX model; \
+                 measure without --accuracy-within, or `accuracy_within` in a study file",
+            ));
+        }
         let counts = [
             ("min-runs", plan.min_runs),
             ("rounds", plan.rounds),

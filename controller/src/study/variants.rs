@@ -292,7 +292,7 @@ impl<'a> Maker<'a> {
 }
 
 /// Does the work on a thread of its own, so that the connection to the broker lives on.
-async fn apart<T: Send + 'static>(
+pub(super) async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work)

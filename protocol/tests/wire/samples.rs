@@ -249,6 +249,8 @@ fn score() -> Score {
             top5_hits: 3,
             lost: 1,
             won: 0,
+            top5_lost: 0,
+            top5_won: 0,
             agreeing: 2,
             pack: PackCounts {
                 pictures: 400,

@@ -583,12 +583,14 @@ fn beside() -> impl Strategy<Value = Beside> {
         top1_hits,
         top5_hits,
     });
-    (any::<[u64; 5]>(), pack, bounds, option::of(worst)).prop_map(
-        |([top1_hits, top5_hits, lost, won, agreeing], pack, bounds, worst)| Beside {
+    (any::<[u64; 7]>(), pack, bounds, option::of(worst)).prop_map(
+        |([top1_hits, top5_hits, lost, won, top5_lost, top5_won, agreeing], pack, bounds, worst)| Beside {
             top1_hits,
             top5_hits,
             lost,
             won,
+            top5_lost,
+            top5_won,
             agreeing,
             pack,
             bounds,
