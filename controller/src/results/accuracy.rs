@@ -72,13 +72,13 @@ fn compared(own: AccuracyRecord, score: &Score, beside: &Beside) -> Result<Accur
         ..own
     };
     match beside.bounds {
-        Some(bounds) if told.samples < pack.pictures => Ok(of_part(told, score, beside, bounds)),
+        Some(bounds) if told.samples < pack.pictures => Ok(of_part(&told, score, beside, bounds)),
         _ => Ok(told),
     }
 }
 
 /// The accuracy on the pack, of which a part was scored.
-fn of_part(told: AccuracyRecord, score: &Score, beside: &Beside, [low, high]: [f64; 2]) -> AccuracyRecord {
+fn of_part(told: &AccuracyRecord, score: &Score, beside: &Beside, [low, high]: [f64; 2]) -> AccuracyRecord {
     let (pack, scored) = (beside.pack, score.predictions.len() as u64);
     let top1 = OfPack::new(
         pack.top1_hits,
@@ -110,7 +110,7 @@ fn of_part(told: AccuracyRecord, score: &Score, beside: &Beside, [low, high]: [f
         recall: Vec::new(),
         mean_recall: None,
         worst_recall: None,
-        ..told
+        ..told.clone()
     }
 }
 
@@ -343,9 +343,9 @@ mod tests {
                 bounds: Some([bounds[0].min(bounds[1]), bounds[0].max(bounds[1])]),
                 ..Beside::default()
             });
-            let mut record = fixture::results().records.remove(0);
-            record.accuracy = Some(accuracy(&part_score, None).unwrap());
-            prop_assert_eq!(impossible(&record), None);
+            let mut results = fixture::results();
+            results.records[0].accuracy = Some(accuracy(&part_score, None).unwrap());
+            prop_assert_eq!(impossible(&results), None);
         }
     }
 

@@ -41,19 +41,14 @@ fn difference(first: &Settled, other: &Settled) -> Option<String> {
     let [own, others] = [first, other].map(|job| job.result.as_ref().ok());
     let (own, others) = own.zip(others)?;
     let (same, all) = same_predictions(own.score.as_ref()?, others.score.as_ref()?)?;
-    let way = |measurement: &Measurement| {
+    let ways = |measurement: &Measurement| {
         let (version, provider) = (&measurement.runtime_version, &measurement.provider);
-        (
-            format!("version {version}"),
-            format!("provider {provider}"),
-            measurement.conditions.is_emulated(),
-        )
+        [format!("version {version}"), format!("provider {provider}")]
     };
-    let why = match (way(own), way(others)) {
-        (own, others) if own == others => "kernels differ between processors".to_owned(),
-        ((own, ..), (others, ..)) if own != others => format!("{own} here, {others} there"),
-        ((_, own, _), (_, others, _)) if own != others => format!("{own} here, {others} there"),
-        _ => "one of them is emulated".to_owned(),
+    let mut ways = ways(own).into_iter().zip(ways(others));
+    let why = match ways.find(|(own, others)| own != others) {
+        Some((own, others)) => format!("{own} here, {others} there"),
+        None => "kernels differ between processors".to_owned(),
     };
     (same < all).then(|| {
         format!(
