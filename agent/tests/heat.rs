@@ -91,6 +91,37 @@ fn runs(measurement: &Measurement) -> u64 {
 }
 
 #[tokio::test]
+async fn a_sustained_run_is_not_measured_again_where_it_throttles() {
+    // From the beginning of the third window on.
+    let root = throttling_at("6 7 8 9");
+    let plan = Plan {
+        sustained: Some(Nanos(4_000_000_000)),
+        ..plan()
+    };
+    let measurement = ended(root.path(), plan).await.unwrap();
+    let warming = &measurement.sustained.as_ref().unwrap().warming;
+    let conditions = &measurement.conditions;
+    assert_eq!(
+        (warming.len(), conditions.rounds.len(), conditions.set_aside.len()),
+        (2, 2, 0)
+    );
+    assert!(
+        warming
+            .iter()
+            .all(|window| window.state.throttling == Some(Vec::new()))
+    );
+    assert!(
+        conditions
+            .rounds
+            .iter()
+            .all(|state| state.throttling == Some(vec![Throttle::Throttled]))
+    );
+    assert!(!measurement.latency.ended_early);
+    assert_eq!(measurement.latency.rounds.len(), 2);
+    assert!(warming[1].round.started <= measurement.latency.rounds[0].started);
+}
+
+#[tokio::test]
 async fn a_round_that_throttled_is_measured_again_and_left_out() {
     // At the end of the second round.
     let root = throttling_at("5");

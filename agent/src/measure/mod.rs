@@ -223,8 +223,9 @@ impl Bench {
     async fn run_rounds(&mut self, group: Vec<Slot>, power: &Power) -> Vec<Slot> {
         let mut group: Vec<Option<Slot>> = group.into_iter().map(Some).collect();
         let mut told: Option<Instant> = None;
+        let entrants = group.len();
         loop {
-            stop_beaten(&mut group, power).await;
+            stop_beaten(&mut group, entrants, power).await;
             let order: Vec<usize> = self
                 .shuffle
                 .next(group.len())
@@ -344,11 +345,11 @@ impl Bench {
 }
 
 /// Ends the jobs that another one of the group has beaten.
-async fn stop_beaten(group: &mut [Option<Slot>], power: &Power) {
+async fn stop_beaten(group: &mut [Option<Slot>], entrants: usize, power: &Power) {
     let racing = group.iter_mut().flatten().filter(|slot| slot.races());
     let mut racing: Vec<&mut Slot> = racing.collect();
     let runners: Vec<Runner> = racing.iter().map(|slot| slot.runner(power)).collect();
-    for (place, stopped) in race::beaten(&runners) {
+    for (place, stopped) in race::beaten(&runners, entrants) {
         racing[place].stop(stopped).await;
     }
 }

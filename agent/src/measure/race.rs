@@ -71,8 +71,9 @@ pub(super) struct Lap {
     pub(super) energy: Vec<Option<f64>>,
 }
 
-/// The runners that are beaten, by their place in `runners`, and on what evidence. No rival is beaten itself.
-pub(super) fn beaten(runners: &[Runner]) -> Vec<(usize, Stopped)> {
+/// The runners that are beaten, by their place in `runners`, and on what evidence. No rival is beaten itself. `entrants` is how
+/// many there were at the beginning, among whom the chance is divided whatever becomes of them.
+pub(super) fn beaten(runners: &[Runner], entrants: usize) -> Vec<(usize, Stopped)> {
     let mut beaten: Vec<(usize, Stopped)> = Vec::new();
     // The fastest first, so that who is beaten by one who is beaten as well is beaten by who beat both.
     let mut rivals: Vec<&Runner> = runners.iter().collect();
@@ -82,11 +83,10 @@ pub(super) fn beaten(runners: &[Runner]) -> Vec<(usize, Stopped)> {
             continue;
         }
         let is_rival = |rival: &&&Runner| rival.job != runner.job && rival.way == runner.way;
-        let met = rivals.iter().filter(is_rival).count();
         let evidence = rivals
             .iter()
             .filter(is_rival)
-            .find_map(|rival| beats(rival, runner, met));
+            .find_map(|rival| beats(rival, runner, entrants.saturating_sub(1).max(1)));
         beaten.extend(evidence.map(|evidence| (place, evidence)));
     }
     // The relation has no circle, for each link is slower than the next; still, a rival goes on, or the evidence would be of
@@ -105,7 +105,7 @@ fn speed(runner: &Runner) -> f64 {
     medians.iter().sum::<f64>() / medians.len() as f64
 }
 
-/// The evidence that `rival` beats `runner`, who has `rivals` of them.
+/// The evidence that `rival` beats `runner`, who had so many `rivals` at the beginning.
 fn beats(rival: &Runner, runner: &Runner, rivals: usize) -> Option<Stopped> {
     if !is_no_less_accurate(&rival.accuracy, &runner.accuracy) {
         return None;
@@ -140,23 +140,27 @@ fn beats(rival: &Runner, runner: &Runner, rivals: usize) -> Option<Stopped> {
     })
 }
 
-/// Whether the rival's accuracy is beyond doubt no worse. Of packs that were scored as a whole the counts are what they
-/// are; of parts the bounds must not meet.
+/// Whether the rival's accuracy is no worse. Of packs that were scored as a whole the counts are what they are; a part
+/// leaves a doubt that is larger than that of a race.
 fn is_no_less_accurate(rival: &Accuracy, own: &Accuracy) -> bool {
     match (rival, own) {
         (Accuracy::NotAsked, Accuracy::NotAsked) => true,
         (Accuracy::Scored(rival), Accuracy::Scored(own)) => {
-            if rival.pictures.is_empty() && own.pictures.is_empty() {
-                return rival.top1_hits >= own.top1_hits && rival.top5_hits >= own.top5_hits;
-            }
-            let bounds = |score: &Score| score.beside.as_ref()?.bounds;
-            matches!((bounds(rival), bounds(own)), (Some([low, _]), Some([_, high])) if low >= high)
+            let are_whole = is_whole(rival) && is_whole(own);
+            are_whole && rival.top1_hits >= own.top1_hits && rival.top5_hits >= own.top5_hits
         }
         _ => false,
     }
 }
 
-/// Turns of both that followed one another. Those that the same two processes ran stand together.
+/// Whether all pictures of the pack were scored.
+fn is_whole(score: &Score) -> bool {
+    let pack = score.beside.as_ref().map(|beside| beside.pack.pictures);
+    score.pictures.is_empty() || pack == Some(score.predictions.len() as u64)
+}
+
+/// Turns of both that followed one another. Those in which either kept its process stand together, for what is common to
+/// the rounds of one process is in all of them.
 type Pairs<'a> = Vec<((u32, u32), Vec<(&'a Lap, &'a Lap)>)>;
 
 fn pairs<'a>(own: &'a Runner, rival: &'a Runner) -> Pairs<'a> {
@@ -167,7 +171,10 @@ fn pairs<'a>(own: &'a Runner, rival: &'a Runner) -> Pairs<'a> {
         };
         let processes = (own.process, rival.process);
         match pairs.last_mut() {
-            Some((last, laps)) if *last == processes => laps.push((own, rival)),
+            Some((last, laps)) if last.0 == processes.0 || last.1 == processes.1 => {
+                *last = processes;
+                laps.push((own, rival));
+            }
             _ => pairs.push((processes, vec![(own, rival)])),
         }
     }

@@ -1,9 +1,14 @@
-use edgefront_protocol::Beside;
+use edgefront_protocol::{Beside, PackCounts};
 use proptest::prelude::*;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+
+/// With as many entrants as there are.
+fn beaten(runners: &[Runner]) -> Vec<(usize, Stopped)> {
+    super::beaten(runners, runners.len())
+}
 
 const ROUNDS: u32 = 10;
 
@@ -52,11 +57,16 @@ fn score(top1_hits: u64) -> Accuracy {
     }))
 }
 
-fn bounded(low: f64, high: f64) -> Accuracy {
+/// A score of some of four pictures.
+fn part(pictures: &[u32]) -> Accuracy {
     Accuracy::Scored(Box::new(Score {
-        pictures: vec![3, 1],
+        predictions: vec![0; pictures.len()],
+        pictures: pictures.to_vec(),
         beside: Some(Beside {
-            bounds: Some([low, high]),
+            pack: PackCounts {
+                pictures: 4,
+                ..PackCounts::default()
+            },
             ..Beside::default()
         }),
         ..Score::default()
@@ -109,9 +119,9 @@ fn who_is_better_in_anything_goes_on() {
     let is_stopped = |rival, own| !beaten(&[with(&fast, rival), with(&slow, own)]).is_empty();
     assert!(is_stopped(score(80), score(80)) && !is_stopped(score(80), score(81)));
     assert!(!is_stopped(Accuracy::NotYet, score(80)) && !is_stopped(score(80), Accuracy::NotYet));
-    // Of parts of the pack only what the bounds leave no doubt about.
-    assert!(is_stopped(bounded(-0.01, 0.01), bounded(-0.05, -0.01)));
-    assert!(!is_stopped(bounded(-0.01, 0.01), bounded(-0.05, 0.0)));
+    // Parts of a pack leave a doubt, unless they are the whole of it.
+    assert!(is_stopped(part(&[2, 0, 3, 1]), part(&[2, 0, 3, 1])));
+    assert!(!is_stopped(part(&[2, 0, 3, 1]), part(&[2, 0, 3])));
     let mut frugal = slow.clone();
     for lap in frugal.laps.iter_mut().flatten() {
         lap.energy = vec![Some(9e5)];
@@ -134,9 +144,36 @@ fn of_three_the_fastest_stops_both() {
 }
 
 #[test]
-fn rounds_of_the_same_two_processes_are_one_value() {
-    let laps = |median: f64| (0..9).map(|round| Some(lap(round / 5, median, &[]))).collect();
-    assert_eq!(beaten(&[runner("a", laps(1e6)), runner("b", laps(2e6))]), []);
+fn rounds_in_which_one_keeps_its_process_are_one_value() {
+    let laps =
+        |median: f64, of: fn(u32) -> u32| (0..9).map(|round| Some(lap(of(round), median, &[]))).collect();
+    let halves = |median| laps(median, |round| round / 5);
+    assert_eq!(beaten(&[runner("a", halves(1e6)), runner("b", halves(2e6))]), []);
+    // One process against nine.
+    let rounds = laps(1e6, |round| round);
+    assert_eq!(beaten(&[runner("a", rounds), runner("b", laps(2e6, |_| 0))]), []);
+}
+
+#[test]
+fn what_a_process_has_in_common_is_no_evidence() {
+    // Both have one process for three rounds each, which differ by 10 %; the rounds within hardly do.
+    let race = |seed| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut of_processes = || -> Vec<Option<Lap>> {
+            let processes = laps(&mut rng, 1e6, 0.1, 3);
+            let medians = processes.into_iter().flatten().map(|lap| lap.median);
+            let rounds = medians.enumerate().flat_map(|(process, median)| {
+                (0..3).map(move |round| {
+                    Some(lap(process as u32, median * (1.0 + 1e-4 * f64::from(round)), &[]))
+                })
+            });
+            rounds.collect()
+        };
+        let (fast, slow) = (of_processes(), of_processes());
+        !beaten(&[runner("fast", fast), runner("slow", slow)]).is_empty()
+    };
+    let stopped = (0..500).filter(|&seed| race(seed)).count();
+    assert!(stopped <= 12, "{stopped} of 500");
 }
 
 /// Runs races of two, looked at after each turn, and tells how many stop the second, and after how many rounds.
