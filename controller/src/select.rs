@@ -152,6 +152,8 @@ pub enum Reason {
     },
     /// It was measured in rounds, and without a pause as well.
     Burst,
+    /// It was measured in rounds, while others of the study have a sustained run, and it has none.
+    Unsustained,
     /// An emulator ran it, so its figures are none of the device.
     Emulated,
 }
@@ -173,6 +175,7 @@ impl fmt::Display for Reason {
             }
             Self::NotMeasured { what } => write!(f, "{what} was not measured"),
             Self::Burst => f.write_str("its sustained run stands for it"),
+            Self::Unsustained => f.write_str("its sustained run has no figures"),
             Self::Emulated => f.write_str("it was measured under an emulator"),
         }
     }
@@ -224,9 +227,7 @@ fn of_one<'a>(results: &'a Results, device: &'a str, bounds: &Bounds) -> Selecti
     let mut within = Vec::new();
     for record in results.records.iter().filter(|record| record.device == device) {
         let mut reasons = bounds.reasons(record);
-        if has_sustained(results, record) {
-            reasons.push(Reason::Burst);
-        }
+        reasons.extend(unlike_sustained(results, record));
         match reasons {
             reasons if reasons.is_empty() => within.push(record),
             reasons => rejected.push((record, reasons)),
@@ -245,16 +246,27 @@ fn of_one<'a>(results: &'a Results, device: &'a str, bounds: &Bounds) -> Selecti
     }
 }
 
-/// Whether the same configuration was measured without a pause as well, which is what a device keeps up.
-fn has_sustained(results: &Results, burst: &Record) -> bool {
-    let place = |record: &Record| Record {
+/// Why a record of rounds is not set against sustained runs, which are what a device keeps up; `None` where there are
+/// none of its study on its device.
+fn unlike_sustained(results: &Results, burst: &Record) -> Option<Reason> {
+    if burst.sustained.is_some() {
+        return None;
+    }
+    let is_beside = |record: &&Record| {
+        record.sustained.is_some() && (&record.device, &record.study) == (&burst.device, &burst.study)
+    };
+    let in_rounds = |record: &Record| Record {
         sustained: None,
         ..record.clone()
     };
-    let is_it = |record: &&Record| record.sustained.is_some() && record.device == burst.device;
-    let mut sustained = results.records.iter().filter(is_it);
-    burst.sustained.is_none()
-        && sustained.any(|record| place(record).configuration() == burst.configuration())
+    let mut beside = results.records.iter().filter(is_beside).peekable();
+    beside.peek()?;
+    let has_own = beside.any(|record| in_rounds(record).configuration() == burst.configuration());
+    Some(if has_own {
+        Reason::Burst
+    } else {
+        Reason::Unsustained
+    })
 }
 
 /// By top-1, by speed, by size.

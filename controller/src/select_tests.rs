@@ -1,5 +1,30 @@
+use edgefront_protocol::results::SustainedRecord;
+
 use super::*;
 use crate::results::fixture;
+
+#[test]
+fn what_has_no_sustained_run_is_not_set_against_those_that_have() {
+    let mut results = fixture::results();
+    results.records.truncate(2);
+    let mut sustained = results.records[0].clone();
+    sustained.latency_ms.p50 *= 3.0;
+    sustained.sustained = Some(SustainedRecord {
+        label: "sustained10m".into(),
+        asked_s: 600.0,
+        settled: true,
+        windows: Vec::new(),
+    });
+    results.records.push(sustained);
+    let selection = &select(&results, &Bounds::default())[0];
+    assert!(selection.chosen.unwrap().sustained.is_some());
+    let reasons: Vec<&[Reason]> = selection
+        .rejected
+        .iter()
+        .map(|(_, reasons)| reasons.as_slice())
+        .collect();
+    assert_eq!(reasons, [&[Reason::Burst][..], &[Reason::Unsustained][..]]);
+}
 
 #[test]
 fn takes_the_most_accurate_within_the_bounds_and_says_why_not_the_others() {

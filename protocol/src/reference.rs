@@ -97,9 +97,9 @@ impl Reference {
     /// The outputs for a picture, of each class; `None` where they are not kept.
     pub fn outputs(&self, picture: usize) -> Option<&[f32]> {
         let classes = self.classes as usize;
-        self.outputs
-            .get(picture * classes..(picture + 1) * classes)
-            .filter(|outputs| !outputs.is_empty())
+        let first = picture.checked_mul(classes)?;
+        let outputs = self.outputs.get(first..first.checked_add(classes)?)?;
+        (!outputs.is_empty()).then_some(outputs)
     }
 
     /// The hits on all pictures.

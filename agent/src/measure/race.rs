@@ -10,11 +10,13 @@
 //! It is taken at a chance of [`CHANCE`] that is divided among all rivals and all looks that there can be (Bonferroni), so
 //! that a job that no rival leads is stopped with that chance at most. All figures of one comparison must lead, so these share nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use edgefront_protocol::outcome::{Lead, Stopped};
 use edgefront_protocol::{JobId, Processors, Scenario, Score};
 use edgefront_stats::t_within;
 
-/// The chance, over a whole batch, that a job is stopped which no rival leads.
+/// The chance, over all looks at a job, that it is stopped though no rival leads it.
 const CHANCE: f64 = 0.01;
 /// Fewer rounds show nothing of how rounds differ.
 const LEAST_ROUNDS: usize = 3;
@@ -67,8 +69,8 @@ pub(super) struct Lap {
     /// Median and mean latency in nanoseconds.
     pub(super) median: f64,
     pub(super) mean: f64,
-    /// Energy of an inference in microjoules, of each rail that a sensor measures; `None` where it gave too little.
-    pub(super) energy: Vec<Option<f64>>,
+    /// Gross energy of an inference in microjoules, of each rail that a sensor measured in it, by meter and name.
+    pub(super) energy: BTreeMap<String, f64>,
 }
 
 /// The runners that are beaten, by their place in `runners`, and on what evidence. No rival is beaten itself. `entrants` is how
@@ -118,14 +120,9 @@ fn beats(rival: &Runner, runner: &Runner, rivals: usize) -> Option<Stopped> {
         |figure: &dyn Fn(&Lap) -> Option<f64>| lead(figure).filter(|lead| lead.at_least >= LEAST_LEAD);
     let median = latency(&|lap| Some(lap.median))?;
     let mean = latency(&|lap| Some(lap.mean))?;
-    let rails = pairs
-        .iter()
-        .flat_map(|(_, laps)| laps)
-        .map(|(own, _)| own.energy.len())
-        .max()?;
-    let energies =
-        (0..rails).map(|rail| lead(&|lap| *lap.energy.get(rail)?).filter(|lead| lead.at_least >= 1.0));
-    let energies: Vec<Lead> = energies.collect::<Option<_>>()?;
+    let of_rail =
+        |rail: &String| lead(&|lap| lap.energy.get(rail).copied()).filter(|lead| lead.at_least >= 1.0);
+    let energies: Vec<Lead> = rails(&pairs).iter().map(of_rail).collect::<Option<_>>()?;
     let energy = energies
         .into_iter()
         .min_by(|a, b| a.at_least.total_cmp(&b.at_least));
@@ -179,6 +176,16 @@ fn pairs<'a>(own: &'a Runner, rival: &'a Runner) -> Pairs<'a> {
         }
     }
     pairs
+}
+
+/// The rails that were measured of both. One that is too slow for rounds, or fell silent, says nothing of either.
+fn rails(pairs: &Pairs<'_>) -> BTreeSet<String> {
+    let names = |of: fn(&(&Lap, &Lap)) -> Vec<String>| -> BTreeSet<String> {
+        pairs.iter().flat_map(|(_, laps)| laps).flat_map(of).collect()
+    };
+    let own = names(|(own, _)| own.energy.keys().cloned().collect());
+    let rivals = names(|(_, rival)| rival.energy.keys().cloned().collect());
+    own.intersection(&rivals).cloned().collect()
 }
 
 /// By how much the rival is better in a figure; `None` where too few rounds have it.

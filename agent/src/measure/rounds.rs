@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgefront_protocol::outcome::{PERCENTILES, Round};
-use edgefront_protocol::{Nanos, Plan, RailEnergy, RoundState, SetAside, UnixMillis};
+use edgefront_protocol::{Nanos, Plan, Rail, RailEnergy, RoundState, SetAside, UnixMillis};
 
 use super::plan::{self, Totals};
 use super::race::Lap;
@@ -134,21 +134,32 @@ impl Rounds {
 
     /// Its rounds as the race sees them, one a turn, with what the rails took in these turns.
     pub(super) fn laps(&self, rails: &[RailEnergy]) -> Vec<Option<Lap>> {
-        let mut rails: Vec<&RailEnergy> = rails.iter().filter(|energy| !energy.rail.is_estimate).collect();
-        if rails.iter().any(|energy| energy.rail.is_total) {
-            rails.retain(|energy| energy.rail.is_total);
-        }
+        let has_total = |meter: &str| {
+            rails
+                .iter()
+                .any(|energy| energy.rail.meter == meter && energy.rail.is_total)
+        };
+        // Of a meter that has one rail for all, the others are parts of that.
+        let is_told = |rail: &Rail| !rail.is_estimate && (rail.is_total || !has_total(&rail.meter));
         let lap = |(number, turn): (usize, &Turn)| {
             let runs = turn.tally.runs().max(1) as f64;
-            let joules = |energy: &&RailEnergy| {
+            let joules = |energy: &RailEnergy| {
                 let window = energy.rounds.get(number).copied().flatten()?;
-                Some(window.energy.0 as f64 / runs)
+                let name = energy.rail.name.as_deref().unwrap_or_default();
+                Some((
+                    format!("{}/{name}", energy.rail.meter),
+                    window.energy.0 as f64 / runs,
+                ))
             };
             (!turn.state.is_disturbed()).then(|| Lap {
                 process: turn.process,
                 median: turn.tally.median().unwrap_or_default().0 as f64,
                 mean: turn.tally.total().0 as f64 / runs,
-                energy: rails.iter().map(joules).collect(),
+                energy: rails
+                    .iter()
+                    .filter(|energy| is_told(&energy.rail))
+                    .filter_map(joules)
+                    .collect(),
             })
         };
         self.turns.iter().enumerate().map(lap).collect()

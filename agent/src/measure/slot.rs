@@ -352,7 +352,7 @@ impl Slot {
             accuracy,
             laps: self.rounds.laps(&power.energies(&self.rounds.turns())),
             rounds: job.plan.rounds,
-            most: job.plan.rounds + plan::most_repeats(&job.plan),
+            most: job.plan.rounds.saturating_add(plan::most_repeats(&job.plan)),
         }
     }
 

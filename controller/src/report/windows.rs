@@ -44,10 +44,8 @@ pub(super) fn html(page: &mut String, record: &Record, name: &str) -> std::fmt::
 
 /// Medians as a line, temperatures as a dashed one, and the part that counts on a ground of its own.
 fn svg(windows: &[WindowRecord]) -> String {
-    let end = windows
-        .last()
-        .map_or(1.0, |window| window.at_s)
-        .max(f64::MIN_POSITIVE);
+    // A device's clock may be set meanwhile, and the last window be the first.
+    let end = windows.iter().map(|window| window.at_s).fold(1e-3, f64::max);
     let to_x = |at_s: f64| MARGIN + (WIDTH - 2.0 * MARGIN) * at_s / end;
     let counted = windows
         .iter()

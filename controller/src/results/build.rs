@@ -209,7 +209,7 @@ fn conditions_record(measurement: &Measurement) -> ConditionsRecord {
         gpu_mhz: conditions::clock(conditions, |state| state.gpu_mhz),
         cpu_limit_mhz: conditions.cpu_limit_mhz,
         power_mode: conditions.power_mode.clone(),
-        cool_down: conditions::cool_down(conditions),
+        cool_down: conditions::cool_down(measurement),
     }
 }
 

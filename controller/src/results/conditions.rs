@@ -80,12 +80,16 @@ pub(super) fn clock(
 }
 
 /// The waits for the device to cool; `None` where there were none to be.
-pub(super) fn cool_down(conditions: &Conditions) -> Option<CoolDownRecord> {
-    let waits: Vec<Cooling> = conditions
-        .rounds
+pub(super) fn cool_down(measurement: &Measurement) -> Option<CoolDownRecord> {
+    // A sustained run has its wait before the first of the windows in which it becomes warm.
+    let warming = measurement
+        .sustained
         .iter()
-        .filter_map(|state| state.cooling)
-        .collect();
+        .flat_map(|sustained| &sustained.warming);
+    let states = warming
+        .map(|aside| &aside.state)
+        .chain(&measurement.conditions.rounds);
+    let waits: Vec<Cooling> = states.filter_map(|state| state.cooling).collect();
     (!waits.is_empty()).then(|| CoolDownRecord {
         waited_s: rounded(waits.iter().map(|wait| wait.time.0 as f64 / 1e9).sum()),
         warm_rounds: waits.iter().filter(|wait| !wait.is_reached).count() as u32,
@@ -223,8 +227,8 @@ mod tests {
             waited_s: 121.5,
             warm_rounds: 1,
         };
-        assert_eq!(cool_down(&conditions), Some(expected));
-        assert_eq!(cool_down(&Conditions::default()), None);
+        assert_eq!(cool_down(&measured(&conditions)), Some(expected));
+        assert_eq!(cool_down(&measured(&Conditions::default())), None);
     }
 
     #[test]

@@ -8,8 +8,10 @@ use super::build::Settled;
 /// A line for each artifact and target that devices predict a picture differently with than the first of them does.
 pub(super) fn findings(jobs: &[Settled]) -> Vec<String> {
     let mut findings = Vec::new();
-    for (place, first) in jobs.iter().enumerate() {
-        let is_same = |other: &&Settled| other.artifact == first.artifact && other.target == first.target;
+    // One that failed says nothing, and must not stand for its group.
+    let jobs: Vec<&Settled> = jobs.iter().filter(|job| is_scored(job)).collect();
+    for (place, &first) in jobs.iter().enumerate() {
+        let is_same = |other: &&&Settled| other.artifact == first.artifact && other.target == first.target;
         if jobs[..place].iter().any(|earlier| is_same(&earlier)) {
             continue;
         }
@@ -36,6 +38,12 @@ pub(super) fn findings(jobs: &[Settled]) -> Vec<String> {
     findings
 }
 
+fn is_scored(job: &Settled) -> bool {
+    job.result
+        .as_ref()
+        .is_ok_and(|measurement| measurement.score.is_some())
+}
+
 /// On how many pictures the other device differs, and why that may be; `None` where it does not, or is not scored.
 fn difference(first: &Settled, other: &Settled) -> Option<String> {
     let [own, others] = [first, other].map(|job| job.result.as_ref().ok());
@@ -48,7 +56,7 @@ fn difference(first: &Settled, other: &Settled) -> Option<String> {
     let mut ways = ways(own).into_iter().zip(ways(others));
     let why = match ways.find(|(own, others)| own != others) {
         Some((own, others)) => format!("{own} here, {others} there"),
-        None => "kernels differ between processors".to_owned(),
+        None => "kernels may differ between processors".to_owned(),
     };
     (same < all).then(|| {
         format!(
@@ -84,9 +92,16 @@ mod tests {
             findings(&jobs),
             [
                 "fp32 on ort: the same file does not answer alike everywhere. Beside nuc: pi on 1 of 4 pictures (25.00 %; kernels \
-                 differ between processors)"
+                 may differ between processors)"
             ]
         );
+        let mut failed = on("nuc", &[1]);
+        failed.result = Err(edgefront_protocol::Failure {
+            stage: edgefront_protocol::Stage::Run,
+            error: "lost".to_owned(),
+        });
+        let told = findings(&[failed, on("pi", &[1, 2, 3, 9]), on("orin", &[1, 2, 3, 4])]);
+        assert!(told[0].contains("Beside pi: orin on 1 of 4"), "{told:?}");
         let mut newer = on("pi", &[1, 2, 3, 9]);
         newer.result.as_mut().unwrap().runtime_version = "1.33.0".to_owned();
         let told = findings(&[on("nuc", &[1, 2, 3, 4]), newer]);

@@ -5,7 +5,7 @@
 
 use edgefront_protocol::outcome::{Measurement, Round, Sustained};
 use edgefront_protocol::results::{SustainedRecord, WindowRecord};
-use edgefront_protocol::{Nanos, RoundState, Throttle};
+use edgefront_protocol::{Nanos, Plan, RoundState, Throttle};
 
 use super::build::rounded;
 
@@ -36,9 +36,7 @@ pub(super) fn label(time: Nanos) -> String {
 pub(super) fn warming(measurement: &Measurement) -> Option<String> {
     let windows = windows(measurement, measurement.sustained.as_ref()?);
     let drift = drift(&windows)?;
-    Some(format!(
-        "not settled: from the third quarter to the last {drift}; give a longer --sustained"
-    ))
+    Some(format!("not settled: {drift}; give a longer --sustained"))
 }
 
 fn windows(measurement: &Measurement, sustained: &Sustained) -> Vec<WindowRecord> {
@@ -70,6 +68,12 @@ fn windows(measurement: &Measurement, sustained: &Sustained) -> Vec<WindowRecord
 
 /// What still changed, in words; `None` where nothing did.
 fn drift(windows: &[WindowRecord]) -> Option<String> {
+    if windows.len() < Plan::LEAST_WINDOWS as usize {
+        return Some(format!(
+            "only {} windows ran, since each lasts for an inference at least",
+            windows.len()
+        ));
+    }
     let half = &windows[windows.len() / 2..];
     let (third, last) = half.split_at(half.len() / 2);
     let mean = |part: &[WindowRecord], figure: fn(&WindowRecord) -> Option<f64>| {
@@ -83,7 +87,7 @@ fn drift(windows: &[WindowRecord]) -> Option<String> {
     let heat = both(|window| window.temp_c).filter(|(third, last)| (last - third).abs() > SETTLED_C);
     let heat = heat.map(|(third, last)| format!("the temperature went from {third:.1} to {last:.1} °C"));
     let told: Vec<String> = latency.into_iter().chain(heat).collect();
-    (!told.is_empty()).then(|| told.join(" and "))
+    (!told.is_empty()).then(|| format!("from the third quarter to the last {}", told.join(" and ")))
 }
 
 #[cfg(test)]
@@ -178,5 +182,7 @@ mod tests {
              went from 65.0 to 69.0 °C; give a longer --sustained"
         );
         assert!(!record(&measured(&warms)).unwrap().settled);
+        let few = warming(&measured(&[(5, 50.0), (5, 50.0)])).unwrap();
+        assert!(few.starts_with("not settled: only 2 windows ran"), "{few}");
     }
 }
