@@ -21,11 +21,10 @@ impl Count {
         }
     }
 
-    /// Reads one line of a runner's output: the `Summary` of nextest or the `test result` of libtest.
+    /// Reads one line of a runner's output: the `Summary` of nextest or the `test result` of libtest, which is not indented.
     /// `None` for every other line.
     pub(crate) fn from_line(line: &str) -> Option<Self> {
-        let line = line.trim_start();
-        let figures = if line.starts_with("Summary [") {
+        let figures = if line.trim_start().starts_with("Summary [") {
             line.split_once(" run: ")?.1
         } else {
             line.strip_prefix("test result: ")?.split_once(". ")?.1
@@ -139,6 +138,8 @@ mod tests {
             "running 5 tests",
             "5 passed",
             "Summary of 3 passed",
+            // A failed test's own output, which nextest repeats and has counted.
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 16 filtered out; finished in 0.60s",
         ] {
             assert_eq!(Count::from_line(line), None, "{line}");
         }

@@ -47,15 +47,41 @@ fn performance(plan: Plan) -> Plan {
     }
 }
 
-#[tokio::test]
-async fn a_governor_is_put_back_after_a_batch_a_cancel_and_a_kill() {
+/// A controller, and an agent on such a system.
+struct Stage {
+    controller: Controller,
+    agent: Agent,
+    file: PathBuf,
+    _system: TempDir,
+    _broker: Broker,
+}
+
+async fn stage() -> Stage {
     let broker = Broker::start(Kind::BuiltIn);
     let mut controller = Controller::start(&broker).await;
-    let (root, file) = system();
-    let config = root.path().join("agent.toml");
-    fs::write(&config, format!("system = '{}'\n", root.path().display())).unwrap();
-    let mut agent = Agent::start_with(&broker, &["--config", config.to_str().unwrap()]);
+    let (system, file) = system();
+    let config = system.path().join("agent.toml");
+    fs::write(&config, format!("system = '{}'\n", system.path().display())).unwrap();
+    let agent = Agent::start_with(&broker, &["--config", config.to_str().unwrap()]);
     controller.is_online().await;
+    Stage {
+        controller,
+        agent,
+        file,
+        _system: system,
+        _broker: broker,
+    }
+}
+
+#[tokio::test]
+async fn a_governor_is_put_back_after_a_batch_a_cancel_and_a_kill() {
+    let Stage {
+        mut controller,
+        mut agent,
+        file,
+        _system,
+        _broker,
+    } = stage().await;
     let blob = controller.offer(model());
 
     let jobs = vec![job("brief", "null", blob, performance(short()))];
@@ -100,13 +126,13 @@ async fn a_governor_is_put_back_after_a_batch_a_cancel_and_a_kill() {
 
 #[tokio::test]
 async fn a_governor_that_a_killed_agent_left_is_put_back_by_the_next_start() {
-    let broker = Broker::start(Kind::BuiltIn);
-    let mut controller = Controller::start(&broker).await;
-    let (root, file) = system();
-    let config = root.path().join("agent.toml");
-    fs::write(&config, format!("system = '{}'\n", root.path().display())).unwrap();
-    let mut agent = Agent::start_with(&broker, &["--config", config.to_str().unwrap()]);
-    controller.is_online().await;
+    let Stage {
+        mut controller,
+        mut agent,
+        file,
+        _system,
+        _broker,
+    } = stage().await;
     let blob = controller.offer(model());
     let jobs = vec![job("endless", "null", blob, performance(long()))];
     controller.measure(batch("b1", jobs)).await;
