@@ -400,6 +400,11 @@ impl OpenVinoSession {
             self.run()?;
         }
         let after = self.request.counted().map_err(failed)?;
+        if after.is_empty() {
+            return Err(failed(
+                "OpenVINO tells nothing of its nodes, for each takes less than a microsecond; give a larger batch".to_owned(),
+            ));
+        }
         Ok(profile::layers(&before, runs_before, after, self.runs))
     }
 }

@@ -505,7 +505,9 @@ fn a_library_without_its_parts_says_what_is_the_matter() {
 #[test]
 fn the_time_of_each_node_is_told() {
     let file = folder().join("resnet18.onnx");
+    // OpenVINO tells only of nodes that take a microsecond in the mean, which one picture is too small for.
     let profiled = Options {
+        batch: 64,
         profile: true,
         ..options()
     };
@@ -515,7 +517,7 @@ fn the_time_of_each_node_is_told() {
     session.bind(&inputs).unwrap();
     let layers = session.profile(5).unwrap().unwrap();
     let convolutions = layers.iter().filter(|layer| layer.operator == "Convolution");
-    assert_eq!(convolutions.count(), 15, "{layers:?}");
+    assert_eq!(convolutions.count(), 20, "{layers:?}");
     assert!(layers.iter().any(|layer| !layer.time.is_zero()), "{layers:?}");
     let model = runtime().load(&file, &options()).unwrap();
     assert!(model.session().unwrap().profile(5).is_none());

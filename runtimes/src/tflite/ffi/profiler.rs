@@ -23,6 +23,8 @@ pub(super) struct RawEvent {
     source: c_int,
 }
 
+// There is no library for processors of 32 bits, for which the agent is compiled all the same.
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<RawEvent>() == 104, "as the library of 2.3 steps");
 
 /// `ProfiledEventSource` has so many values.
@@ -80,10 +82,16 @@ impl Compiled {
             metadata: [0; 2],
             source: 0,
         };
-        let mut events = vec![none; usize::try_from(count).unwrap_or(0)];
+        let told_of = usize::try_from(count).unwrap_or(0);
+        if told_of == 0 {
+            return Ok(Vec::new());
+        }
+        // With room for events twice as large, so that those of another version are refused and not written past the end.
+        let mut events = vec![none; 2 * told_of];
         // SAFETY: as above; the events are as many as is said.
         let status = unsafe { (functions.events)(profiler, count, events.as_mut_ptr()) };
         checked(status, "tell what it timed")?;
+        events.truncate(told_of);
         let is_event =
             |event: &RawEvent| event.kind.count_ones() == 1 && (0..SOURCES).contains(&event.source);
         if !events.iter().all(is_event) {
