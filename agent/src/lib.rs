@@ -29,7 +29,7 @@ mod store;
 mod vcgencmd;
 pub mod worker;
 
-pub use answers::answers;
+pub use answers::Loaded;
 pub use config::{Config, DEFAULTS, Settings, WorkerCommand};
 pub use error::Error;
 pub use meters::Sources;

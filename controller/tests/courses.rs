@@ -4,6 +4,8 @@
 
 mod place;
 
+use std::path::Path;
+
 use edgefront_protocol::pack::{Pack, PictureShape};
 use edgefront_protocol::results::{Record, Results};
 use place::Place;
@@ -132,4 +134,22 @@ fn a_margin_without_a_model_to_compare_with_is_refused() {
     assert!(said.contains("measure without --accuracy-within"), "{said}");
     let said = place.said(&["bench", "tiny.onnx", "--accuracy-within", "1"]);
     assert!(said.contains("write it as 0.5%"), "{said}");
+}
+
+#[test]
+fn a_margin_where_the_model_does_not_run_is_refused_before_anything_is_written() {
+    let place = Place::new();
+    let args = "optimize tiny.onnx --val val.safetensors --variants fp32 --runtimes null --accuracy-within 10% --out out";
+    let args: Vec<&str> = args.split(' ').collect();
+    // Without a place for temporary files no runtime can be given the model.
+    let said = place.said_with(&[("TMPDIR", Path::new("nowhere"))], &args);
+    assert!(said.starts_with("exit 1\n"), "{said}");
+    assert!(
+        said.contains("--accuracy-within needs what the model answers on this machine: cannot make"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("--resume") && !place.path("out").exists(),
+        "{said}"
+    );
 }

@@ -119,6 +119,7 @@ fn merged_studies_are_named_and_their_accuracies_warned_of() {
 /// A record with rounds that took turns with those of any other of these.
 fn with_rounds(variant: &str, p50: f64) -> Value {
     let mut record = record(variant, p50, 0.9);
+    record["accuracy"]["top1_ci95"] = json!([0.825_632, 0.944_772]);
     let round = |at: u32| {
         let p50 = p50 * (1.0 + f64::from(at % 3) / 100.0);
         json!({"p50": p50, "mean": p50, "runs": 9, "position": 0, "process": at, "started": 1000 * at})

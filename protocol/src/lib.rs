@@ -42,7 +42,7 @@ pub use processors::Processors;
 pub use progress::{JobState, Progress};
 pub use reference::{Reference, ReferenceError};
 pub use scenario::{Probe, Scenario};
-pub use score::{Beside, ClassCount, PackCounts, Score, Worst};
+pub use score::{Beside, ClassCount, PackBounds, PackCounts, Score, Worst};
 pub use seal::{PublicKey, SignedBatch, SigningKey};
 pub use state::{Cooling, ForeignLoad, RoundState, SetAside, Throttle};
 pub use topic::Topic;

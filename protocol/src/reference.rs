@@ -20,6 +20,8 @@ pub struct Reference {
     ranks: Vec<u32>,
     /// Classes of the model.
     classes: u32,
+    /// The runtime and its version that computed them, as `ort 1.32.0`.
+    by: String,
     /// `[M, classes]`: the outputs for the first `M` pictures.
     outputs: Vec<f32>,
 }
@@ -48,10 +50,11 @@ pub enum ReferenceError {
 }
 
 impl Reference {
-    /// One of a model with so many classes, without a picture yet.
-    pub fn new(classes: u32) -> Self {
+    /// One of a model with so many classes, without a picture yet, that a runtime of this name and version computes.
+    pub fn new(classes: u32, by: String) -> Self {
         Self {
             classes,
+            by,
             ..Self::default()
         }
     }
@@ -81,6 +84,11 @@ impl Reference {
     /// Classes of the model.
     pub fn classes(&self) -> u32 {
         self.classes
+    }
+
+    /// The runtime and its version that computed it, as `ort 1.32.0`.
+    pub fn by(&self) -> &str {
+        &self.by
     }
 
     /// The predicted class of a picture; `None` past the last.
@@ -145,7 +153,7 @@ mod tests {
     use super::*;
 
     fn reference(pictures: &[(u32, u32)], classes: u32) -> Reference {
-        let mut reference = Reference::new(classes);
+        let mut reference = Reference::new(classes, "tract 0.22.0".to_owned());
         for &(prediction, rank) in pictures {
             reference.push(prediction, rank, &vec![rank as f32; classes as usize]);
         }
@@ -177,7 +185,7 @@ mod tests {
 
     #[test]
     fn outputs_are_kept_while_there_is_room() {
-        let mut reference = Reference::new(1_000);
+        let mut reference = Reference::new(1_000, String::new());
         for _ in 0..1_100 {
             reference.push(0, 0, &[0.5; 1_000]);
         }

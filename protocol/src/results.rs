@@ -400,6 +400,9 @@ pub struct AccuracyRecord {
     /// Share of pictures with the same prediction as the FP32 model on the workstation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement_reference: Option<f64>,
+    /// The runtime and version by which the workstation ran that model, as `ort 1.32.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// By how much top-1 is below that model's, on the pictures that were scored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top1_drop: Option<f64>,

@@ -47,11 +47,22 @@ pub struct Beside {
     pub agreeing: u64,
     /// What the reference says of the whole pack.
     pub pack: PackCounts,
-    /// Bounds of the difference of top-1 to the reference's on the whole pack, as a fraction of 1, that hold at every
-    /// picture at which scoring could have ended; `None` where the plan has no margin.
-    pub bounds: Option<[f64; 2]>,
+    /// What is known of the whole pack; `None` where the plan has no margin.
+    pub bounds: Option<PackBounds>,
     /// The outputs that differ most; `None` where the reference holds none.
     pub worst: Option<Worst>,
+    /// As `Reference::by`.
+    pub by: String,
+}
+
+/// Bounds of the differences to the reference on the whole pack, as fractions of 1: each holds with a chance of 95 % at
+/// every picture at which scoring could have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PackBounds {
+    /// Of top-1.
+    pub top1: [f64; 2],
+    /// Of top-5.
+    pub top5: [f64; 2],
 }
 
 /// The reference on all pictures of the pack.

@@ -53,8 +53,8 @@ pub(super) struct Way {
 /// What is known of a job's accuracy.
 #[derive(Debug, Clone)]
 pub(super) enum Accuracy {
-    /// It has no pack.
-    NotAsked,
+    /// It has no pack. Files of one variant are taken to be equally accurate.
+    OfVariant(String),
     /// Its pack is not scored yet.
     NotYet,
     /// Its pack is scored.
@@ -141,7 +141,7 @@ fn beats(rival: &Runner, runner: &Runner, rivals: usize) -> Option<Stopped> {
 /// leaves a doubt that is larger than that of a race.
 fn is_no_less_accurate(rival: &Accuracy, own: &Accuracy) -> bool {
     match (rival, own) {
-        (Accuracy::NotAsked, Accuracy::NotAsked) => true,
+        (Accuracy::OfVariant(rival), Accuracy::OfVariant(own)) => rival == own,
         (Accuracy::Scored(rival), Accuracy::Scored(own)) => {
             let are_whole = is_whole(rival) && is_whole(own);
             are_whole && rival.top1_hits >= own.top1_hits && rival.top5_hits >= own.top5_hits

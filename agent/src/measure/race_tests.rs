@@ -23,7 +23,7 @@ fn runner(name: &str, laps: Vec<Option<Lap>>) -> Runner {
             validation: None,
         },
         may_be_stopped: true,
-        accuracy: Accuracy::NotAsked,
+        accuracy: Accuracy::OfVariant("fp32".to_owned()),
         laps,
         rounds: ROUNDS,
         most: ROUNDS + ROUNDS / 2,
@@ -139,6 +139,14 @@ fn who_is_better_in_anything_goes_on() {
         !beaten(&[fast.clone(), slow]).is_empty()
     };
     assert_eq!([0, 1, 2, 3].map(known_in), [true, false, false, true]);
+}
+
+#[test]
+fn without_a_pack_only_files_of_one_variant_race() {
+    let mut runners = two(2.0);
+    assert_eq!(beaten(&runners).len(), 1);
+    runners[1].accuracy = Accuracy::OfVariant("ptq-int8".to_owned());
+    assert!(beaten(&runners).is_empty());
 }
 
 #[test]

@@ -334,7 +334,7 @@ impl Slot {
     pub(super) fn runner(&self, power: &Power) -> Runner {
         let job = &self.assignment.job;
         let accuracy = match (&self.assignment.pack, &self.score) {
-            (None, _) => Accuracy::NotAsked,
+            (None, _) => Accuracy::OfVariant(job.variant.clone()),
             (Some(_), None) => Accuracy::NotYet,
             (Some(_), Some(score)) => Accuracy::Scored(Box::new(score.clone())),
         };

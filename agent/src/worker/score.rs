@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use edgefront_protocol::{Beside, ClassCount, Pack, Ppm, Reference, Score, Worst};
+use edgefront_protocol::{Beside, ClassCount, Pack, PackBounds, Ppm, Reference, Score, Worst};
 use edgefront_runtimes::{Port, Session};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
@@ -18,8 +18,8 @@ const TOP: usize = 5;
 pub(crate) struct Course {
     order: Vec<u32>,
     beside: Option<Reference>,
-    /// What is known of the difference to it, and within what it is to be known.
-    until: Option<(Sequence, f64)>,
+    /// What is known of the differences to it of top-1 and top-5, and within what the first is to be known.
+    until: Option<([Sequence; 2], f64)>,
 }
 
 impl Course {
@@ -48,10 +48,9 @@ impl Course {
             (Some(margin), Some(reference)) => {
                 order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
                 let counts = reference.counts();
-                Some((
-                    Sequence::new(counts.pictures, counts.top1_hits),
-                    margin.as_fraction(),
-                ))
+                let of = |hits| Sequence::new(counts.pictures, hits);
+                let sequences = [counts.top1_hits, counts.top5_hits].map(of);
+                Some((sequences, margin.as_fraction()))
             }
         };
         Ok(Self { order, beside, until })
@@ -79,12 +78,14 @@ pub(crate) fn score(
         if let Some(comparison) = &mut comparison {
             comparison.take(&answer, [is_hit, is_near])?;
         }
-        let (Some((sequence, margin)), Some(reference)) = (&mut known, &beside) else {
+        let (Some(([top1, top5], margin)), Some(reference)) = (&mut known, &beside) else {
             return Ok(ControlFlow::Continue(()));
         };
         score.pictures.push(answer.picture as u32);
-        sequence.take(is_hit, reference.hits(answer.picture)[0]);
-        Ok(if sequence.doubt() <= *margin {
+        let [was_hit, was_near] = reference.hits(answer.picture);
+        top1.take(is_hit, was_hit);
+        top5.take(is_near, was_near);
+        Ok(if top1.doubt() <= *margin {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -92,8 +93,11 @@ pub(crate) fn score(
     };
     classify(session, ports, batch, pack, &order, take, alive)?;
     score.beside = comparison.map(|comparison| comparison.beside);
-    if let (Some(beside), Some((sequence, _))) = (&mut score.beside, known) {
-        beside.bounds = Some(sequence.bounds());
+    if let (Some(beside), Some(([top1, top5], _))) = (&mut score.beside, known) {
+        beside.bounds = Some(PackBounds {
+            top1: top1.bounds(),
+            top5: top5.bounds(),
+        });
     }
     Ok(score)
 }
@@ -123,6 +127,7 @@ impl<'a> Comparison<'a> {
             reference,
             beside: Beside {
                 pack: reference.counts(),
+                by: reference.by().to_owned(),
                 ..Beside::default()
             },
         }
@@ -274,7 +279,7 @@ mod tests {
 
     /// What a model with these predictions says of pictures with these labels.
     fn reference(predictions: &[usize], labels: &[i64]) -> Reference {
-        let mut reference = Reference::new(CLASSES as u32);
+        let mut reference = Reference::new(CLASSES as u32, "ort 1.32.0".to_owned());
         for ((outputs, &prediction), &label) in answers(predictions).iter().zip(predictions).zip(labels) {
             let rank = u32::from(prediction as i64 != label) * 5;
             reference.push(prediction as u32, rank, outputs);
@@ -295,6 +300,7 @@ mod tests {
             (beside.top1_hits, beside.lost, beside.won, beside.agreeing),
             (2, 1, 1, 2)
         );
+        assert_eq!(beside.by, "ort 1.32.0");
         assert_eq!(
             (beside.pack.pictures, beside.pack.top1_hits, beside.bounds),
             (4, 2, None)
@@ -326,8 +332,10 @@ mod tests {
             score.predictions.len()
         );
         assert_eq!(score.pictures.len(), score.predictions.len());
-        let [low, high] = score.beside.as_ref().unwrap().bounds.unwrap();
-        assert!(low <= 0.0 && high >= 0.0 && high - low <= 0.1, "{low} {high}");
+        let bounds = score.beside.as_ref().unwrap().bounds.unwrap();
+        for [low, high] in [bounds.top1, bounds.top5] {
+            assert!(low <= 0.0 && high >= 0.0 && high - low <= 0.1, "{low} {high}");
+        }
         // The order is the seed's.
         assert_eq!(score, within(50_000, 3));
         assert_ne!(score.pictures, within(50_000, 4).pictures);
@@ -343,7 +351,7 @@ mod tests {
             let course = |pack: &Pack| Course::new(pack.len(), beside, margin, 0);
             score_in(&answers(&[0, 1]), &labels, 1, course).unwrap_err()
         };
-        let mut narrow = Reference::new(3);
+        let mut narrow = Reference::new(3, String::new());
         narrow.push(0, 0, &[0.0; 3]);
         narrow.push(0, 0, &[0.0; 3]);
         let said = [

@@ -303,10 +303,8 @@ fn pair(one: &Record, other: &Record, sides: [Side<'_>; 2]) -> Result<Comparison
         (Some(first), Some(second)) => energy_ratio(first, second).map_err(|why| remarks.push(why)).ok(),
         _ => None,
     };
-    let top1 = match (&one.accuracy, &other.accuracy) {
-        (Some(first), Some(second)) => top1_difference(first, second),
-        _ => None,
-    };
+    let accuracies = one.accuracy.as_ref().zip(other.accuracy.as_ref());
+    let top1 = accuracies.map(|(first, second)| top1_difference(first, second));
     Ok(Comparison {
         device: one.device.clone(),
         configurations,
@@ -338,24 +336,13 @@ fn without_rounds(records: [&Record; 2], sides: [Side<'_>; 2]) -> Option<String>
     })
 }
 
-/// The difference of two accuracies by their counts; `None` of other counts than pictures give. Where a part of a pack
-/// was scored there are no counts, and the bounds of what both lose to their model are set against each other.
-fn top1_difference(first: &AccuracyRecord, second: &AccuracyRecord) -> Option<Difference> {
-    if first.pack_samples.or(second.pack_samples).is_some() {
-        let ([low, high], [lower, higher]) = first.top1_drop_ci95.zip(second.top1_drop_ci95)?;
-        return Some(Difference {
-            difference: second.top1 - first.top1,
-            ci95: [low - higher, high - lower],
-        });
-    }
-    let counts = |accuracy: &AccuracyRecord| {
-        let hits = (accuracy.top1 * accuracy.samples as f64).round() as u64;
-        (hits, accuracy.samples)
-    };
-    Some(Difference {
+/// The difference of two accuracies by their own intervals, whether of a whole pack or of what a part says of it.
+fn top1_difference(first: &AccuracyRecord, second: &AccuracyRecord) -> Difference {
+    let of = |accuracy: &AccuracyRecord| (accuracy.top1, accuracy.top1_ci95);
+    Difference {
         difference: second.top1 - first.top1,
-        ci95: wilson::difference(counts(first), counts(second))?,
-    })
+        ci95: wilson::difference(of(first), of(second)),
+    }
 }
 
 /// The ratio of two energies; the reason where they are of different kinds.
@@ -397,14 +384,20 @@ fn energy_ratio(first: &EnergyRecord, second: &EnergyRecord) -> Result<EnergyRat
 /// What may make the comparison another than it seems.
 fn remarks(records: [&Record; 2], sides: [Side<'_>; 2], compared: &Ratio) -> Vec<String> {
     let mut remarks = Vec::new();
-    if !compared.paired {
+    if records.iter().all(|record| record.sustained.is_some()) {
+        remarks.push(
+            "one sustained run of a side, and not at the same time: how two such runs of one file differ, or the device \
+             between them, is not in the interval"
+                .to_owned(),
+        );
+    } else if !compared.paired {
         remarks.push(
             "measured at different times: a drift of the device between them is not in the interval; measure both in one \
              study to have them take turns"
                 .to_owned(),
         );
     }
-    if compared.single_process {
+    if compared.single_process && records.iter().any(|record| record.sustained.is_none()) {
         remarks.push(
             "one process ran all rounds of a side: how two processes of one file differ is not in the interval; measure \
              with --processes 10"

@@ -1,4 +1,4 @@
-use edgefront_protocol::results::RoundRecord;
+use edgefront_protocol::results::{RoundRecord, SustainedRecord};
 
 use super::*;
 use crate::results::fixture;
@@ -191,4 +191,52 @@ fn what_has_no_rounds_says_what_to_do() {
     );
     let of_one_round = why(|record| record.latency_ms.rounds.truncate(1));
     assert!(of_one_round.ends_with("--rounds 10"), "{of_one_round}");
+}
+
+#[test]
+fn sustained_runs_are_told_to_be_one_each() {
+    let mut results = results(0, 0.002);
+    for record in &mut results.records {
+        record.sustained = Some(SustainedRecord {
+            label: "sustained10m".into(),
+            asked_s: 600.0,
+            settled: true,
+            windows: Vec::new(),
+        });
+        record
+            .latency_ms
+            .rounds
+            .iter_mut()
+            .for_each(|round| round.process = 0);
+    }
+    let sides = [side("out", &results); 2];
+    let compared = compare(sides[0], sides[1], Some(&selected("fp32/ort", "ptq-int8"))).unwrap();
+    let remarks = &compared.comparisons[0].remarks;
+    assert!(
+        remarks.len() == 1 && remarks[0].starts_with("one sustained run of a side"),
+        "{remarks:?}"
+    );
+}
+
+/// Where one side was scored in part, the interval holds what both intervals leave open.
+#[test]
+fn accuracies_are_compared_by_their_own_intervals() {
+    let mut results = results(0, 0.002);
+    let set = |record: &mut Record, top1, top1_ci95, pack_samples| {
+        let accuracy = record.accuracy.as_mut().unwrap();
+        (accuracy.top1, accuracy.top1_ci95, accuracy.pack_samples) = (top1, top1_ci95, pack_samples);
+        accuracy.top1_drop_ci95 = Some([-0.01, 0.01]);
+    };
+    set(&mut results.records[0], 0.7, [0.66, 0.74], Some(10_000));
+    set(&mut results.records[4], 0.8, [0.77, 0.83], None);
+    let sides = [side("out", &results); 2];
+    let compared = compare(sides[0], sides[1], Some(&selected("fp32", "ptq-int8"))).unwrap();
+    let top1 = compared.comparisons[0].top1.as_ref().unwrap();
+    // 0.1 and sqrt(0.03^2 + 0.04^2).
+    let expected = [0.1, 0.05, 0.15];
+    let found = [top1.difference, top1.ci95[0], top1.ci95[1]];
+    assert!(
+        found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9),
+        "{found:?}"
+    );
 }

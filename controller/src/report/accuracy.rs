@@ -1,6 +1,7 @@
 //! What the accuracies of a device's records consist of: the difference to the model, the worst output, and the recall of
 //! each class as a table whose colours show where it is lost.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use edgefront_protocol::results::{AccuracyRecord, Record};
@@ -28,10 +29,24 @@ pub(super) fn html(
     page.push_str(
         "<details><summary>accuracy: beside the model on the workstation, and by class</summary>\n",
     );
+    model(page, &told)?;
     differences(page, &told, name)?;
     recalls(page, &told, name)?;
     page.push_str("</details>\n");
     Ok(())
+}
+
+/// What ran the model that the others are set beside.
+fn model(page: &mut String, told: &[(&Record, &AccuracyRecord)]) -> std::fmt::Result {
+    let by: BTreeSet<&str> = told
+        .iter()
+        .filter_map(|(_, accuracy)| accuracy.reference.as_deref())
+        .collect();
+    if by.is_empty() {
+        return Ok(());
+    }
+    let by = by.into_iter().collect::<Vec<_>>().join(", ");
+    writeln!(page, "<p>The workstation ran the model by {}.</p>", escaped(&by))
 }
 
 fn differences(
@@ -177,6 +192,7 @@ mod tests {
         accuracy.recall = vec![Some(0.9), None, Some(0.25)];
         accuracy.mean_recall = Some(0.575);
         accuracy.agreement_reference = Some(0.98);
+        accuracy.reference = Some("ort 1.32.0".to_owned());
         accuracy.top1_drop = Some(0.012);
         accuracy.top1_drop_ci95 = Some([0.002, 0.022]);
         accuracy.worst_recall = Some(ClassRecord {

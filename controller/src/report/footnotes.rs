@@ -56,7 +56,8 @@ impl Footnotes {
 pub(crate) fn conditions(record: &Record) -> Vec<String> {
     let conditions = &record.conditions;
     let mut remarks = conditions.notes.clone();
-    remarks.extend(record.stopped.as_ref().map(stopped));
+    let ran = record.latency_ms.rounds.len();
+    remarks.extend(record.stopped.as_ref().map(|told| stopped(told, ran)));
     remarks.extend(record.accuracy.as_ref().and_then(partly));
     if conditions.throttled == Some(true) {
         remarks.push("the device throttled".to_owned());
@@ -99,7 +100,7 @@ fn partly(accuracy: &AccuracyRecord) -> Option<String> {
 }
 
 /// Who stopped it and on what evidence.
-fn stopped(stopped: &StoppedRecord) -> String {
+fn stopped(stopped: &StoppedRecord, ran: usize) -> String {
     let StoppedRecord {
         by,
         rounds,
@@ -118,7 +119,8 @@ fn stopped(stopped: &StoppedRecord) -> String {
         )
     });
     format!(
-        "stopped after {rounds} of {of} rounds: {by} is {:.2} times as fast (at least {:.2}){energy}{accuracy}",
+        "stopped after {ran} of {of} rounds: in {rounds} that both have, {by} is {:.2} times as fast (at least \
+         {:.2}){energy}{accuracy}",
         median.ratio, median.at_least
     )
 }
@@ -205,7 +207,7 @@ mod tests {
         let lead = |ratio, at_least| LeadRecord { ratio, at_least };
         record.stopped = Some(StoppedRecord {
             by: "ptq-int8/ort/cpu/t1/b1".to_owned(),
-            rounds: 3,
+            rounds: 2,
             of: 10,
             chance: 0.01,
             median: lead(2.414, 2.2),
@@ -216,8 +218,8 @@ mod tests {
         assert_eq!(
             conditions(record),
             [
-                "stopped after 3 of 10 rounds: ptq-int8/ort/cpu/t1/b1 is 2.41 times as fast (at least 2.20), takes 1/2.00 of \
-                 the energy (at most 1/1.80), with a top-1 of 88.50 % beside 88.40 %"
+                "stopped after 2 of 10 rounds: in 2 that both have, ptq-int8/ort/cpu/t1/b1 is 2.41 times as fast (at least \
+                 2.20), takes 1/2.00 of the energy (at most 1/1.80), with a top-1 of 88.50 % beside 88.40 %"
             ]
         );
     }

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use edgefront_protocol::results::{AccuracyRecord, ClassRecord, WorstOutputRecord};
-use edgefront_protocol::{Beside, ClassCount, Score, Worst};
+use edgefront_protocol::{Beside, ClassCount, PackBounds, Score, Worst};
 
 use super::build::rounded;
 use crate::stats::wilson;
@@ -31,6 +31,12 @@ pub(super) fn accuracy(score: &Score, fp32: Option<&Score>) -> Result<AccuracyRe
     let (top1, top1_ci95) = rate(score.top1_hits)?;
     let (top5, top5_ci95) = rate(score.top5_hits)?;
     let agreement_fp32 = fp32.map(|fp32| agreement(score, fp32)).transpose()?;
+    let of_classes: u64 = score.classes.iter().map(|class| u64::from(class.pictures)).sum();
+    if !score.classes.is_empty() && of_classes != scored {
+        return Err(format!(
+            "the device counted {of_classes} pictures by their classes and scored {scored}"
+        ));
+    }
     let recall = score.classes.iter().copied().map(recall).collect::<Vec<_>>();
     let whole = AccuracyRecord {
         top1,
@@ -41,6 +47,7 @@ pub(super) fn accuracy(score: &Score, fp32: Option<&Score>) -> Result<AccuracyRe
         agreement_fp32,
         pack_samples: None,
         agreement_reference: None,
+        reference: None,
         top1_drop: None,
         top1_drop_ci95: None,
         mean_recall: mean(&recall),
@@ -66,6 +73,8 @@ fn compared(own: AccuracyRecord, score: &Score, beside: &Beside) -> Result<Accur
     let drop = (beside.lost as f64 - beside.won as f64) / own.samples as f64;
     let told = AccuracyRecord {
         agreement_reference: Some(rounded(beside.agreeing as f64 / own.samples as f64)),
+        reference: Some(beside.by.split_whitespace().collect::<Vec<_>>().join(" "))
+            .filter(|by| !by.is_empty()),
         top1_drop: Some(rounded(drop)),
         top1_drop_ci95: Some(paired(beside.lost, beside.won, own.samples).map(rounded)),
         worst_output: beside.worst.as_ref().map(worst_output),
@@ -78,7 +87,7 @@ fn compared(own: AccuracyRecord, score: &Score, beside: &Beside) -> Result<Accur
 }
 
 /// The accuracy on the pack, of which a part was scored.
-fn of_part(told: &AccuracyRecord, score: &Score, beside: &Beside, [low, high]: [f64; 2]) -> AccuracyRecord {
+fn of_part(told: &AccuracyRecord, score: &Score, beside: &Beside, bounds: PackBounds) -> AccuracyRecord {
     let (pack, scored) = (beside.pack, score.predictions.len() as u64);
     let top1 = OfPack::new(
         pack.top1_hits,
@@ -86,16 +95,15 @@ fn of_part(told: &AccuracyRecord, score: &Score, beside: &Beside, [low, high]: [
         beside.lost,
         beside.won,
         scored,
-        [-high, -low],
+        lost(bounds.top1),
     );
-    let of_five = paired(beside.top5_lost, beside.top5_won, scored);
     let top5 = OfPack::new(
         pack.top5_hits,
         pack.pictures,
         beside.top5_lost,
         beside.top5_won,
         scored,
-        of_five,
+        lost(bounds.top5),
     );
     // They are estimated apart.
     let top5_share = top5.share.max(top1.share);
@@ -105,13 +113,18 @@ fn of_part(told: &AccuracyRecord, score: &Score, beside: &Beside, [low, high]: [
         top5: rounded(top5_share),
         top5_ci95: [top5.ci95[0], top5.ci95[1].max(top5_share)].map(rounded),
         pack_samples: Some(pack.pictures),
-        top1_drop_ci95: Some([-high, -low].map(rounded)),
+        top1_drop_ci95: Some(lost(bounds.top1).map(rounded)),
         // A class has too few pictures in a part, and each part has others.
         recall: Vec::new(),
         mean_recall: None,
         worst_recall: None,
         ..told.clone()
     }
+}
+
+/// What is lost where a difference is within these bounds.
+fn lost([low, high]: [f64; 2]) -> [f64; 2] {
+    [-high, -low]
 }
 
 /// A share on the whole pack by the difference estimator.
@@ -158,7 +171,12 @@ fn unsound(beside: &Beside, scored: u64) -> Option<&'static str> {
         () if pack.top1_hits > pack.top5_hits || pack.top5_hits > pack.pictures => {
             Some("the hits are more than the pictures")
         }
-        () if beside.bounds.is_some_and(|bounds| !is_bound(bounds)) => Some("the bounds are none"),
+        () if beside
+            .bounds
+            .is_some_and(|of| !is_bound(of.top1) || !is_bound(of.top5)) =>
+        {
+            Some("the bounds are none")
+        }
         () if beside.worst.as_ref().is_some_and(|worst| !is_finite(worst)) => Some("an output is not finite"),
         () => None,
     }
@@ -298,14 +316,21 @@ mod tests {
                 top1_hits: 900,
                 top5_hits: 990,
             },
-            bounds: Some([-0.15, -0.05]),
+            bounds: Some(PackBounds {
+                top1: [-0.15, -0.05],
+                top5: [-0.3, -0.1],
+            }),
             worst: None,
+            by: "ort\n 1.32.0".to_owned(),
         });
         let found = accuracy(&part, None).unwrap();
         // Half of these were hit, but they were hard for the reference, too.
         // Top-5 loses more of these, and cannot be below top-1.
         assert!(is(found.top1, 0.8) && is(found.top5, 0.8), "{found:?}");
         assert!(found.top5_ci95[0] <= 0.8 && found.top5_ci95[1] >= 0.8 && found.recall.is_empty());
+        // Of the thousand, 690 to 890 are near by the bounds; the rest of the interval is what other pictures may do.
+        assert!((0.65..0.69).contains(&found.top5_ci95[0]) && (0.89..0.92).contains(&found.top5_ci95[1]));
+        assert_eq!(found.reference.as_deref(), Some("ort 1.32.0"));
         assert_eq!((found.samples, found.pack_samples), (10, Some(1_000)));
         assert!(is(found.top1_drop.unwrap(), 0.1) && is(found.agreement_reference.unwrap(), 0.7));
         assert_eq!(found.top1_drop_ci95, Some([0.05, 0.15]));
@@ -323,7 +348,7 @@ mod tests {
         fn every_part_of_a_pack_gives_figures_that_can_be(
             pictures in 20..2_000u64,
             shares in prop::array::uniform5(0.0..1.0f64),
-            bounds in prop::array::uniform2(-1.0..1.0f64),
+            bounds in prop::array::uniform4(-1.0..1.0f64),
         ) {
             let part = |of: u64, share: f64| (of as f64 * share) as u64;
             let scored = part(pictures, shares[0]).max(1);
@@ -340,13 +365,29 @@ mod tests {
                     top1_hits: part(top5_hits, shares[2]),
                     top5_hits,
                 },
-                bounds: Some([bounds[0].min(bounds[1]), bounds[0].max(bounds[1])]),
+                bounds: Some(PackBounds {
+                    top1: [bounds[0].min(bounds[1]), bounds[0].max(bounds[1])],
+                    top5: [bounds[2].min(bounds[3]), bounds[2].max(bounds[3])],
+                }),
                 ..Beside::default()
             });
             let mut results = fixture::results();
             results.records[0].accuracy = Some(accuracy(&part_score, None).unwrap());
             prop_assert_eq!(impossible(&results), None);
         }
+    }
+
+    #[test]
+    fn classes_hold_each_picture_once() {
+        let mut counted = score(1, vec![0; 4], Vec::new());
+        let of = |pictures, hits| ClassCount { pictures, hits };
+        counted.classes = vec![of(3, 1), of(1, 0)];
+        assert!(accuracy(&counted, None).is_ok());
+        counted.classes = vec![of(3, 1), of(2, 0)];
+        assert_eq!(
+            accuracy(&counted, None).unwrap_err(),
+            "the device counted 5 pictures by their classes and scored 4"
+        );
     }
 
     #[test]
@@ -367,7 +408,9 @@ mod tests {
         };
         assert!(with(&|_| {}).is_ok());
         assert!(with(&|beside| beside.won = 5).is_err());
-        assert!(with(&|beside| beside.bounds = Some([f64::NAN, 0.5])).is_err());
+        let bounds = |top1, top5| Some(PackBounds { top1, top5 });
+        assert!(with(&|beside| beside.bounds = bounds([f64::NAN, 0.5], [0.0; 2])).is_err());
+        assert!(with(&|beside| beside.bounds = bounds([0.0; 2], [0.5, -0.5])).is_err());
         assert!(with(&|beside| beside.pack.top1_hits = 9).is_err());
         let worst = Worst {
             pictures: 1,
@@ -399,7 +442,10 @@ mod tests {
                 top1_hits: 4,
                 top5_hits: 4,
             },
-            bounds: Some([-0.25, -0.25]),
+            bounds: Some(PackBounds {
+                top1: [-0.25, -0.25],
+                top5: [0.0, 0.0],
+            }),
             ..Beside::default()
         });
         let found = accuracy(&whole, None).unwrap();

@@ -1,5 +1,7 @@
 //! From stored outcomes to the records of `results.json`.
 
+use std::collections::BTreeSet;
+
 use edgefront_protocol::outcome::{Harness, Latency, LayerTime, Round};
 use edgefront_protocol::results::{
     ArtifactRecord, CertificationRecord, ConditionsRecord, DEFAULT_OBJECTIVES, DeviceRecord, FailedJob,
@@ -13,6 +15,7 @@ use edgefront_protocol::{
 use super::accuracy::accuracy;
 use super::conditions;
 use super::energy::energy;
+use super::figures;
 use super::kernels;
 use super::race;
 use super::scenario::{mark_best, scenario, throughput};
@@ -91,11 +94,29 @@ pub fn build(study: &Study<'_>) -> Results {
         }
     }
     race::tell(study.jobs, &measured, &mut results.records);
+    set_impossible_aside(&measured, &mut results);
     mark_best(&mut results.records);
     let objectives =
         DEFAULT_OBJECTIVES.map(|name| objective::named(name).expect("invariant: a test finds each default"));
     mark(&mut results, &objectives);
     results
+}
+
+/// Turns records whose figures cannot be into failures: with them the results of all others could not be read again.
+fn set_impossible_aside(measured: &[&Settled], results: &mut Results) {
+    let mut seen = BTreeSet::new();
+    for (job, record) in measured.iter().zip(std::mem::take(&mut results.records)) {
+        match figures::wrong(&record, &mut seen) {
+            None => results.records.push(record),
+            Some(why) => results.failed.push(failed(
+                job,
+                &Failure {
+                    stage: Stage::Run,
+                    error: format!("what the device tells cannot be: {why}"),
+                },
+            )),
+        }
+    }
 }
 
 pub(super) fn failed(job: &Settled, failure: &Failure) -> FailedJob {
@@ -200,7 +221,7 @@ fn conditions_record(measurement: &Measurement) -> ConditionsRecord {
         governor: conditions.governor.clone(),
         max_temp_c: conditions.max_temp_c.map(f64::from),
         throttled: conditions::throttled(conditions),
-        valid: unsteady(&measurement.latency).is_none() && !conditions.is_emulated() && is_left_alone,
+        valid: unsteady(measurement).is_none() && !conditions.is_emulated() && is_left_alone,
         emulated: conditions.is_emulated(),
         notes: notes(measurement),
         flagged_rounds: conditions::flagged(measurement),
@@ -217,7 +238,8 @@ fn latency_record(samples: &Samples, measurement: &Measurement) -> LatencyRecord
     let latency = &measurement.latency;
     let millis = |p| samples.percentile(p).map(Nanos::as_millis_f64);
     let blocks = blocks::of(latency);
-    let in_millis = |ends: [f64; 2]| ends.map(|end| rounded(end / 1e6));
+    // Two rounds of which one is far slower leave the upper end without bound.
+    let in_millis = |ends: [f64; 2]| ends.map(|end| rounded((end / 1e6).min(figures::MOST)));
     // Waiting times of one trial hang together, and there is no other trial to show by how much.
     let has_intervals = !matches!(measurement.scenario, Scenario::Server { .. });
     let interval = |index| {
@@ -284,17 +306,18 @@ pub(super) fn rounded(figure: f64) -> f64 {
 
 fn notes(measurement: &Measurement) -> Vec<String> {
     let mut notes = measurement.conditions.notes.clone();
-    notes.extend(unsteady(&measurement.latency).or_else(|| disagreement(&measurement.latency)));
+    notes.extend(unsteady(measurement).or_else(|| disagreement(measurement)));
     notes.extend(sustained::warming(measurement));
     notes
 }
 
 /// A note where the rounds differ by more than what their own runs explain, and by so much that it matters.
-fn disagreement(latency: &Latency) -> Option<String> {
+fn disagreement(measurement: &Measurement) -> Option<String> {
     /// Chance of a note where runs have nothing to do with their round.
     const CHANCE: f64 = 0.001;
     /// Rounds of 5 % give an interval of the median of 3.6 %, with ten of them.
     const MATTERS: f64 = 0.05;
+    let latency = in_rounds(measurement)?;
     let spread = rounds::spread(&latency.rounds)?;
     let matters = spread.between >= MATTERS && slowest_and_fastest(latency).is_some_and(is_above_clock);
     (spread.chance < CHANCE && matters).then(|| {
@@ -309,8 +332,9 @@ fn disagreement(latency: &Latency) -> Option<String> {
 
 /// A note where the medians of the rounds differ by more than a quarter: the machine was not left alone.
 /// Differences below a microsecond are the clock's own.
-fn unsteady(latency: &Latency) -> Option<String> {
+fn unsteady(measurement: &Measurement) -> Option<String> {
     const STEADY: f64 = 1.25;
+    let latency = in_rounds(measurement)?;
     let (slowest, fastest) = slowest_and_fastest(latency)?;
     let ratio = slowest.0 as f64 / fastest.0.max(1) as f64;
     (ratio > STEADY && is_above_clock((slowest, fastest))).then(|| {
@@ -320,6 +344,11 @@ fn unsteady(latency: &Latency) -> Option<String> {
             milliseconds(slowest)
         )
     })
+}
+
+/// What was measured in rounds, which should agree; the windows of a sustained run show how the device throttles.
+fn in_rounds(measurement: &Measurement) -> Option<&Latency> {
+    measurement.sustained.is_none().then_some(&measurement.latency)
 }
 
 /// The extremes of the rounds' medians.
@@ -612,6 +641,31 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn of_two_rounds_one_that_is_far_slower_is_no_impossible_record() {
+        let round = |number: u32, p50: u64| Round {
+            position: 0,
+            runs: 20,
+            total: Nanos(p50 * 20),
+            p50: Nanos(p50),
+            started: UnixMillis(0),
+            process: number,
+            below: if number == 0 { [10, 20, 20, 20, 20] } else { [0; 5] },
+        };
+        let (fast, slow) = (1_000_000_000, 60_000_000_000);
+        let mut job = settled((0..40).map(|run| if run < 20 { fast } else { slow }));
+        if let Ok(measurement) = &mut job.result {
+            measurement.latency.rounds = vec![round(0, fast), round(1, slow)];
+        }
+        let results = build_one(job, None);
+        assert_eq!(
+            (results.records.len(), impossible(&results)),
+            (1, None),
+            "{:?}",
+            results.failed
+        );
+    }
+
+    #[test]
     fn rounds_that_differ_are_noted() {
         let round = |p50| Round {
             position: 0,
@@ -622,17 +676,16 @@ pub(super) mod tests {
             process: 0,
             below: [0; 5],
         };
-        let mut latency = latency_of([1_000]);
-        latency.rounds = vec![round(Nanos(1_000_000)), round(Nanos(1_200_000))];
-        assert_eq!(unsteady(&latency), None);
-        latency.rounds.push(round(Nanos(1_300_000)));
-        assert!(unsteady(&latency).is_some());
-
-        latency.rounds = vec![round(Nanos(40)), round(Nanos(1_039))];
-        assert_eq!(unsteady(&latency), None);
-        latency.rounds.push(round(Nanos(2_500)));
+        let mut measurement = settled([1_000]).result.unwrap();
+        let mut unsteady_in = |rounds: &[u64]| {
+            measurement.latency.rounds = rounds.iter().copied().map(Nanos).map(round).collect();
+            unsteady(&measurement)
+        };
+        assert_eq!(unsteady_in(&[1_000_000, 1_200_000]), None);
+        assert!(unsteady_in(&[1_000_000, 1_200_000, 1_300_000]).is_some());
+        assert_eq!(unsteady_in(&[40, 1_039]), None);
         assert_eq!(
-            unsteady(&latency).as_deref(),
+            unsteady_in(&[40, 1_039, 2_500]).as_deref(),
             Some("unsteady: the medians of the rounds range from 0.000040 ms to 0.00250 ms")
         );
     }

@@ -22,7 +22,7 @@ pub(super) fn flagged(measurement: &Measurement) -> Option<FlaggedRounds> {
     let mut throttles: Vec<Throttle> = disturbed
         .iter()
         .flat_map(|state| state.throttling.iter().flatten().copied())
-        .filter(|cause| cause.is_disturbance() && measurement.sustained.is_none())
+        .filter(|cause| disturbs_by(measurement, *cause))
         .collect();
     throttles.sort_unstable();
     throttles.dedup();
@@ -44,11 +44,17 @@ pub(super) fn is_disturbed(measurement: &Measurement) -> bool {
     rounds.any(|state| disturbs(measurement, state))
 }
 
-/// Whether what happened in a round is not what was to be measured: a sustained run is to show how the device throttles.
+/// Whether what happened in a round is not what was to be measured.
 fn disturbs(measurement: &Measurement, state: &RoundState) -> bool {
+    let mut causes = state.throttling.iter().flatten();
+    state.load.is_some_and(|load| load.is_excessive) || causes.any(|cause| disturbs_by(measurement, *cause))
+}
+
+/// The same of one cause: a sustained run is to show how the device throttles from heat, and not its supply's weakness.
+fn disturbs_by(measurement: &Measurement, cause: Throttle) -> bool {
     match measurement.sustained {
-        Some(_) => state.load.is_some_and(|load| load.is_excessive),
-        None => state.is_disturbed(),
+        Some(_) => cause == Throttle::UnderVoltage,
+        None => cause.is_disturbance(),
     }
 }
 
@@ -180,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sustained_run_shows_how_the_device_throttles_and_other_load_disturbs_it() {
+    fn a_sustained_run_shows_how_the_device_throttles_and_other_load_and_a_weak_supply_disturb_it() {
         let mut measurement = measured(&Conditions {
             rounds: vec![state(Some(&[Throttle::Throttled]), 0.0, false)],
             ..Conditions::default()
@@ -194,8 +200,14 @@ mod tests {
             .conditions
             .rounds
             .push(state(Some(&[Throttle::Throttled]), 3.0, true));
+        let causes = [Throttle::Throttled, Throttle::UnderVoltage];
+        measurement
+            .conditions
+            .rounds
+            .push(state(Some(&causes), 0.0, false));
         let flagged = flagged(&measurement).unwrap();
-        assert_eq!((flagged.count, flagged.causes), (1, vec![OTHER_LOAD.to_owned()]));
+        let expected = ["under-voltage", OTHER_LOAD].map(str::to_owned).to_vec();
+        assert_eq!((flagged.count, flagged.causes), (2, expected));
     }
 
     #[test]

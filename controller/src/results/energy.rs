@@ -28,6 +28,9 @@ pub(super) fn energy(measurement: &Measurement, target: &Target) -> Option<Energ
     let rail = told(&measurement.energy, target)?;
     let per_query = measurement.scenario.inferences_per_query(target).ok()?;
     let rounds = Rounds::of(rail, measurement, per_query);
+    if rounds.0.is_empty() {
+        return None;
+    }
     let [energy, time, runs] = rounds.sums();
     let gross = energy / runs;
     let idle = idle(rail);

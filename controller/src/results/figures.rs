@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use edgefront_protocol::results::{
-    AccuracyRecord, ConditionsRecord, EnergyRecord, LatencyRecord, Record, Results,
+    AccuracyRecord, ConditionsRecord, EnergyRecord, LatencyRecord, ProbeRecord, Record, Results,
+    ScenarioRecord, StoppedRecord,
 };
 
 /// Milliseconds, megabytes, watts, pictures a second: more than this of any is a mistake.
-const AMOUNT: RangeInclusive<f64> = 0.0..=1e12;
+pub(super) const MOST: f64 = 1e12;
+const AMOUNT: RangeInclusive<f64> = 0.0..=MOST;
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 /// What may lie below zero by the errors of what it is the difference of.
 const DIFFERENCE: RangeInclusive<f64> = -1e12..=1e12;
@@ -19,15 +21,36 @@ const CELSIUS: RangeInclusive<f64> = -273.15..=1e4;
 pub(super) fn impossible(results: &Results) -> Option<String> {
     let mut seen = BTreeSet::new();
     results.records.iter().find_map(|record| {
-        let is_new = seen.insert((&record.device, record.configuration()));
-        let twice = (!is_new).then(|| "it stands twice".to_owned());
-        let wrong = outside(record).or_else(|| contradiction(record)).or(twice)?;
+        let wrong = wrong(record, &mut seen)?;
         Some(format!(
             "{} of {}: {wrong}",
             record.configuration(),
             record.device
         ))
     })
+}
+
+/// What cannot be of a record, `seen` being the devices and configurations of those before it.
+pub(super) fn wrong(record: &Record, seen: &mut BTreeSet<(String, String)>) -> Option<String> {
+    let is_new = seen.insert((record.device.clone(), record.configuration()));
+    let twice = (!is_new).then(|| "it stands twice".to_owned());
+    outside(record)
+        .or_else(|| contradiction(record))
+        .or_else(|| unprintable(record))
+        .or(twice)
+}
+
+/// A name that would not stand in one line of a table, or that would drive the terminal.
+fn unprintable(record: &Record) -> Option<String> {
+    let names = [&record.device, &record.variant, &record.runtime, &record.provider];
+    let mut names = names.into_iter().chain(&record.study);
+    names.find_map(|name| with_control(name))
+}
+
+/// Why a name is refused; `None` where it is printable.
+pub(super) fn with_control(name: &str) -> Option<String> {
+    let has_control = name.chars().any(char::is_control);
+    has_control.then(|| format!("the name {name:?} holds a control character"))
 }
 
 /// The first figure that cannot be.
@@ -138,6 +161,8 @@ fn figures(record: &Record) -> Vec<Figure> {
     figures.extend(record.accuracy.iter().flat_map(accuracy));
     figures.extend(record.energy.iter().flat_map(energy));
     figures.extend(of_device(&record.conditions));
+    figures.extend(record.stopped.iter().flat_map(race));
+    figures.extend(record.scenario.iter().flat_map(scenario));
     figures
 }
 
@@ -217,6 +242,35 @@ fn of_device(conditions: &ConditionsRecord) -> impl Iterator<Item = Figure> {
     temperature.into_iter().chain(load)
 }
 
+fn scenario(scenario: &ScenarioRecord) -> Vec<Figure> {
+    let bounds = [
+        ("rate_qps", scenario.rate_qps),
+        ("p99_bound_ms", scenario.p99_bound_ms),
+    ];
+    let known = bounds
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let of_probe = |probe: &ProbeRecord| {
+        [
+            ("rate_qps of a probe", probe.rate_qps),
+            ("p99_ms of a probe", probe.p99_ms),
+        ]
+    };
+    known
+        .chain(scenario.probes.iter().flat_map(of_probe))
+        .map(|(name, value)| (name, value, AMOUNT))
+        .collect()
+}
+
+fn race(stopped: &StoppedRecord) -> impl Iterator<Item = Figure> {
+    let leads = [Some(stopped.median), Some(stopped.mean), stopped.energy];
+    let leads = leads.into_iter().flatten();
+    leads
+        .flat_map(|lead| [("ratio", lead.ratio), ("at_least", lead.at_least)])
+        .map(|(name, value)| (name, value, AMOUNT))
+        .chain([("chance", stopped.chance, SHARE)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +279,16 @@ mod tests {
     #[test]
     fn measured_figures_are_possible() {
         assert_eq!(impossible(&fixture::results()), None);
+    }
+
+    fn with_a_probe_at_no_rate(mut scenario: ScenarioRecord) -> ScenarioRecord {
+        scenario.probes.push(ProbeRecord {
+            rate_qps: f64::NAN,
+            p99_ms: 1.0,
+            queries: 1,
+            kept: false,
+        });
+        scenario
     }
 
     #[test]
@@ -244,7 +308,9 @@ mod tests {
                 .map(|said| said.ends_with("and p99 after it 0.0")),
             Some(true)
         );
-        let changes: [fn(&mut Record); 20] = [
+        let changes: [fn(&mut Record); 22] = [
+            |r| r.provider = "cpu\u{1b}[2J".into(),
+            |r| r.scenario = Some(with_a_probe_at_no_rate(fixture::scenario("server", "server20ms"))),
             |r| r.latency_ms.samples = 0,
             |r| r.latency_ms.mean = r.latency_ms.max * 2.0,
             |r| r.accuracy.as_mut().unwrap().top1_ci95 = [0.0, 0.1],

@@ -211,6 +211,7 @@ fn record(
             agreement_fp32: Some(share(hits + 40)),
             pack_samples: None,
             agreement_reference: None,
+            reference: None,
             top1_drop: None,
             top1_drop_ci95: None,
             recall: Vec::new(),

@@ -84,21 +84,15 @@ pub fn load(path: &Path) -> Result<Results, LoadError> {
     }
 }
 
-/// A name that would not stand in one line of a table, or that would drive the terminal.
+/// A name of the study, or of a failure, that would not stand in one line of a table, or would drive the terminal.
 fn unprintable(results: &Results) -> Option<String> {
-    let of_record = |r: &Record| [&r.device, &r.variant, &r.runtime, &r.provider].map(Clone::clone);
-    let of_failure = |f: &FailedJob| [&f.device, &f.variant, &f.runtime].map(Clone::clone);
-    let of_records = results.records.iter().flat_map(of_record);
-    let studies = results.records.iter().filter_map(|record| record.study.clone());
-    let asked = |f: &FailedJob| [&f.scenario, &f.cpus].map(Clone::clone);
-    let asked = results.failed.iter().flat_map(asked).flatten();
-    let name = of_records
-        .chain(studies)
-        .chain([results.study.clone()])
-        .chain(results.failed.iter().flat_map(of_failure))
-        .chain(asked)
-        .find(|name| name.chars().any(char::is_control))?;
-    Some(format!("the name {name:?} holds a control character"))
+    let of_failure = |failed: &FailedJob| -> Vec<String> {
+        let named = [&failed.device, &failed.variant, &failed.runtime].map(Clone::clone);
+        let asked = [&failed.scenario, &failed.cpus].into_iter().flatten().cloned();
+        named.into_iter().chain(asked).collect()
+    };
+    let mut names = std::iter::once(results.study.clone()).chain(results.failed.iter().flat_map(of_failure));
+    names.find_map(|name| figures::with_control(&name))
 }
 
 fn unreadable(path: &Path, source: io::Error) -> LoadError {
@@ -122,11 +116,13 @@ fn unreadable(path: &Path, source: io::Error) -> LoadError {
 pub fn merge(all: impl IntoIterator<Item = Results>) -> Option<Results> {
     let mut all = all.into_iter().map(with_studies);
     let mut merged = all.next()?;
+    let mut findings = findings_of(&mut merged);
     for mut results in all {
         machines::rename_clashing(&merged.devices, &mut results);
         let known = |new: &Record| merged.records.iter().any(|old| same_measurement(old, new));
         results.records.retain(|new| !known(new));
         rename_clashing(&merged.records, &mut results);
+        add_new(&mut findings, findings_of(&mut results), |a, b| a == b);
         add_new(&mut merged.devices, results.devices, |a, b| a.id == b.id);
         add_new(&mut merged.variants, results.variants, |a, b| a == b);
         add_new(&mut merged.failed, results.failed, |a, b| a == b);
@@ -134,7 +130,17 @@ pub fn merge(all: impl IntoIterator<Item = Results>) -> Option<Results> {
         merged.records.append(&mut results.records);
     }
     let studies = studies(&merged);
-    if studies.len() > 1 {
+    let has_several = studies.len() > 1;
+    let told = |(study, finding): (Option<String>, String)| match study {
+        Some(study) if has_several => format!("{study}: {finding}"),
+        _ => finding,
+    };
+    for finding in findings.into_iter().map(told) {
+        if !merged.findings.contains(&finding) {
+            merged.findings.push(finding);
+        }
+    }
+    if has_several {
         merged.study = studies.join(" + ");
     } else {
         studies_of(&mut merged).for_each(|study| *study = None);
@@ -156,6 +162,18 @@ fn with_studies(mut results: Results) -> Results {
         study.get_or_insert_with(|| name.clone());
     }
     results
+}
+
+/// What is to be known of results, each with the study, by whose names for the devices it is told; those of several
+/// studies tell theirs.
+fn findings_of(results: &mut Results) -> Vec<(Option<String>, String)> {
+    let study = match &studies(results)[..] {
+        [] => Some(results.study.clone()),
+        [study] => Some(study.clone()),
+        _ => None,
+    };
+    let findings = std::mem::take(&mut results.findings).into_iter();
+    findings.map(|finding| (study.clone(), finding)).collect()
 }
 
 /// The study of each record and failure.
@@ -319,6 +337,30 @@ mod tests {
             "night/fp32/ort/cpu/t1/b1"
         );
         assert!(mixes_accuracies(&merged));
+    }
+
+    #[test]
+    fn findings_are_kept_and_name_their_study_where_there_are_several() {
+        let results = |study: &str, finding: &str| {
+            let mut results = fixture::results();
+            results.study = study.into();
+            results.findings = vec![finding.to_owned()];
+            results.records[0].latency_ms.p50 += finding.len() as f64;
+            results
+        };
+        let (day, night) = (results("day", "a"), results("night", "bc"));
+        let one = merge([day.clone(), results("day", "a")]).unwrap();
+        assert_eq!(one.findings, ["a"]);
+        let both = merge([day.clone(), night]).unwrap();
+        assert_eq!(both.findings, ["day: a", "night: bc"]);
+        assert_eq!(
+            merge([both.clone(), day.clone()]).unwrap().findings,
+            both.findings
+        );
+        // All records of the last are known, and it has nothing else.
+        let mut day = day;
+        day.failed.clear();
+        assert_eq!(merge([both.clone(), day]).unwrap().findings, both.findings);
     }
 
     #[test]

@@ -80,14 +80,18 @@ mod tests {
         job
     }
 
-    fn told(jobs: &[Settled]) -> Vec<Option<StoppedRecord>> {
-        let results = build(&Study {
+    fn study(jobs: &[Settled]) -> Study<'_> {
+        Study {
             name: "test",
             jobs,
             unmade: &[],
             devices: &[],
             reference: None,
-        });
+        }
+    }
+
+    fn told(jobs: &[Settled]) -> Vec<Option<StoppedRecord>> {
+        let results = build(&study(jobs));
         results.records.into_iter().map(|record| record.stopped).collect()
     }
 
@@ -107,5 +111,18 @@ mod tests {
         let found = told(&jobs);
         let stopped = found[0].as_ref().unwrap();
         assert_eq!((stopped.by.as_str(), stopped.top1), ("fast/ort/t1/b4", None));
+    }
+
+    #[test]
+    fn evidence_that_cannot_be_is_the_failure_of_its_record_alone() {
+        let mut jobs = [job("j1", "slow", Some("j2")), job("j2", "fast", None)];
+        let stopped = jobs[0].result.as_mut().unwrap().stopped.as_mut().unwrap();
+        stopped.mean.at_least = f64::NAN;
+        let results = build(&study(&jobs));
+        assert_eq!(results.records.len(), 1);
+        assert_eq!(
+            results.failed[0].error,
+            "what the device tells cannot be: at_least is NaN, which is not between 0 and 1e12"
+        );
     }
 }

@@ -5,7 +5,7 @@
 
 use edgefront_protocol::outcome::{Measurement, Round, Sustained};
 use edgefront_protocol::results::{SustainedRecord, WindowRecord};
-use edgefront_protocol::{Nanos, Plan, RoundState, Throttle};
+use edgefront_protocol::{Nanos, Plan, RoundState};
 
 use super::build::rounded;
 
@@ -57,10 +57,7 @@ fn windows(measurement: &Measurement, sustained: &Sustained) -> Vec<WindowRecord
         p50: round.p50.as_millis_f64(),
         temp_c: state.temp_c[1].map(f64::from),
         cpu_mhz: state.cpu_mhz,
-        throttled: state
-            .throttling
-            .as_ref()
-            .map(|causes| causes.iter().copied().any(Throttle::is_disturbance)),
+        throttled: state.throttling.as_ref().map(|causes| !causes.is_empty()),
         counted,
     };
     all.into_iter().map(window).collect()
@@ -92,10 +89,11 @@ fn drift(windows: &[WindowRecord]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use edgefront_protocol::{SetAside, UnixMillis};
+    use edgefront_protocol::{SetAside, Throttle, UnixMillis};
 
     use super::*;
     use crate::results::build::tests::settled;
+    use crate::results::build::{Study, build};
 
     /// Windows of a second with these medians in milliseconds and temperatures, of which the first half is not counted.
     fn measured(windows: &[(u64, f32)]) -> Measurement {
@@ -161,6 +159,23 @@ mod tests {
             (counted, record.windows[3].at_s.to_bits()),
             (4, 3.0_f64.to_bits())
         );
+    }
+
+    #[test]
+    fn clocks_that_go_up_and_down_are_what_such_a_run_is_to_show() {
+        let saw = [5, 5, 5, 5, 5, 8, 5, 8].map(|p50| (p50, 80.0));
+        let mut job = settled([5_000_000]);
+        job.result = Ok(measured(&saw));
+        let results = build(&Study {
+            name: "test",
+            jobs: &[job],
+            unmade: &[],
+            devices: &[],
+            reference: None,
+        });
+        let conditions = &results.records[0].conditions;
+        assert!(conditions.valid && conditions.notes.is_empty(), "{conditions:?}");
+        assert_eq!(conditions.throttled, Some(true));
     }
 
     #[test]

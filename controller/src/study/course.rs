@@ -16,7 +16,7 @@ use super::plan::{Common, Variant, choose_runtimes, new_batch_id, new_jobs};
 use super::prepare::{Prepared, prepare};
 use super::reach::Reach;
 use super::variants::{Made, Maker};
-use super::{Options, Study, findings, reach};
+use super::{Options, Study, findings, reach, reference};
 use crate::fleet::{self, Blobs, Local, Work};
 use crate::store::{Store, StoredJob};
 use crate::ui::{Exit, Ui, one_line};
@@ -92,6 +92,9 @@ pub fn measure(study: &Study, options: &Options, ui: &Ui) -> anyhow::Result<Find
     let prepared = prepare(study, ui)?;
     let place = Place::look(options, &prepared.definition)?;
     let is_finished = place.is_finished();
+    if place.begins() {
+        reference::ensure_it_runs_here(&prepared, &options.search)?;
+    }
     let course = Course {
         prepared: &prepared,
         options,
@@ -312,9 +315,7 @@ impl Course<'_> {
         let maker = Maker::new(self.prepared, self.options)?;
         maker.write_validation()?;
         let jobs = store.jobs()?;
-        if jobs.iter().any(|stored| stored.job.reference.is_some()) {
-            maker.reference(&jobs, self.ui).await?;
-        }
+        maker.mend_reference(&jobs, self.ui).await?;
         let damaged = maker.damaged(&jobs);
         if damaged.is_empty() {
             return Ok(());

@@ -81,6 +81,11 @@ impl<'a> Place<'a> {
         Ok(Self { out, store, start })
     }
 
+    /// Whether the study begins, and does not go on.
+    pub(super) fn begins(&self) -> bool {
+        !matches!(self.start, Start::GoOn { .. })
+    }
+
     /// Whether the study has ended already, so that only its report is to be written.
     pub(super) fn is_finished(&self) -> bool {
         self.start == Start::GoOn { finished: true }

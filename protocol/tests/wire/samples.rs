@@ -7,10 +7,10 @@ use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, Beside, BlobRef, Board, Bytes, Cancel, ClassCount, Conditions, CoolDown,
     Cooling, Device, Digest, Failure, ForeignLoad, Format, Governor, Harness, Health, Incarnation, Job,
     JobState, Latency, LayerTime, Lead, Measurement, Memory, Meters, Microjoules, Microwatts, Nanos, Outcome,
-    PackCounts, Plan, Ppm, Precision, Presence, Probe, Processors, Progress, PublicKey, Rail, RailEnergy,
-    Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside, SignedBatch,
-    SigningKey, Stage, Startup, Step, Stopped, Sustained, Target, Throttle, Trust, UnixMillis, Window, Worst,
-    wire,
+    PackBounds, PackCounts, Plan, Ppm, Precision, Presence, Probe, Processors, Progress, PublicKey, Rail,
+    RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus, Scenario, Scope, Score, SetAside,
+    SignedBatch, SigningKey, Stage, Startup, Step, Stopped, Sustained, Target, Throttle, Trust, UnixMillis,
+    Window, Worst, wire,
 };
 use ring::signature::Ed25519KeyPair;
 
@@ -257,7 +257,10 @@ fn score() -> Score {
                 top1_hits: 360,
                 top5_hits: 399,
             },
-            bounds: Some([-0.75, 0.25]),
+            bounds: Some(PackBounds {
+                top1: [-0.75, 0.25],
+                top5: [-0.5, 0.125],
+            }),
             worst: Some(Worst {
                 pictures: 3,
                 picture: 300,
@@ -266,6 +269,7 @@ fn score() -> Score {
                 reference: 2.0,
                 magnitude: 8.0,
             }),
+            by: "ort 1.32.0".to_owned(),
         }),
     }
 }

@@ -8,8 +8,8 @@ use edgefront_protocol::{
     Absence, Ack, Artifact, Batch, BatchId, Beside, BlobRef, Board, Bytes, Cancel, ClassCount, Conditions,
     ControllerId, CoolDown, Cooling, Device, DeviceId, Digest, Failure, ForeignLoad, Format, Governor,
     Harness, Health, Incarnation, Job, JobId, JobState, Latency, LayerTime, Lead, Measurement, Memory,
-    Meters, Microjoules, Microwatts, Nanos, Outcome, PackCounts, Plan, Ppm, Precision, Presence, Probe,
-    Processors, Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus,
+    Meters, Microjoules, Microwatts, Nanos, Outcome, PackBounds, PackCounts, Plan, Ppm, Precision, Presence,
+    Probe, Processors, Progress, PublicKey, Rail, RailEnergy, Round, RoundState, RuntimeState, RuntimeStatus,
     Scenario, Scope, Score, SetAside, SignedBatch, Stage, Startup, Step, Stopped, Sustained, Target,
     Throttle, Topic, Trust, UnixMillis, Window, Worst,
 };
@@ -577,26 +577,37 @@ fn beside() -> impl Strategy<Value = Beside> {
             magnitude,
         },
     );
-    let bounds = option::of([-1.0..1.0f64, -1.0..1.0f64]);
+    let interval = || [-1.0..1.0f64, -1.0..1.0f64];
+    let bounds = (interval(), interval()).prop_map(|(top1, top5)| PackBounds { top1, top5 });
     let pack = any::<[u64; 3]>().prop_map(|[pictures, top1_hits, top5_hits]| PackCounts {
         pictures,
         top1_hits,
         top5_hits,
     });
-    (any::<[u64; 7]>(), pack, bounds, option::of(worst)).prop_map(
-        |([top1_hits, top5_hits, lost, won, top5_lost, top5_won, agreeing], pack, bounds, worst)| Beside {
-            top1_hits,
-            top5_hits,
-            lost,
-            won,
-            top5_lost,
-            top5_won,
-            agreeing,
-            pack,
-            bounds,
-            worst,
-        },
+    (
+        any::<[u64; 7]>(),
+        pack,
+        option::of(bounds),
+        option::of(worst),
+        any::<String>(),
     )
+        .prop_map(
+            |([top1_hits, top5_hits, lost, won, top5_lost, top5_won, agreeing], pack, bounds, worst, by)| {
+                Beside {
+                    top1_hits,
+                    top5_hits,
+                    lost,
+                    won,
+                    top5_lost,
+                    top5_won,
+                    agreeing,
+                    pack,
+                    bounds,
+                    worst,
+                    by,
+                }
+            },
+        )
 }
 
 fn stopped() -> impl Strategy<Value = Stopped> {
