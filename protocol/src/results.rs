@@ -1,6 +1,17 @@
 //! The schema `edgefront.results/1` of `results.json`, as other programs read it.
 
+mod accuracy;
+mod latency;
+mod variant;
+
 use serde::{Deserialize, Serialize};
+
+pub use accuracy::{AccuracyRecord, ClassRecord, WorstOutputRecord};
+pub use latency::{CertificationRecord, LatencyRecord, RoundRecord};
+pub use variant::{
+    CostRecord, LayerRecord, NodeRecord, PassRecord, RangesRecord, SensitivityRecord, TrialRecord,
+    VariantRecord,
+};
 
 use crate::processors;
 
@@ -293,162 +304,6 @@ pub struct ArtifactRecord {
     pub format: String,
 }
 
-/// Latency statistics in milliseconds. A percentile is `None` where the samples cannot reach it, and so is an interval.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct LatencyRecord {
-    /// Median.
-    pub p50: f64,
-    /// 90th percentile.
-    pub p90: Option<f64>,
-    /// 95th percentile.
-    pub p95: Option<f64>,
-    /// 99th percentile.
-    pub p99: Option<f64>,
-    /// 99.9th percentile.
-    pub p999: Option<f64>,
-    /// Arithmetic mean.
-    pub mean: f64,
-    /// Fastest run.
-    pub min: f64,
-    /// Slowest run.
-    pub max: f64,
-    /// Timed runs.
-    pub samples: u64,
-    /// 95 % confidence interval of the median, by order statistics and by how the rounds differ; `None` below 6 samples.
-    pub p50_ci95: Option<[f64; 2]>,
-    /// Whether the samples suffice for P99 by MLPerf's early-stopping rule (662).
-    pub p99_certified: bool,
-    /// 95 % confidence intervals of the percentiles, as `p50_ci95`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p90_ci95: Option<[f64; 2]>,
-    /// Of the 95th percentile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p95_ci95: Option<[f64; 2]>,
-    /// Of the 99th percentile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p99_ci95: Option<[f64; 2]>,
-    /// Of the 99.9th percentile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p999_ci95: Option<[f64; 2]>,
-    /// 95 % confidence interval of the mean, by a bootstrap of the processes or rounds; `None` for fewer than 5.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mean_ci95: Option<[f64; 2]>,
-    /// Seed of that bootstrap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bootstrap_seed: Option<u64>,
-    /// Standard deviation of the rounds' medians over their mean; `None` for fewer than two rounds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub round_spread: Option<f64>,
-    /// What it would be if the runs of a round had nothing in common, as the spread of the runs shows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub round_spread_explained: Option<f64>,
-    /// Which percentiles the samples suffice for by MLPerf's early-stopping rule.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub certification: Vec<CertificationRecord>,
-    /// The rounds in the order in which they ran.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rounds: Vec<RoundRecord>,
-}
-
-/// Whether the samples suffice for a percentile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertificationRecord {
-    /// The percentile: `p99`.
-    pub percentile: String,
-    /// Whether they do.
-    pub certified: bool,
-    /// Runs that are missing until they do; 0 where they do.
-    pub missing: u64,
-}
-
-/// One round of one measurement. Measurements whose rounds took turns can be compared round by round.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct RoundRecord {
-    /// Median of the round in milliseconds.
-    pub p50: f64,
-    /// Arithmetic mean of the round in milliseconds.
-    pub mean: f64,
-    /// Timed runs.
-    pub runs: u64,
-    /// Place in the shuffled order of the round, from 0.
-    pub position: u32,
-    /// Worker process that ran it, counted from 0.
-    pub process: u32,
-    /// When it began, in milliseconds since 1970 on the device's clock.
-    pub started: u64,
-}
-
-/// Accuracy over the validation pack; rates are fractions of 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AccuracyRecord {
-    /// Share of pictures whose label has the highest output.
-    pub top1: f64,
-    /// Share of pictures whose label is among the five highest outputs.
-    pub top5: f64,
-    /// Pictures.
-    pub samples: u64,
-    /// 95 % Wilson interval of `top1`.
-    pub top1_ci95: [f64; 2],
-    /// 95 % Wilson interval of `top5`.
-    pub top5_ci95: [f64; 2],
-    /// Share of pictures with the same prediction as the FP32 model; `None` where it was not run.
-    pub agreement_fp32: Option<f64>,
-    /// Pictures of the pack, where only `samples` of them were scored: `top1` is then the reference's on the whole pack and
-    /// the mean difference to it on these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pack_samples: Option<u64>,
-    /// Share of pictures with the same prediction as the FP32 model on the workstation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agreement_reference: Option<f64>,
-    /// The runtime and version by which the workstation ran that model, as `ort 1.32.0`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<String>,
-    /// By how much top-1 is below that model's, on the pictures that were scored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top1_drop: Option<f64>,
-    /// 95 % interval of `top1_drop`: over the pack where a part of it was scored, else over pictures like those of the pack.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top1_drop_ci95: Option<[f64; 2]>,
-    /// Of each class the share of its pictures that were predicted right; `None` where it has no picture.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub recall: Vec<Option<f64>>,
-    /// Mean of `recall` over the classes that have pictures.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mean_recall: Option<f64>,
-    /// The class with the lowest recall.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worst_recall: Option<ClassRecord>,
-    /// The output that is furthest from that of the FP32 model on the workstation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worst_output: Option<WorstOutputRecord>,
-}
-
-/// The recall of one class.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ClassRecord {
-    /// Its number, counted from 0.
-    pub class: u32,
-    /// The share of its pictures that were predicted right.
-    pub recall: f64,
-    /// Its pictures that were scored.
-    pub pictures: u32,
-}
-
-/// The largest difference of an output to a reference's.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct WorstOutputRecord {
-    /// The absolute difference.
-    pub difference: f64,
-    /// The largest magnitude of the reference's outputs, beside which it is small or large.
-    pub magnitude: f64,
-    /// Number of the picture in the pack.
-    pub picture: u32,
-    /// The class whose output it is.
-    pub class: u32,
-    /// Pictures whose outputs were compared.
-    pub pictures: u32,
-}
-
 /// Energy and power.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnergyRecord {
@@ -618,114 +473,4 @@ impl FailedJob {
         let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join("/")
     }
-}
-
-/// How one artifact was made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct VariantRecord {
-    /// The variant, as in `Record::variant`.
-    pub variant: String,
-    /// The artifact's digest, as in `ArtifactRecord::sha256`.
-    pub sha256: String,
-    /// The passes in the order in which they were applied.
-    pub passes: Vec<PassRecord>,
-}
-
-/// What one pass did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PassRecord {
-    /// The pass: `quantize`.
-    pub pass: String,
-    /// The nodes that it considered, in the graph's order.
-    pub nodes: Vec<NodeRecord>,
-    /// What the model costs before and after it, of passes that make the model cheaper.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost: Option<[CostRecord; 2]>,
-    /// What each layer's quantization costs, where that was measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sensitivity: Option<SensitivityRecord>,
-    /// How the ranges of activations were chosen, where by trial.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ranges: Option<RangesRecord>,
-}
-
-/// Which method chose the ranges of activations, of those that were tried.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RangesRecord {
-    /// The method: `mse`.
-    pub method: String,
-    /// Samples that the methods were compared on.
-    pub samples: u64,
-    /// What each method gave.
-    pub trials: Vec<TrialRecord>,
-}
-
-/// What a method for ranges gave.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrialRecord {
-    /// The method.
-    pub method: String,
-    /// Signal to quantization noise ratio of the model's outputs in decibels; `None` where they do not change.
-    pub sqnr_db: Option<f64>,
-}
-
-/// What a pass did to one node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRecord {
-    /// The node's name, or its operator and first output.
-    pub node: String,
-    /// Whether the pass changed it.
-    pub applied: bool,
-    /// What was done, or why nothing was.
-    pub why: String,
-}
-
-/// What a model costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CostRecord {
-    /// Elements of its constants.
-    pub parameters: u64,
-    /// Weights of its layers.
-    pub weights: u64,
-    /// Weights that are zero.
-    pub zeros: u64,
-    /// Multiplications with an addition for one picture; `None` where an axis is dynamic.
-    pub macs: Option<u64>,
-}
-
-/// What quantizing each layer costs, and which stay in float for it. Drops are fractions of the samples; ratios are
-/// those of the outputs' signal to quantization noise in decibels, `None` where the outputs do not change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SensitivityRecord {
-    /// What is counted as a drop: `top1`, the accuracy lost, `agreement`, the predictions that change, or `none`,
-    /// where the model makes no predictions.
-    pub measure: String,
-    /// Samples that drops and ratios are counted on.
-    pub samples: u64,
-    /// The drop that was allowed, where one was set.
-    pub max_drop: Option<f64>,
-    /// The ratio that was asked for, where one was.
-    pub min_sqnr_db: Option<f64>,
-    /// The drop with all layers in integers.
-    pub drop_all_quantized: f64,
-    /// The drop of what came out.
-    pub drop: f64,
-    /// The ratio with all layers in integers.
-    pub sqnr_db_all_quantized: Option<f64>,
-    /// The ratio of what came out.
-    pub sqnr_db: Option<f64>,
-    /// All layers, those that do most damage for what they cost in float first.
-    pub layers: Vec<LayerRecord>,
-}
-
-/// One layer's damage, and what was decided.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LayerRecord {
-    /// The node.
-    pub node: String,
-    /// Signal to quantization noise ratio of the model's outputs in decibels, with this layer alone in
-    /// integers; `None` where they do not change.
-    pub sqnr_db: Option<f64>,
-    /// Whether it stays in float.
-    pub in_float: bool,
 }
