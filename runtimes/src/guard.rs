@@ -5,8 +5,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-/// The longest text of a library that is passed on; some print whole graphs.
-const LONGEST: usize = 400;
+use crate::line::one_line;
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
@@ -46,15 +45,6 @@ fn message(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-/// The text on one line, cut where it is very long.
-pub(crate) fn one_line(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{} ...", &line[..end]),
-        None => line,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,12 +55,5 @@ mod tests {
         assert_eq!(error, Err("it panicked: index 3 out of bounds".to_owned()));
         assert_eq!(guarded(|| Ok(1)), Ok(1));
         assert!(!GUARDED.get());
-    }
-
-    #[test]
-    fn long_texts_are_cut_between_characters() {
-        let line = one_line(&"é".repeat(1000));
-        assert_eq!(line.chars().count(), LONGEST + 4);
-        assert_eq!(one_line(" a\n\t b "), "a b");
     }
 }

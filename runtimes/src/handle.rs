@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::elf;
-use crate::guard::one_line;
+use crate::line::one_line;
 
 /// A library that is mapped, and not yet known to be what it was named as.
 #[derive(Debug)]

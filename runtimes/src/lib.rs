@@ -11,7 +11,7 @@ mod digest;
 mod elf;
 #[cfg(feature = "tensorrt")]
 pub mod fuzzing;
-#[cfg(any(feature = "located", feature = "tract"))]
+#[cfg(feature = "tract")]
 mod guard;
 #[cfg(feature = "library")]
 mod handle;
@@ -19,6 +19,8 @@ mod handle;
 mod kept;
 mod layers;
 mod library;
+#[cfg(any(feature = "located", feature = "tract"))]
+mod line;
 #[cfg(feature = "located")]
 mod locate;
 mod null;

@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 
-use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
+use crate::line::one_line;
 use crate::locate;
 use crate::once::{Once, reason};
 use crate::port::{self, Declared};

@@ -25,11 +25,11 @@ use ort::session::IoBinding;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 
-use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::kept;
 use crate::layers::Layer;
 use crate::library::Search;
+use crate::line::one_line;
 use crate::locate;
 use crate::once::Once;
 use crate::port::{self, Declared};

@@ -23,10 +23,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::layers::Sums;
 use crate::library::Search;
+use crate::line::one_line;
 use crate::locate;
 use crate::once::{Once, reason};
 use crate::plain::Plain;

@@ -17,8 +17,9 @@ use tract_onnx::tract_core::transform::ModelTransform as _;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::DimLike as _;
 
-use crate::guard::{guarded, one_line};
+use crate::guard::guarded;
 use crate::layers::{Layer, Sums};
+use crate::line::one_line;
 use crate::port::{self, Declared};
 use crate::{Data, DataType, Error, Floats, Model, Options, Port, Probe, Runtime, Session, Tensor};
 use half::f16;

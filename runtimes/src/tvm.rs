@@ -10,9 +10,9 @@ mod file;
 
 use std::path::{Path, PathBuf};
 
-use crate::guard::one_line;
 use crate::handle::Handle;
 use crate::library::Search;
+use crate::line::one_line;
 use crate::locate;
 use crate::once::{Once, reason};
 use crate::plain::Plain;

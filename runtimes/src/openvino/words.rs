@@ -1,6 +1,6 @@
 //! What OpenVINO says of a failure, without where in its own source it says so.
 
-use crate::guard::one_line;
+use crate::line::one_line;
 
 /// The reason in one line; `None` where nothing was said.
 pub(super) fn reason(said: &str) -> Option<String> {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::guard::one_line;
+use crate::line::one_line;
 
 /// The oldest version whose flags and files are known here.
 const OLDEST: Version = Version {

@@ -7,8 +7,8 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr::NonNull;
 
-use crate::guard::one_line;
 use crate::handle::Handle;
+use crate::line::one_line;
 use crate::plain::Plain;
 
 type Raw = *mut c_void;

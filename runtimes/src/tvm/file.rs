@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::ffi::Element;
 use crate::DataType;
-use crate::guard::one_line;
+use crate::line::one_line;
 use crate::port::Declared;
 use crate::{digest, elf};
 
