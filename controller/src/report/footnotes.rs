@@ -119,7 +119,7 @@ fn stopped(stopped: &StoppedRecord, ran: usize) -> String {
         )
     });
     format!(
-        "stopped after {ran} of {of} rounds: in {rounds} that both have, {by} is {:.2} times as fast (at least \
+        "stopped after {ran} of {of} rounds: in the {rounds} that both have, {by} is {:.2} times as fast (at least \
          {:.2}){energy}{accuracy}",
         median.ratio, median.at_least
     )
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(
             conditions(record),
             [
-                "stopped after 2 of 10 rounds: in 2 that both have, ptq-int8/ort/cpu/t1/b1 is 2.41 times as fast (at least \
+                "stopped after 2 of 10 rounds: in the 2 that both have, ptq-int8/ort/cpu/t1/b1 is 2.41 times as fast (at least \
                  2.20), takes 1/2.00 of the energy (at most 1/1.80), with a top-1 of 88.50 % beside 88.40 %"
             ]
         );
