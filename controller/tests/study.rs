@@ -244,6 +244,29 @@ fn a_finished_study_gets_its_damaged_files_back() {
 }
 
 #[test]
+fn a_finished_study_whose_reference_is_lost_says_so_and_keeps_its_results() {
+    let place = Place::new("tiny.onnx", 8);
+    let plan = "--min-runs 2 --min-time 1ms --rounds 1 --variants fp32 --accuracy-within 50%";
+    let first = place.optimize(plan).output().unwrap();
+    assert_eq!(first.status.code(), Some(0), "{}", words(&first));
+    let before = place.results();
+    let mut artifacts = place.artifacts().into_iter().map(|(path, _)| path);
+    let reference = artifacts
+        .find(|path| path.extension().is_some_and(|extension| extension == "reference"))
+        .unwrap();
+    fs::remove_file(&reference).unwrap();
+    // Without a place for temporary files the model does not run here.
+    let mut resume = place.optimize(plan);
+    let resumed = resume.arg("--resume").env("TMPDIR", "nowhere").output().unwrap();
+    assert_eq!(resumed.status.code(), Some(0), "{}", words(&resumed));
+    let lost =
+        "is damaged and could not be made again, which changes no result: cannot make a temporary file";
+    assert!(words(&resumed).contains(lost), "{}", words(&resumed));
+    assert!(!reference.exists());
+    assert_eq!(place.results(), before);
+}
+
+#[test]
 fn a_variant_that_fails_does_not_lose_the_others() {
     let place = Place::new("tiny.onnx", 8);
     fs::write(

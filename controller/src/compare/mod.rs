@@ -384,20 +384,22 @@ fn energy_ratio(first: &EnergyRecord, second: &EnergyRecord) -> Result<EnergyRat
 /// What may make the comparison another than it seems.
 fn remarks(records: [&Record; 2], sides: [Side<'_>; 2], compared: &Ratio) -> Vec<String> {
     let mut remarks = Vec::new();
-    if records.iter().all(|record| record.sustained.is_some()) {
+    let are_sustained = records.iter().all(|record| record.sustained.is_some());
+    if are_sustained {
         remarks.push(
             "one sustained run of a side, and not at the same time: how two such runs of one file differ, or the device \
              between them, is not in the interval"
                 .to_owned(),
         );
-    } else if !compared.paired {
+    }
+    if !compared.paired && !are_sustained {
         remarks.push(
             "measured at different times: a drift of the device between them is not in the interval; measure both in one \
              study to have them take turns"
                 .to_owned(),
         );
     }
-    if compared.single_process && records.iter().any(|record| record.sustained.is_none()) {
+    if compared.single_process && !are_sustained {
         remarks.push(
             "one process ran all rounds of a side: how two processes of one file differ is not in the interval; measure \
              with --processes 10"
